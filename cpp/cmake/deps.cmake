@@ -8,25 +8,30 @@
 
 include(FetchContent)
 set(FETCHCONTENT_QUIET ON)
+if(POLICY CMP0135)
+  cmake_policy(SET CMP0135 NEW)  # time stamps of extracted files: now, not those in the archive
+endif()
 
 set(_tenancy_missing_packages "")
 set(_tenancy_missing_names "")
 
-# tenancy_dependency(<NAME> <content name> APT <package> TARGET <target> URL <url> SHA256 <hash>
-#                    FIND <find_package arguments>...)
-macro(tenancy_dependency NAME CONTENT)
+# tenancy_dependency(<name> APT <package> TARGET <target> FIND <find_package arguments>...
+#                    [URL <archive> SHA256 <hash>])
+#
+# A macro, because find_package sets variables that later calls read.
+macro(tenancy_dependency NAME)
   cmake_parse_arguments(_dep "" "APT;TARGET;URL;SHA256" "FIND" ${ARGN})
-  string(TOUPPER ${CONTENT} _dep_upper)
-  if(NOT TENANCY_${NAME}_DIR AND NOT FETCHCONTENT_SOURCE_DIR_${_dep_upper})
-    find_package(${_dep_FIND})
+  string(TOLOWER ${NAME} _dep_content)
+  if(TENANCY_${NAME}_DIR)
+    set(FETCHCONTENT_SOURCE_DIR_${NAME} "${TENANCY_${NAME}_DIR}")
+  endif()
+  if(NOT FETCHCONTENT_SOURCE_DIR_${NAME})
+    find_package(${_dep_FIND} QUIET)
   endif()
   if(NOT TARGET ${_dep_TARGET})
-    if(TENANCY_${NAME}_DIR)
-      set(FETCHCONTENT_SOURCE_DIR_${_dep_upper} "${TENANCY_${NAME}_DIR}")
-    endif()
-    if(FETCHCONTENT_SOURCE_DIR_${_dep_upper} OR (TENANCY_FETCH_DEPS AND _dep_URL))
-      FetchContent_Declare(${CONTENT} URL "${_dep_URL}" URL_HASH SHA256=${_dep_SHA256})
-      FetchContent_MakeAvailable(${CONTENT})
+    if(_dep_URL AND (TENANCY_FETCH_DEPS OR FETCHCONTENT_SOURCE_DIR_${NAME}))
+      FetchContent_Declare(${_dep_content} URL "${_dep_URL}" URL_HASH SHA256=${_dep_SHA256})
+      FetchContent_MakeAvailable(${_dep_content})
     else()
       list(APPEND _tenancy_missing_packages ${_dep_APT})
       list(APPEND _tenancy_missing_names ${NAME})
@@ -34,15 +39,33 @@ macro(tenancy_dependency NAME CONTENT)
   endif()
 endmacro()
 
+# Settings of libraries built from source: no tests, nothing installed, headers as system headers so
+# that our warnings stay ours.
+set(CMAKE_POLICY_DEFAULT_CMP0077 NEW)  # their options obey the variables set here
+set(ABSL_PROPAGATE_CXX_STD ON)
+set(ABSL_USE_SYSTEM_INCLUDES ON)
+set(JSON_BuildTests OFF)
+set(JSON_Install OFF)
+set(JSON_SystemInclude ON)
+set(CATCH_INSTALL_DOCS OFF)
+set(CATCH_INSTALL_EXTRAS OFF)
+
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 
-tenancy_dependency(OPENSSL openssl APT libssl-dev TARGET OpenSSL::Crypto FIND OpenSSL 3.0)
-tenancy_dependency(ABSL abseil APT libabsl-dev TARGET absl::flat_hash_map FIND absl CONFIG)
-tenancy_dependency(JSON json APT nlohmann-json3-dev TARGET nlohmann_json::nlohmann_json
-  FIND nlohmann_json 3.10 CONFIG)
+# A security library is never fetched: it comes from the system, which keeps it patched.
+tenancy_dependency(OPENSSL APT libssl-dev TARGET OpenSSL::Crypto FIND OpenSSL 3.0)
+tenancy_dependency(ABSL APT libabsl-dev TARGET absl::flat_hash_map FIND absl CONFIG
+  URL https://github.com/abseil/abseil-cpp/archive/refs/tags/20240722.0.tar.gz
+  SHA256 f50e5ac311a81382da7fa75b97310e4b9006474f9560ac46f54a9967f07d4ae3)
+tenancy_dependency(JSON APT nlohmann-json3-dev TARGET nlohmann_json::nlohmann_json
+  FIND nlohmann_json 3.10 CONFIG
+  URL https://github.com/nlohmann/json/releases/download/v3.11.3/json.tar.xz
+  SHA256 d6c65aca6b1ed68e7a182f4757257b107ae403032760ed6ef121c9d55e81757d)
 if(TENANCY_BUILD_TESTS)
-  tenancy_dependency(CATCH2 catch2 APT catch2 TARGET Catch2::Catch2 FIND Catch2 CONFIG)
+  tenancy_dependency(CATCH2 APT catch2 TARGET Catch2::Catch2 FIND Catch2 CONFIG
+    URL https://github.com/catchorg/Catch2/archive/v3.4.0.tar.gz
+    SHA256 122928b814b75717316c71af69bd2b43387643ba076a6ec16e7882bfb2dfacbb)
 endif()
 
 if(_tenancy_missing_packages)

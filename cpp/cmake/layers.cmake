@@ -28,9 +28,10 @@ function(tenancy_layer NAME)
   set_property(GLOBAL APPEND PROPERTY TENANCY_LAYERS ${NAME})
 endfunction()
 
-# tenancy_programs(<glob>): one executable per file x.cc, named after the file, linked with
-# every layer.
+# tenancy_programs(<glob> [OPTIONS <compile and link options>...]): one executable per file x.cc, named
+# after the file, linked with every layer.
 function(tenancy_programs PATTERN)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "OPTIONS")
   get_property(layers GLOBAL PROPERTY TENANCY_LAYERS)
   list(TRANSFORM layers PREPEND tenancy_)
   file(GLOB sources CONFIGURE_DEPENDS "${PATTERN}")
@@ -40,5 +41,8 @@ function(tenancy_programs PATTERN)
     target_link_libraries(${name} PRIVATE
       ${layers} tenancy_settings tenancy_absl nlohmann_json::nlohmann_json OpenSSL::Crypto
       Threads::Threads)
+    target_compile_definitions(${name} PRIVATE TENANCY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    target_compile_options(${name} PRIVATE ${arg_OPTIONS})
+    target_link_options(${name} PRIVATE ${arg_OPTIONS})
   endforeach()
 endfunction()
