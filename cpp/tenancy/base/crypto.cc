@@ -1,0 +1,199 @@
+#include "tenancy/base/crypto.h"
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <sys/random.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
+
+namespace tenancy {
+namespace {
+
+// An OpenSSL without SHA-256, or without memory for a context: nothing sensible can follow.
+[[noreturn]] void die(const char* what) {
+  std::fprintf(stderr, "tenancy: %s\n", what);
+  std::abort();
+}
+
+void require(bool ok, const char* what) {
+  if (!ok) die(what);
+}
+
+const unsigned char* as_uchar(std::string_view bytes) {
+  // A view may be empty with a null pointer, which OpenSSL reads as "no argument".
+  static const unsigned char kEmpty = 0;
+  return bytes.empty() ? &kEmpty : reinterpret_cast<const unsigned char*>(bytes.data());
+}
+
+// Fetching an algorithm takes locks and look-ups, so it happens once; never freed, because threads may
+// still hash while the process exits.
+const EVP_MD* sha256_algorithm() {
+  static const EVP_MD* const md = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  require(md != nullptr, "OpenSSL offers no SHA-256");
+  return md;
+}
+
+EVP_MAC* hmac_algorithm() {
+  static EVP_MAC* const mac = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
+  require(mac != nullptr, "OpenSSL offers no HMAC");
+  return mac;
+}
+
+template <auto kFree>
+struct Freed {
+  template <class T>
+  void operator()(T* object) const {
+    kFree(object);
+  }
+};
+
+EVP_MD_CTX* sha256_context() {
+  thread_local const std::unique_ptr<EVP_MD_CTX, Freed<EVP_MD_CTX_free>> context(EVP_MD_CTX_new());
+  require(context != nullptr, "no memory for a digest context");
+  return context.get();
+}
+
+// An HMAC context that remembers its key: starting again with the same key skips two compressions and
+// the parameter look-ups.
+class HmacContext {
+ public:
+  HmacContext() : context_(EVP_MAC_CTX_new(hmac_algorithm())) {
+    require(context_ != nullptr, "no memory for an HMAC context");
+  }
+  ~HmacContext() { OPENSSL_cleanse(key_, sizeof key_); }
+  HmacContext(const HmacContext&) = delete;
+  HmacContext& operator=(const HmacContext&) = delete;
+
+  EVP_MAC_CTX* start(std::string_view key) {
+    if (key_is(key)) {
+      require(EVP_MAC_init(context_.get(), nullptr, 0, nullptr) == 1, "HMAC restart failed");
+      return context_.get();
+    }
+    char digest_name[] = "SHA256";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest_name, 0),
+        OSSL_PARAM_construct_end()};
+    has_key_ = false;
+    require(EVP_MAC_init(context_.get(), as_uchar(key), key.size(), params) == 1,
+            "HMAC start failed");
+    if (key.size() <= sizeof key_) {
+      std::memcpy(key_, as_uchar(key), key.size());
+      key_bytes_ = key.size();
+      has_key_ = true;
+    }
+    return context_.get();
+  }
+
+ private:
+  bool key_is(std::string_view key) const {
+    return has_key_ && key.size() == key_bytes_ && CRYPTO_memcmp(key_, as_uchar(key), key_bytes_) == 0;
+  }
+
+  std::unique_ptr<EVP_MAC_CTX, Freed<EVP_MAC_CTX_free>> context_;
+  unsigned char key_[64] = {};
+  size_t key_bytes_ = 0;
+  bool has_key_ = false;
+};
+
+constexpr uint32_t kCrcPolynomial = 0x82F63B78;  // Castagnoli, bits reversed
+
+constexpr std::array<uint32_t, 256> make_crc_table() {
+  std::array<uint32_t, 256> table{};
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kCrcPolynomial : 0);
+    table[byte] = crc;
+  }
+  return table;
+}
+
+uint32_t crc32c_portable(uint32_t crc, std::string_view bytes) {
+  static constexpr auto kTable = make_crc_table();
+  for (const char c : bytes) crc = kTable[(crc ^ static_cast<uint8_t>(c)) & 0xff] ^ (crc >> 8);
+  return crc;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) uint32_t crc32c_sse42(uint32_t crc, std::string_view bytes) {
+  uint64_t wide = crc;
+  while (bytes.size() >= 8) {
+    uint64_t word;
+    std::memcpy(&word, bytes.data(), 8);
+    wide = _mm_crc32_u64(wide, word);
+    bytes.remove_prefix(8);
+  }
+  crc = static_cast<uint32_t>(wide);
+  for (const char c : bytes) crc = _mm_crc32_u8(crc, static_cast<uint8_t>(c));
+  return crc;
+}
+#endif
+
+uint32_t crc32c_update(uint32_t crc, std::string_view bytes) {
+#if defined(__x86_64__)
+  static const bool kHasInstruction = __builtin_cpu_supports("sse4.2") != 0;
+  if (kHasInstruction) return crc32c_sse42(crc, bytes);
+#endif
+  return crc32c_portable(crc, bytes);
+}
+
+}  // namespace
+
+Digest256 sha256(std::string_view bytes) {
+  EVP_MD_CTX* const context = sha256_context();
+  Digest256 digest;
+  require(EVP_DigestInit_ex2(context, sha256_algorithm(), nullptr) == 1 &&
+              EVP_DigestUpdate(context, as_uchar(bytes), bytes.size()) == 1 &&
+              EVP_DigestFinal_ex(context, digest.data(), nullptr) == 1,
+          "SHA-256 failed");
+  return digest;
+}
+
+Digest256 hmac_sha256(std::string_view key, std::string_view bytes) {
+  thread_local HmacContext hmac;
+  EVP_MAC_CTX* const context = hmac.start(key);
+  Digest256 digest;
+  size_t written = 0;
+  require(EVP_MAC_update(context, as_uchar(bytes), bytes.size()) == 1 &&
+              EVP_MAC_final(context, digest.data(), &written, digest.size()) == 1 &&
+              written == digest.size(),
+          "HMAC failed");
+  return digest;
+}
+
+// The kernel's generator and not OpenSSL's: a forked child can never repeat what its parent drew.
+void random_bytes(std::span<uint8_t> out) {
+  while (!out.empty()) {
+    const ssize_t got = getrandom(out.data(), out.size(), 0);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      die("the operating system gives no randomness (getrandom failed)");
+    }
+    out = out.subspan(static_cast<size_t>(got));
+  }
+}
+
+uint64_t random_u64() {
+  std::array<uint8_t, sizeof(uint64_t)> bytes;
+  random_bytes(bytes);
+  uint64_t value;
+  std::memcpy(&value, bytes.data(), sizeof value);
+  return value;
+}
+
+bool equal_constant_time(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(as_uchar(a), as_uchar(b), a.size()) == 0;
+}
+
+uint32_t crc32c(std::string_view bytes) { return ~crc32c_update(~uint32_t{0}, bytes); }
+
+}  // namespace tenancy
