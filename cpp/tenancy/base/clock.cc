@@ -24,7 +24,8 @@ class SystemClock final : public Clock {
     static const std::string* const id = [] {
       auto* const text = new std::string;
       std::ifstream("/proc/sys/kernel/random/boot_id") >> *text;
-      // Without /proc the moment of boot names it, to the minute: clock steps below that do not matter.
+      // Without /proc the moment of boot names it, to the minute: clock steps below that do not
+      // matter.
       if (text->empty()) {
         const int64_t boot_ns = read_clock(CLOCK_REALTIME) - read_clock(CLOCK_BOOTTIME);
         *text = "boot-" + std::to_string(boot_ns / 60'000'000'000);
@@ -40,7 +41,8 @@ constexpr uint32_t kVersion = 1;
 constexpr size_t kCellsOffset = 64;
 constexpr size_t kFileBytes = 4096;
 
-// The file's first bytes. `magic` is written last, under the file lock: a file without it is not set.
+// The file's first bytes. `magic` is written last, under the file lock: a file without it is not
+// set.
 struct Header {
   char magic[8];
   uint32_t version;

@@ -1,14 +1,14 @@
 // CowMap: a map whose copies are cheap, for immutable snapshots with a million entries.
 //
-// Two levels of 64 shared pages over hash shards: copying the map copies 64 pointers, changing one entry
-// copies one shard and the path to it. A snapshot keeps its map, a writer makes the next one from a copy,
-// and whatever both share is shared in memory.
+// Two levels of 64 shared pages over hash shards: copying the map copies 64 pointers, changing one
+// entry copies one shard and the path to it. A snapshot keeps its map, a writer makes the next one
+// from a copy, and whatever both share is shared in memory.
 //
-// Ownership: a value type. Thread safety: a map may be read by many threads while nobody changes *that*
-// copy; changing a copy never disturbs readers of another.
+// Ownership: a value type. Thread safety: a map may be read by many threads while nobody changes
+// *that* copy; changing a copy never disturbs readers of another.
 //
-// `Set` is the shard's container (flat_hash_set/map or anything with copy construction); `Hash` maps the
-// look-up key to the 64 bits whose top 12 choose the shard.
+// `Set` is the shard's container (flat_hash_set/map or anything with copy construction); `Hash`
+// maps the look-up key to the 64 bits whose top 12 choose the shard.
 #pragma once
 
 #include <array>

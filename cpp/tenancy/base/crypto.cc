@@ -35,8 +35,8 @@ const unsigned char* as_uchar(std::string_view bytes) {
   return bytes.empty() ? &kEmpty : reinterpret_cast<const unsigned char*>(bytes.data());
 }
 
-// Fetching an algorithm takes locks and look-ups, so it happens once; never freed, because threads may
-// still hash while the process exits.
+// Fetching an algorithm takes locks and look-ups, so it happens once; never freed, because threads
+// may still hash while the process exits.
 const EVP_MD* sha256_algorithm() {
   static const EVP_MD* const md = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   require(md != nullptr, "OpenSSL offers no SHA-256");
@@ -63,8 +63,8 @@ EVP_MD_CTX* sha256_context() {
   return context.get();
 }
 
-// An HMAC context that remembers its key: starting again with the same key skips two compressions and
-// the parameter look-ups.
+// An HMAC context that remembers its key: starting again with the same key skips two compressions
+// and the parameter look-ups.
 class HmacContext {
  public:
   HmacContext() : context_(EVP_MAC_CTX_new(hmac_algorithm())) {
@@ -96,7 +96,8 @@ class HmacContext {
 
  private:
   bool key_is(std::string_view key) const {
-    return has_key_ && key.size() == key_bytes_ && CRYPTO_memcmp(key_, as_uchar(key), key_bytes_) == 0;
+    return has_key_ && key.size() == key_bytes_ &&
+           CRYPTO_memcmp(key_, as_uchar(key), key_bytes_) == 0;
   }
 
   std::unique_ptr<EVP_MAC_CTX, Freed<EVP_MAC_CTX_free>> context_;

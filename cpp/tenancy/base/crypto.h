@@ -17,8 +17,8 @@ using Digest256 = std::array<uint8_t, 32>;
 Digest256 sha256(std::string_view bytes);
 Digest256 hmac_sha256(std::string_view key, std::string_view bytes);
 
-// Fills `out` from the operating system's generator. Aborts the process when there is no randomness:
-// nothing that needs it may go on without.
+// Fills `out` from the operating system's generator. Aborts the process when there is no
+// randomness: nothing that needs it may go on without.
 void random_bytes(std::span<uint8_t> out);
 uint64_t random_u64();
 

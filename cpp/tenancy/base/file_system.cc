@@ -16,20 +16,20 @@ namespace {
 // From the kernel's magic.h where it has them, else from the module's own source; kept here because
 // installed headers often lack the newer ones.
 constexpr std::array<std::pair<uint32_t, std::string_view>, 20> kNetworkMagic = {{
-    {0x00006969, "NFS"},      {0x0000517B, "SMB"},       {0xFE534D42, "SMB2"},
-    {0xFF534D42, "CIFS"},     {0x00C36400, "CephFS"},    {0x01021997, "9p"},
-    {0x5346414F, "AFS"},      {0x6B414653, "AFS"},       {0x73757245, "Coda"},
-    {0x0000564C, "NCP"},      {0x0BD00BD0, "Lustre"},    {0x47504653, "GPFS"},
-    {0x01161970, "GFS2"},     {0x7461636F, "OCFS2"},     {0x19830326, "BeeGFS"},
-    {0xAAD7AAEA, "PanFS"},    {0x20030528, "OrangeFS"},  {0x786F4256, "VirtualBox share"},
+    {0x00006969, "NFS"},          {0x0000517B, "SMB"},      {0xFE534D42, "SMB2"},
+    {0xFF534D42, "CIFS"},         {0x00C36400, "CephFS"},   {0x01021997, "9p"},
+    {0x5346414F, "AFS"},          {0x6B414653, "AFS"},      {0x73757245, "Coda"},
+    {0x0000564C, "NCP"},          {0x0BD00BD0, "Lustre"},   {0x47504653, "GPFS"},
+    {0x01161970, "GFS2"},         {0x7461636F, "OCFS2"},    {0x19830326, "BeeGFS"},
+    {0xAAD7AAEA, "PanFS"},        {0x20030528, "OrangeFS"}, {0x786F4256, "VirtualBox share"},
     {0xBACBACBC, "VMware share"}, {0x013111A8, "IBRIX"},
 }};
 constexpr uint32_t kFuseMagic = 0x65735546;
 
 constexpr std::array<std::string_view, 21> kNetworkFuse = {
-    "sshfs",    "glusterfs", "s3fs",     "gcsfuse",  "goofys",  "rclone",   "ceph",
-    "ceph-fuse", "davfs",    "davfs2",   "curlftpfs", "smbnetfs", "blobfuse", "blobfuse2",
-    "juicefs",  "JuiceFS",   "mfs",      "seaweedfs", "alluxio-fuse", "mount-s3", "cvmfs2"};
+    "sshfs",     "glusterfs", "s3fs",   "gcsfuse",   "goofys",       "rclone",   "ceph",
+    "ceph-fuse", "davfs",     "davfs2", "curlftpfs", "smbnetfs",     "blobfuse", "blobfuse2",
+    "juicefs",   "JuiceFS",   "mfs",    "seaweedfs", "alluxio-fuse", "mount-s3", "cvmfs2"};
 
 std::string_view network_name(uint32_t magic) {
   const auto* found = std::find_if(kNetworkMagic.begin(), kNetworkMagic.end(),
@@ -49,7 +49,8 @@ std::string describe(const struct statfs& info, const struct stat& file) {
 }  // namespace
 
 bool is_network_filesystem(int64_t f_type) {
-  // f_type is signed on some architectures, so that SMB2's sign bit spreads: the low 32 bits decide.
+  // f_type is signed on some architectures, so that SMB2's sign bit spreads: the low 32 bits
+  // decide.
   return !network_name(static_cast<uint32_t>(f_type)).empty();
 }
 

@@ -15,8 +15,8 @@ namespace tenancy {
 // them: one magic number covers local and remote ones alike, see below.
 bool is_network_filesystem(int64_t f_type);
 
-// Whether a FUSE mount's type ("fuse.sshfs", as the mount table says) reaches over a network. Unknown
-// subtypes count as local: fuse-overlayfs of rootless containers has to work.
+// Whether a FUSE mount's type ("fuse.sshfs", as the mount table says) reaches over a network.
+// Unknown subtypes count as local: fuse-overlayfs of rootless containers has to work.
 bool is_network_fuse_type(std::string_view mount_type);
 
 // The mount type of a device in the text of /proc/self/mountinfo (proc(5)), or empty.

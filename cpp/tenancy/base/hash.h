@@ -1,11 +1,11 @@
 // SipHash-2-4: 64-bit keyed hashes of short strings (Aumasson & Bernstein, 2012).
 //
-// Counters are addressed by these hashes, and names come from clients, so the key must be a secret of
-// the table: whoever could find two names with one hash could spend another's limit. The same key and
-// bytes give the same hash in every process and release, because hashes live in files.
+// Counters are addressed by these hashes, and names come from clients, so the key must be a secret
+// of the table: whoever could find two names with one hash could spend another's limit. The same
+// key and bytes give the same hash in every process and release, because hashes live in files.
 //
-// Collision odds: n distinct names collide somewhere with probability about n^2 / 2^65: for ten million
-// counters 2.7e-6.
+// Collision odds: n distinct names collide somewhere with probability about n^2 / 2^65: for ten
+// million counters 2.7e-6.
 #pragma once
 
 #include <cstdint>

@@ -23,9 +23,9 @@ constexpr size_t kKeyPublicChars = kKeyPrefix.size() + kKeyIdChars;
 constexpr size_t kKeyBodyChars = kKeyPublicChars + kKeySecretChars;
 constexpr size_t kKeyChars = kKeyBodyChars + kKeyChecksumChars;
 
-// The random bits below a millisecond, which increase inside it: 64 and some more above them. The mask
-// leaves the topmost of those clear in each fresh draw, so that more than 2^40 steps of up to 2^32 fit
-// before it could overflow.
+// The random bits below a millisecond, which increase inside it: 64 and some more above them. The
+// mask leaves the topmost of those clear in each fresh draw, so that more than 2^40 steps of up to
+// 2^32 fit before it could overflow.
 class Tail {
  public:
   struct Bits {
@@ -37,7 +37,8 @@ class Tail {
 
   Bits next(int64_t unix_ms) {
     if (unix_ms == last_ms_) {
-      const uint64_t step = 1 + (random_u64() >> 32);  // random, so that neighbours stay unguessable
+      const uint64_t step =
+          1 + (random_u64() >> 32);  // random, so that neighbours stay unguessable
       bits_.low += step;
       if (bits_.low < step) ++bits_.high;
       return bits_;
@@ -55,8 +56,8 @@ class Tail {
   Bits bits_{};
 };
 
-// The state of this process. A child starts afresh, and never inherits a mutex that another thread of
-// its parent held.
+// The state of this process. A child starts afresh, and never inherits a mutex that another thread
+// of its parent held.
 struct Generator {
   std::mutex mutex;
   Tail sortable{0x7fff};  // 80 bits

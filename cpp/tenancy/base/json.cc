@@ -24,7 +24,8 @@ struct Json::Node {
   };
   static constexpr size_t kIndexedAbove = 16;
 
-  std::variant<std::nullptr_t, bool, int64_t, Decimal, std::string, std::vector<Json>, Object> value;
+  std::variant<std::nullptr_t, bool, int64_t, Decimal, std::string, std::vector<Json>, Object>
+      value;
 };
 
 // Gives the builder below, which lives in no header, the right to make Json values.
@@ -36,9 +37,7 @@ struct JsonBuilder {
     return Json(std::move(node));
   }
 
-  static Json make_decimal(std::string text) {
-    return make(Json::Node::Decimal{std::move(text)});
-  }
+  static Json make_decimal(std::string text) { return make(Json::Node::Decimal{std::move(text)}); }
 
   static Json make_object(Members members) {
     auto node = std::make_shared<Json::Node>();
@@ -59,7 +58,8 @@ constexpr size_t kDepthMax = 64;
 constexpr size_t kTextBytesMax = size_t{16} << 20;
 constexpr size_t kShownCharsMax = 60;
 
-// `text` cut to a length a message can bear, and without bytes that a terminal or Python would trip on.
+// `text` cut to a length a message can bear, and without bytes that a terminal or Python would trip
+// on.
 std::string shown(std::string_view text) {
   std::string safe;
   const bool cut = text.size() > kShownCharsMax;
@@ -149,8 +149,9 @@ class Handler {
   }
 
   bool parse_error(size_t, const std::string&, const json::exception& failure) {
-    // "[json.exception…] parse error at line 1, column 2: syntax error while … - what; last read: …"
-    // Only `what` is kept: the place is told our way, and the rest may quote megabytes or broken UTF-8.
+    // "[json.exception…] parse error at line 1, column 2: syntax error while … - what; last read:
+    // …" Only `what` is kept: the place is told our way, and the rest may quote megabytes or broken
+    // UTF-8.
     std::string_view what = failure.what();
     if (const size_t at = what.find("] "); at != what.npos) what.remove_prefix(at + 2);
     if (const size_t at = what.find(" - "); at != what.npos) what.remove_prefix(at + 3);
@@ -197,7 +198,8 @@ class Handler {
         column = 1;
       }
     }
-    error_ = "JSON, line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + what;
+    error_ =
+        "JSON, line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + what;
     return false;
   }
 
@@ -275,13 +277,20 @@ const Json* Json::find(std::string_view name) const {
 
 std::string Json::describe() const {
   switch (kind()) {
-    case Kind::kNull: return "null";
-    case Kind::kBool: return as_bool() ? "true" : "false";
-    case Kind::kInteger: return std::to_string(as_integer());
-    case Kind::kDecimal: return shown(as_decimal_text());
-    case Kind::kString: return shown_string(as_string());
-    case Kind::kArray: return "a list";
-    case Kind::kObject: return "a mapping";
+    case Kind::kNull:
+      return "null";
+    case Kind::kBool:
+      return as_bool() ? "true" : "false";
+    case Kind::kInteger:
+      return std::to_string(as_integer());
+    case Kind::kDecimal:
+      return shown(as_decimal_text());
+    case Kind::kString:
+      return shown_string(as_string());
+    case Kind::kArray:
+      return "a list";
+    case Kind::kObject:
+      return "a mapping";
   }
   return "null";
 }

@@ -35,7 +35,7 @@ class Json {
 
   // Each getter requires the kind (asserted).
   bool as_bool() const;
-  int64_t as_integer() const;               // a value outside int64 parses as kDecimal
+  int64_t as_integer() const;                  // a value outside int64 parses as kDecimal
   const std::string& as_decimal_text() const;  // kDecimal: the digits as written
   const std::string& as_string() const;
   const std::vector<Json>& as_array() const;
@@ -44,8 +44,8 @@ class Json {
 
   // The member of that name, or null when absent or when this is not an object.
   const Json* find(std::string_view name) const;
-  // The value as a message names it after "got ": `-5`, `"abc"`, `a list`, `a mapping`, `null`. Long
-  // strings are cut; the text is always valid UTF-8.
+  // The value as a message names it after "got ": `-5`, `"abc"`, `a list`, `a mapping`, `null`.
+  // Long strings are cut; the text is always valid UTF-8.
   std::string describe() const;
 
  private:

@@ -70,15 +70,16 @@ Status MappedFile::open_descriptor(bool* absent) {
   switch (error) {
     case ENOENT:
     case ENOTDIR:
-      return fail(Code::kNotFound, *absent ? "the directory does not exist; create it first"
-                                           : "no such file");
+      return fail(Code::kNotFound,
+                  *absent ? "the directory does not exist; create it first" : "no such file");
     case ELOOP:
       return fail(Code::kPermission, "is a symbolic link; name the file itself");
     case EISDIR:
       return fail(Code::kForeign, "expected a regular file, found a directory");
     case EROFS:
-      return fail(Code::kPermission, "the file system is read-only; mount it writable or use another "
-                                     "directory");
+      return fail(Code::kPermission,
+                  "the file system is read-only; mount it writable or use another "
+                  "directory");
     case EACCES:
     case EPERM:
       return fail(Code::kPermission,
@@ -97,21 +98,22 @@ Status MappedFile::check_trust() const {
   struct stat info {};
   if (fstat(fd_, &info) != 0) return fail(Code::kIo, "fstat: " + errno_text(errno));
   if (!S_ISREG(info.st_mode)) {
-    return fail(Code::kForeign,
-                std::string("expected a regular file, found a ") +
-                    (S_ISDIR(info.st_mode)    ? "directory"
-                     : S_ISFIFO(info.st_mode) ? "FIFO"
-                                              : "device or socket"));
+    return fail(Code::kForeign, std::string("expected a regular file, found a ") +
+                                    (S_ISDIR(info.st_mode)    ? "directory"
+                                     : S_ISFIFO(info.st_mode) ? "FIFO"
+                                                              : "device or socket"));
   }
   const uid_t user = geteuid();
   const bool root_inspects = read_only_ && user == 0;
   if (info.st_uid != user && !root_inspects) {
-    return fail(Code::kPermission, "owned by user " + std::to_string(info.st_uid) +
-                                       ", expected user " + std::to_string(user) +
-                                       "; run as the owner, or give the file to this user with chown");
+    return fail(Code::kPermission,
+                "owned by user " + std::to_string(info.st_uid) + ", expected user " +
+                    std::to_string(user) +
+                    "; run as the owner, or give the file to this user with chown");
   }
   if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    return fail(Code::kPermission, "others may write to it; mend it with: chmod 600 '" + path_ + "'");
+    return fail(Code::kPermission,
+                "others may write to it; mend it with: chmod 600 '" + path_ + "'");
   }
   const std::string network = network_filesystem_of(fd_);
   if (!network.empty()) {
@@ -134,8 +136,8 @@ Status MappedFile::check_magic(std::string_view magic, size_t file_bytes) const 
               "is not a file of ours: it begins with \"" + shown + "\"; use another path");
 }
 
-// Blocks for [from, size_bytes) and at least that length. Safe beside other processes that do the same:
-// it only ever adds.
+// Blocks for [from, size_bytes) and at least that length. Safe beside other processes that do the
+// same: it only ever adds.
 Status MappedFile::allocate(size_t from, size_t size_bytes) const {
   if (size_bytes <= from) return {};
   const auto no_room = [&](const std::string& why) {
@@ -209,8 +211,8 @@ void MappedFile::publish_size(size_t size_bytes) {
   }
 }
 
-Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path, const Options& options,
-                                                     bool* created) {
+Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path,
+                                                     const Options& options, bool* created) {
   std::unique_ptr<MappedFile> file(new MappedFile);
   file->path_ = path;
   file->read_only_ = options.read_only;
@@ -243,16 +245,16 @@ Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::string& path, co
 
   file->reserve_bytes_ =
       std::max(round_to_pages(std::max({options.reserve_bytes, size, size_t{1}})), size);
-  // The whole reserve is mapped at once, past the end of the file too. Those pages come to life when
-  // the file grows, in every process, and are never touched before: see publish_size.
-  void* const address = mmap(nullptr, file->reserve_bytes_,
-                             file->read_only_ ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED,
-                             file->fd_, 0);
+  // The whole reserve is mapped at once, past the end of the file too. Those pages come to life
+  // when the file grows, in every process, and are never touched before: see publish_size.
+  void* const address =
+      mmap(nullptr, file->reserve_bytes_, file->read_only_ ? PROT_READ : PROT_READ | PROT_WRITE,
+           MAP_SHARED, file->fd_, 0);
   if (address == MAP_FAILED) {
     const int error = errno;
-    return file->fail(error == ENODEV ? Code::kUnsupported : Code::kIo,
-                      "mmap of " + std::to_string(file->reserve_bytes_) +
-                          " bytes: " + errno_text(error));
+    return file->fail(
+        error == ENODEV ? Code::kUnsupported : Code::kIo,
+        "mmap of " + std::to_string(file->reserve_bytes_) + " bytes: " + errno_text(error));
   }
   file->data_ = static_cast<std::byte*>(address);
   file->publish_size(size);
@@ -291,7 +293,8 @@ Status MappedFile::grow(size_t size_bytes) {
   const size_t wanted = round_to_pages(size_bytes);
   if (fd_ < 0) {
     if (mprotect(data_, wanted, PROT_READ | PROT_WRITE) != 0) {
-      return {Code::kFull, "no memory for " + std::to_string(wanted) + " bytes: " + errno_text(errno)};
+      return {Code::kFull,
+              "no memory for " + std::to_string(wanted) + " bytes: " + errno_text(errno)};
     }
     publish_size(wanted);
     return {};
@@ -305,8 +308,8 @@ Status MappedFile::grow(size_t size_bytes) {
 
 MappedFile::Lock::Lock(const MappedFile& file) : Lock(file.fd_) {}
 
-// flock belongs to the open file, which threads and forked children share: an open of its own makes the
-// lock hold between them as well. Without /proc it holds between processes opened separately.
+// flock belongs to the open file, which threads and forked children share: an open of its own makes
+// the lock hold between them as well. Without /proc it holds between processes opened separately.
 MappedFile::Lock::Lock(int file_fd) {
   if (file_fd < 0) return;
   fd_ = reopen(file_fd, O_RDONLY);
@@ -317,7 +320,8 @@ MappedFile::Lock::Lock(int file_fd) {
 
 MappedFile::Lock::~Lock() {
   if (fd_ < 0) return;
-  // Said aloud: a child forked meanwhile holds the same open file, and closing ours would not unlock.
+  // Said aloud: a child forked meanwhile holds the same open file, and closing ours would not
+  // unlock.
   flock(fd_, LOCK_UN);
   close(fd_);
 }

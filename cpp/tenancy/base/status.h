@@ -1,8 +1,8 @@
 // Status and Result: how the engine says that something expected went wrong.
 //
-// The engine throws nothing across its interfaces. A call that can fail returns Status (no value) or
-// Result<T>; the caller looks before it takes. An Error says what was expected, what came, where, and
-// how to mend it, because its text reaches people unchanged.
+// The engine throws nothing across its interfaces. A call that can fail returns Status (no value)
+// or Result<T>; the caller looks before it takes. An Error says what was expected, what came,
+// where, and how to mend it, because its text reaches people unchanged.
 //
 // Thread safety: plain values.
 #pragma once
@@ -61,9 +61,9 @@ class [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}        // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::move(error)) {}    // NOLINT(google-explicit-constructor)
-  Result(Status status) : state_(status.error()) {}    // NOLINT(google-explicit-constructor)
+  Result(T value) : state_(std::move(value)) {}      // NOLINT(google-explicit-constructor)
+  Result(Error error) : state_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(Status status) : state_(status.error()) {}  // NOLINT(google-explicit-constructor)
   Result(Code code, std::string message) : state_(Error{code, std::move(message)}) {}
 
   bool ok() const { return state_.index() == 0; }
