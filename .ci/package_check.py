@@ -1,4 +1,4 @@
-"""Uses an installed tenancy the way a first program does; run with the Python it is installed in."""
+"""Uses an installed tenancy as a first program does; run with the Python it is installed in."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as directory, Tenancy.open(directory, catalog=catalog):
             pass
 
-    with tempfile.TemporaryDirectory() as directory:
-        with Tenancy.open(directory, catalog="agent-orchestrator") as t:
-            acme = t.tenants.create(name="Acme", slug="acme", plan="free")
-            _, secret = t.keys.create(acme, scopes=["agent:create"])
-            decision = t.check(api_key=secret, permission="agent:create")
-            assert decision, decision.reason
-            assert not t.check(api_key=secret, permission="agent:delete")
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Tenancy.open(directory, catalog="agent-orchestrator") as t,
+    ):
+        acme = t.tenants.create(name="Acme", slug="acme", plan="free")
+        _, secret = t.keys.create(acme, scopes=["agent:create"])
+        decision = t.check(api_key=secret, permission="agent:create")
+        assert decision, decision.reason
+        assert not t.check(api_key=secret, permission="agent:delete")
     print(f"tenancy {tenancy.__version__} works from {root}")
 
 

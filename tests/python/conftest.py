@@ -1,0 +1,23 @@
+"""What every test shares: how hypothesis draws, and a fresh environment."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Locally each run draws new examples; in continuous integration the same ones, so that a red build
+# is about the change. A shared machine stalls at will: examples have no deadline.
+_CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("local", deadline=None, suppress_health_check=_CHECKS)
+settings.register_profile("ci", deadline=None, suppress_health_check=_CHECKS, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own TENANCY_… variables must not change what a test sees."""
+    for name in list(os.environ):
+        if name.startswith("TENANCY_"):
+            monkeypatch.delenv(name)
