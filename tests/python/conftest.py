@@ -17,7 +17,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A developer's own TENANCY_… variables must not change what a test sees."""
+    """A developer's own TENANCY_… variables must not change a test; TENANCY_TEST_… may."""
     for name in list(os.environ):
-        if name.startswith("TENANCY_"):
+        if name.startswith("TENANCY_") and not name.startswith("TENANCY_TEST_"):
             monkeypatch.delenv(name)
