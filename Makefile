@@ -73,9 +73,8 @@ lint-cpp: install
 	@.ci/setup lint
 	.ci/lint-cpp $(TIDY)
 
-format: ## Format C++ and Python in place
-	@.ci/setup lint
-	git ls-files -co --exclude-standard '*.cc' '*.h' | xargs -r clang-format -i
+format: setup ## Format C++ and Python in place
+	git ls-files -co --exclude-standard '*.cc' '*.h' | xargs -r $(BIN)/clang-format -i
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
 
