@@ -1,4 +1,4 @@
-"""Configuring the build: what is said when libraries are missing, and where else they may come from."""
+"""Configuring the build: what it says when libraries are missing, where else they may be."""
 
 from __future__ import annotations
 
