@@ -1,0 +1,341 @@
+#include "tenancy/catalog/catalog_parser.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "tenancy/catalog/amounts.h"
+#include "tenancy/catalog/entitlements.h"
+#include "tenancy/catalog/limit_patch.h"
+#include "tenancy/catalog/names.h"
+#include "tenancy/catalog/quota_def.h"
+#include "tenancy/catalog/roles.h"
+
+namespace tenancy {
+
+namespace {
+
+constexpr int64_t kFormat = 1;
+constexpr size_t kPlansMax = 256;
+constexpr size_t kQuotasMax = 256;
+constexpr size_t kActionsMax = 256;
+constexpr size_t kFeaturesMax = 1024;
+constexpr size_t kLimitsMax = 64;
+
+// Words with a meaning of their own where a feature or an action could stand.
+constexpr std::string_view kAllFeatures = "all";
+constexpr std::string_view kDefaultLimit = "default";
+
+bool is_currency(std::string_view text) {
+  return text.size() == 3 && std::ranges::all_of(text, [](char c) { return c >= 'A' && c <= 'Z'; });
+}
+
+void read_currency(const Field& field, std::string* currency) {
+  if (!field.present()) return;
+  if (field.json().is_string() && is_currency(field.json().as_string())) {
+    *currency = field.json().as_string();
+  } else {
+    field.expected("a currency code of ISO 4217 such as \"USD\"");
+  }
+}
+
+// True when `field` is a mapping of at most `most` members.
+bool is_small_mapping(const Field& field, size_t most) {
+  if (!field.is_mapping()) return false;
+  const size_t count = field.json().as_object().size();
+  if (count <= most) return true;
+  field.error("expected at most " + std::to_string(most) + " members, got " +
+              std::to_string(count));
+  return false;
+}
+
+void read_price(const Field& field, Price* price) {
+  const Json& json = field.json();
+  std::string text;
+  if (json.is_string()) text = json.as_string();
+  if (json.is_integer()) text = std::to_string(json.as_integer());
+  if (json.kind() == Json::Kind::kDecimal) text = json.as_decimal_text();
+  if (text == "custom") {
+    price->kind = Price::Kind::kCustom;
+  } else if (is_price(text)) {
+    price->kind = Price::Kind::kAmount;
+    price->amount = text;
+  } else {
+    field.expected("a price such as 29 or 29.90 (0 is free), or \"custom\"");
+  }
+}
+
+}  // namespace
+
+CatalogParser::CatalogParser(const Field& document)
+    : document_(document), catalog_(new Catalog()) {}
+
+std::shared_ptr<const Catalog> CatalogParser::parse() {
+  if (!document_.is_mapping_of({"$schema", "catalog", "version", "format", "default_plan",
+                                "default_action", "currency", "permissions", "builtin_roles",
+                                "roles", "duties", "features", "actions", "quotas", "limits",
+                                "plans"})) {
+    return catalog_;
+  }
+  header();
+  features();
+  quotas();
+  actions();
+  limits();
+  plans();
+  access();
+  defaults();
+  return catalog_;
+}
+
+void CatalogParser::header() {
+  if (const Field name = member("catalog"); name.present()) {
+    catalog_->name_ = name.name().value_or("");
+  } else {
+    document_.error("\"catalog\" is missing: the name of this catalog");
+  }
+  catalog_->version_ = "1";
+  if (const Field version = member("version"); version.present()) {
+    if (version.json().is_integer()) {
+      catalog_->version_ = std::to_string(version.json().as_integer());
+    } else if (version.kind() == Json::Kind::kDecimal) {
+      catalog_->version_ = version.json().as_decimal_text();
+    } else {
+      catalog_->version_ = version.text("a version such as \"1\"").value_or("");
+    }
+  }
+  if (const Field format = member("format"); format.present()) {
+    if (!format.json().is_integer() || format.json().as_integer() != kFormat) {
+      format.expected("1, the format this release reads");
+    }
+  }
+  catalog_->currency_ = "USD";
+  read_currency(member("currency"), &catalog_->currency_);
+}
+
+void CatalogParser::features() {
+  const Field field = member("features");
+  if (!field.present()) return;
+  catalog_->features_ = field.texts(is_name, kNameRule);
+  if (catalog_->features_.size() > kFeaturesMax) {
+    field.error("expected at most " + std::to_string(kFeaturesMax) + " features");
+    catalog_->features_.resize(kFeaturesMax);
+  }
+  if (std::ranges::find(catalog_->features_, kAllFeatures) != catalog_->features_.end()) {
+    field.error("no feature may be named \"all\": in plans that stands for every feature");
+  }
+}
+
+void CatalogParser::quotas() {
+  const Field field = member("quotas");
+  if (!field.present() || !is_small_mapping(field, kQuotasMax)) return;
+  for (const auto& [name, value] : field.members()) {
+    if (!is_name(name)) {
+      value.error("the name of a quota must be " + std::string(kNameRule));
+    } else {
+      catalog_->quotas_.push_back(read_quota_def(name, value));
+    }
+  }
+}
+
+// A name that is none is reported where the list or the plan is read.
+void CatalogParser::add_action(const Field& field, const std::string& name) {
+  std::vector<std::string>& actions = catalog_->actions_;
+  if (!is_name(name) || std::ranges::find(actions, name) != actions.end()) return;
+  if (actions.size() == kActionsMax) {
+    field.error("expected at most " + std::to_string(kActionsMax) + " actions");
+    return;
+  }
+  actions.push_back(name);
+}
+
+// Either the document lists the actions, or they are those that plans name.
+void CatalogParser::actions() {
+  if (const Field declared = member("actions"); declared.present()) {
+    for (const std::string& name : declared.texts(is_name, kNameRule)) {
+      if (name == kDefaultLimit) {
+        declared.error("no action may be named \"default\": that is the limit of all others");
+      } else {
+        add_action(declared, name);
+      }
+    }
+    return;
+  }
+  const Field all = member("plans");
+  if (!all.present() || !all.json().is_object()) return;
+  for (const auto& [plan, value] : all.members()) {
+    const Field limits = value.member("rate_limits");
+    if (!limits.present() || !limits.json().is_object()) continue;
+    for (const auto& [name, limit] : limits.members()) {
+      if (name != kDefaultLimit) add_action(limit, name);
+    }
+  }
+}
+
+void CatalogParser::limits() {
+  const Field field = member("limits");
+  if (!field.present() || !is_small_mapping(field, kLimitsMax)) return;
+  for (const auto& [name, value] : field.members()) {
+    if (!is_name(name)) {
+      value.error("the name of a limit must be " + std::string(kNameRule));
+      continue;
+    }
+    const std::optional<LimitPatch> patch = read_limit(value, LimitPlace::kOutsidePlans);
+    if (!patch) continue;
+    if (!patch->scope) {
+      value.error("\"scope\" is missing: write a mapping such as {scope: ip, limit: 600/minute}");
+      continue;
+    }
+    LimitRule rule{name, 0, {}};
+    apply(*patch, &rule);
+    catalog_->limits_.push_back(std::move(rule));
+  }
+}
+
+Field CatalogParser::plan_field(size_t index) const {
+  return member("plans").member(catalog_->plans_[index].name);
+}
+
+void CatalogParser::plans() {
+  const Field field = member("plans");
+  if (!field.present()) {
+    document_.error("\"plans\" is missing: a mapping with at least one plan");
+    return;
+  }
+  if (!is_small_mapping(field, kPlansMax)) return;
+  if (field.json().as_object().empty()) field.error("expected at least one plan");
+  for (const auto& [name, value] : field.members()) {
+    if (!is_name(name)) {
+      value.error("the name of a plan must be " + std::string(kNameRule));
+      continue;
+    }
+    Plan plan;
+    plan.name = name;
+    plan_header(value, &plan);
+    catalog_->plans_.push_back(std::move(plan));
+  }
+  catalog_->index_names();
+  resolve_plans();
+}
+
+void CatalogParser::plan_header(const Field& field, Plan* plan) const {
+  plan->currency = catalog_->currency_;
+  plan->title = plan->name;
+  if (!field.is_mapping_of({"title", "price", "period", "currency", "features", "quotas",
+                            "rate_limits", "isolation", "retention_days", "price_book",
+                            "extends"})) {
+    return;
+  }
+  if (const Field title = field.member("title"); title.present()) {
+    plan->title = title.text("a title").value_or("");
+  }
+  if (const Field price = field.member("price"); price.present()) read_price(price, &plan->price);
+  if (const Field period = field.member("period"); period.present()) {
+    const std::optional<size_t> unit =
+        period.choice({"minute", "hour", "day", "week", "month", "quarter", "year"});
+    if (unit) plan->price_period = static_cast<PeriodUnit>(*unit);
+  }
+  read_currency(field.member("currency"), &plan->currency);
+  if (const Field book = field.member("price_book"); book.present()) {
+    plan->price_book = book.name().value_or("");
+  }
+}
+
+void CatalogParser::resolve_plans() {
+  resolved_.assign(catalog_->plans_.size(), false);
+  for (size_t i = 0; i < catalog_->plans_.size(); ++i) {
+    // The plans from this one up to one that is resolved or extends none, resolved from there
+    // downwards.
+    std::vector<size_t> chain;
+    size_t at = i;
+    while (!resolved_[at]) {
+      const auto on_way = std::ranges::find(chain, at);
+      if (on_way != chain.end()) {
+        std::string cycle;
+        for (auto each = on_way; each != chain.end(); ++each) {
+          cycle += catalog_->plans_[*each].name + " → ";
+        }
+        plan_field(at).member("extends").error("plans may not extend themselves: " + cycle +
+                                               catalog_->plans_[at].name + "; remove one of these");
+        break;
+      }
+      chain.push_back(at);
+      const Field extends = plan_field(at).member("extends");
+      if (!extends.present() || !extends.json().is_string()) break;
+      const uint32_t base = catalog_->plan_index(extends.json().as_string());
+      if (base == kNoIndex) break;
+      at = base;
+    }
+    std::ranges::reverse(chain);
+    for (const size_t each : chain) resolve_plan(each);
+  }
+  for (const Plan& plan : catalog_->plans_) {
+    catalog_->plan_entitlements_.push_back(std::make_shared<const Entitlements>(plan.entitlements));
+  }
+}
+
+// Everything it extends is resolved, or was reported.
+void CatalogParser::resolve_plan(size_t index) {
+  resolved_[index] = true;
+  const Field field = plan_field(index);
+  Plan& plan = catalog_->plans_[index];
+  plan.entitlements = no_entitlements(*catalog_);
+  if (!field.json().is_object()) return;
+  if (const Field extends = field.member("extends"); extends.present()) {
+    const std::string base_name = extends.json().is_string() ? extends.json().as_string() : "";
+    const uint32_t base = catalog_->plan_index(base_name);
+    if (!extends.json().is_string()) {
+      extends.expected("the name of a plan");
+    } else if (base == kNoIndex) {
+      std::vector<std::string_view> known;
+      for (const Plan& other : catalog_->plans_) {
+        if (other.name != plan.name) known.emplace_back(other.name);
+      }
+      extends.unknown("plan", base_name, known);
+    } else if (resolved_[base] && base != index) {
+      plan.entitlements = catalog_->plans_[base].entitlements;
+      if (plan.price_book.empty()) plan.price_book = catalog_->plans_[base].price_book;
+    }
+  }
+  plan.entitlements.plan = plan.name;
+  plan.entitlements.plan_index = static_cast<uint32_t>(index);
+  merge_entitlements(field, *catalog_, Origin::kPlan, &plan.entitlements);
+  const std::vector<bool>& on = plan.entitlements.features;
+  plan.all_features = !on.empty() && std::ranges::find(on, false) == on.end();
+}
+
+void CatalogParser::access() {
+  catalog_->permissions_ = read_permissions(member("permissions"));
+  bool ready = true;
+  if (const Field builtin = member("builtin_roles"); builtin.present()) {
+    ready = builtin.boolean().value_or(true);
+  }
+  catalog_->roles_ = read_roles(member("roles"), ready, catalog_->permissions_);
+  catalog_->duties_ = read_duties(member("duties"), catalog_->roles_);
+}
+
+void CatalogParser::defaults() {
+  if (const Field field = member("default_plan"); field.present()) {
+    if (!field.json().is_string()) {
+      field.expected("the name of a plan");
+    } else {
+      const std::string& name = field.json().as_string();
+      catalog_->default_plan_ = catalog_->plan_index(name);
+      std::vector<std::string_view> known;
+      for (const Plan& plan : catalog_->plans_) known.emplace_back(plan.name);
+      if (catalog_->default_plan_ == kNoIndex) field.unknown("plan", name, known);
+    }
+  }
+  if (const Field field = member("default_action"); field.present()) {
+    if (!field.json().is_string()) {
+      field.expected("the name of an action");
+      return;
+    }
+    const std::string& name = field.json().as_string();
+    catalog_->default_action_ = catalog_->action_index(name);
+    const std::vector<std::string_view> known(catalog_->actions_.begin(), catalog_->actions_.end());
+    if (catalog_->default_action_ == kNoIndex) field.unknown("action", name, known);
+  }
+}
+
+}  // namespace tenancy
