@@ -148,6 +148,13 @@ class Handler {
     return put(std::move(array));
   }
 
+  // For what the parser does not look at.
+  std::string refuse_at(size_t position, const std::string& what) {
+    read_to_ = text_.data() + position + 1;
+    refuse(what);
+    return *error_;
+  }
+
   bool parse_error(size_t, const std::string&, const json::exception& failure) {
     // "[json.exception…] parse error at line 1, column 2: syntax error while … - what; last read:
     // …" Only `what` is kept: the place is told our way, and the rest may quote megabytes or broken
@@ -219,6 +226,10 @@ Result<Json> Json::parse(std::string_view text) {
                                              std::to_string(kTextBytesMax)};
   }
   Handler handler(text);
+  // The library takes a NUL between values for the end of the text and would ignore what follows.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    return Error{Code::kInvalidArgument, handler.refuse_at(nul, "a NUL byte")};
+  }
   const Cursor begin(text.data(), handler.read_to());
   const Cursor end(text.data() + text.size(), handler.read_to());
   if (!nlohmann::json::sax_parse(begin, end, &handler)) {
