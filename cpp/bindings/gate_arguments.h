@@ -1,0 +1,89 @@
+// From Python arguments to an engine Request: names resolved against the catalog once, then remembered by
+// the identity of the str object that named them.
+//
+// Ownership: an Arguments belongs to one call and keeps the views of its Request alive; a NameCache belongs
+// to the gate. Thread safety: under the interpreter's lock.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "pybind.h"
+#include "tenancy/engine/engine.h"
+
+namespace tenancy {
+
+struct IdentityData {
+  std::string principal;
+  std::vector<std::string> tenants;
+  std::vector<std::string> scopes;
+  bool scoped = false;
+};
+
+// str object -> catalog index. Callers name things with literals, which are the same object each time.
+class NameCache {
+ public:
+  ~NameCache() { clear(); }
+  void clear();
+  // kNoIndex-free: an unknown name raises ValueError with the nearest known one.
+  template <class Lookup>
+  uint32_t index(PyObject* name, const char* what, Lookup&& lookup) {
+    Slot& slot = slots_[(reinterpret_cast<uintptr_t>(name) >> 4) % slots_.size()];
+    if (slot.name == name) return slot.index;
+    const uint32_t index = lookup(utf8_view(name));
+    if (index == kNoIndex) raise_unknown(what, name);
+    keep(&slot, name, index);
+    return index;
+  }
+
+ private:
+  struct Slot {
+    PyObject* name = nullptr;  // strong
+    uint32_t index = kNoIndex;
+  };
+  [[noreturn]] void raise_unknown(const char* what, PyObject* name);
+  static void keep(Slot* slot, PyObject* name, uint32_t index);
+  std::array<Slot, 64> slots_;
+};
+
+struct NameCaches {
+  const Catalog* catalog = nullptr;
+  NameCache actions;
+  NameCache features;
+  NameCache quotas;
+  std::vector<bool> gauges;  // by quota index
+};
+
+class Arguments {
+ public:
+  static constexpr size_t kHintsMax = 8;
+
+  explicit Arguments(NameCaches* names) : names_(*names) {}
+  Arguments(const Arguments&) = delete;
+  Arguments& operator=(const Arguments&) = delete;
+
+  // Reads one keyword. False when there is no such keyword.
+  bool set(std::string_view name, PyObject* value);
+  void finish();  // connects the views
+
+  Request request;
+  bool action_named = false;
+  bool any_gauge = false;
+  std::array<QuotaAsk, kQuotasMax> asks;
+  size_t ask_count = 0;
+
+ private:
+  void set_hints(PyObject* value);
+  void set_identity(PyObject* value);
+  void set_consume(PyObject* value);
+  void set_ip(PyObject* value);
+
+  NameCaches& names_;
+  std::array<std::string_view, kHintsMax> hints_;
+  size_t hint_count_ = 0;
+  std::vector<std::string_view> identity_tenants_;
+  std::array<char, 16> address_;
+};
+
+}  // namespace tenancy

@@ -1,0 +1,283 @@
+// Engine: one request in, one decision out.
+//
+// A decision goes through the stages of the design in order: limits that need no identity, credential, tenant
+// and status, limits of tenant / user / key, endpoint limits, permission and feature, quotas. `admit` is the
+// first half (before a router knows the endpoint), `authorize` the second, `finish` settles what was reserved;
+// `check` is both halves in one.
+//
+// Invariants:
+//  1. A refusal by a rate limit gives back what this decision took from other rate limits, except from those
+//     before authentication. A refusal for another reason keeps the tokens spent and takes no quota.
+//  2. Several quotas are taken all or none.
+//  3. When the tenant is unclear the answer is a refusal. Unknown and forbidden tenants take the same path and
+//     get the same answer.
+//  4. A decision is made from one Definitions value, and only while that is the newest revision the host
+//     knows: otherwise `stale` is set and nothing was taken.
+//
+// Ownership: unique; owns the counters. Thread safety: all methods from any thread; `apply` calls are
+// serialised inside.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "tenancy/base/clock.h"
+#include "tenancy/base/status.h"
+#include "tenancy/counters/table.h"
+#include "tenancy/engine/definitions.h"
+#include "tenancy/limits/limiter.h"
+#include "tenancy/quotas/quotas.h"
+
+namespace tenancy {
+
+enum class Reason : uint8_t {
+  kAllowed = 0,
+  kMissingTenant,
+  kInvalidTenant,
+  kInvalidCredential,
+  kExpiredCredential,
+  kSuspendedTenant,
+  kTenantConflict,
+  kPermissionDenied,
+  kFeatureNotInPlan,
+  kMfaRequired,
+  kQuotaExceeded,
+  kConcurrencyExceeded,
+  kRateLimitExceeded,
+  kStateUnavailable,
+};
+constexpr size_t kReasons = 14;
+std::string_view reason_code(Reason reason);  // "ALLOWED", "MISSING_TENANT", …
+int reason_http_status(Reason reason);        // 200, 401, 403, 429, 503
+
+struct QuotaAsk {
+  uint32_t quota = kNoIndex;  // catalog index
+  uint64_t amount = 0;
+  // For quotas whose current value the application counts itself: judged as `base + amount <= limit`,
+  // nothing is stored.
+  bool gauge = false;
+  uint64_t base = 0;
+};
+
+// Views must outlive the call only.
+struct Request {
+  // Credential: at most one of the three.
+  std::string_view api_key;
+  std::string_view session;
+  // An identity that the caller verified (a JWT): the tenants it may select (references), and its user.
+  bool has_identity = false;
+  std::span<const std::string_view> identity_tenants;
+  std::string_view identity_principal;
+  std::span<const std::string> identity_scopes;  // permission claims, where configured to count
+  bool identity_scoped = false;
+
+  std::string_view tenant;     // named by the program itself: trusted
+  std::string_view principal;  // the user, by the program; with a credential only a hint
+  // Named by the request (header, path, query, subdomain): they only select, never override.
+  std::span<const std::string_view> hints;
+  bool trust_hints = false;    // a trusted proxy is in front, or the route is anonymous
+
+  std::string_view ip;         // canonical text or bytes of the address (IPv6 by /64)
+  std::string_view endpoint;
+  uint32_t admit_action = kNoIndex;  // counted by the first half: the catalog's default action
+  uint32_t action = kNoIndex;        // counted by the second half
+  std::string_view permission;
+  std::string_view resource;   // "type/id"
+  uint32_t feature = kNoIndex;
+  uint64_t cost = 1;
+  std::span<const QuotaAsk> consume;
+  bool reserve = false;        // web: reserve until `finish`; otherwise consumption is final at once
+  bool dry_run = false;        // explain: look, take nothing
+};
+
+struct LimitEntry {
+  const LimitRule* rule = nullptr;      // lives in the decision's definitions
+  const LimitPolicy* policy = nullptr;
+  LimitState state;
+  uint64_t group = 0;
+  uint64_t key = 0;
+  uint64_t cost = 0;
+  Region region = Region::kTenant;
+  bool before_identity = false;
+  bool taken = false;
+};
+
+struct QuotaEntry {
+  uint32_t quota = kNoIndex;
+  uint64_t amount = 0;
+  QuotaState state;
+  QuotaHandle handle;  // reservation or lease; 0 when final or none
+  bool lease = false;
+  bool settled = false;
+};
+
+// A vector inside its owner: decisions allocate nothing on the hot path, and items that are not used cost
+// nothing, not even clearing.
+template <class T, size_t N>
+class FixedVector {
+  static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
+
+ public:
+  bool push(const T& value) {
+    if (size_ == N) return false;
+    new (storage_ + size_ * sizeof(T)) T(value);
+    ++size_;
+    return true;
+  }
+  void truncate(size_t size) { size_ = size < size_ ? size : size_; }
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  T& operator[](size_t i) { return begin()[i]; }
+  const T& operator[](size_t i) const { return begin()[i]; }
+  T* begin() { return std::launder(reinterpret_cast<T*>(storage_)); }
+  T* end() { return begin() + size_; }
+  const T* begin() const { return std::launder(reinterpret_cast<const T*>(storage_)); }
+  const T* end() const { return begin() + size_; }
+
+ private:
+  size_t size_ = 0;
+  alignas(T) std::byte storage_[N * sizeof(T)];
+};
+
+constexpr size_t kLimitsMax = 24;  // windows in one decision
+constexpr size_t kQuotasMax = 16;  // quotas in one decision; each lease counts
+
+struct Decision {
+  bool stale = false;
+  bool reserve = false;
+  bool belongs = false;  // the caller proved that it belongs to `tenant`, or the program named it
+  bool suspected_crossing = false;  // TENANT_CONFLICT: to be audited
+  bool alerts = false;              // some quota crossed a threshold
+  bool finished = false;
+  Reason reason = Reason::kAllowed;
+  std::shared_ptr<const Definitions> definitions;
+  // Definitions of earlier stages of this request, when they changed in between: `limits` point into them.
+  std::vector<std::shared_ptr<const Definitions>> earlier;
+  const TenantEntry* tenant = nullptr;
+  const KeyEntry* key = nullptr;
+  const SessionEntry* session = nullptr;
+  std::string principal;       // who acts, for limits and the record
+  bool principal_is_hint = false;  // named beside a credential that has no user: gives no rights
+  ScopeSetId scopes = kNoScopes;
+  std::vector<std::string> identity_scopes;  // of a verified identity whose claims count
+  bool identity_scoped = false;
+  std::string ip;
+  std::string detail;          // the permission, feature, quota or limit that refused
+  int64_t retry_after_ns = 0;  // kNever: waiting does not help
+  int64_t started_mono_ns = 0;
+  int64_t now_wall_ns = 0;
+  int64_t taken_ns = 0;        // table time of the takes
+  FixedVector<LimitEntry, kLimitsMax> limits;
+  FixedVector<QuotaEntry, kQuotasMax> quotas;
+  bool allowed() const { return reason == Reason::kAllowed && !stale; }
+};
+
+constexpr size_t kLatencyBuckets = 32;
+
+class Engine {
+ public:
+  struct Options {
+    CounterTable::Options counters;
+    std::string default_tenant;   // reference; empty: none
+    int64_t reservation_ns = Quotas::kReservationNs;
+    };
+  static Result<std::unique_ptr<Engine>> open(const Options& options,
+                                              std::shared_ptr<const Clock> clock);
+  ~Engine();
+
+  // Makes the next Definitions and publishes it. On error nothing changed.
+  Status apply(ChangeSet changes);
+  std::shared_ptr<const Definitions> definitions() const;
+  uint64_t revision() const { return revision_.load(std::memory_order_acquire); }
+  // Counts the publications of this process: a reader that keeps definitions asks whether they are still the
+  // ones in force.
+  uint64_t published() const { return published_.load(std::memory_order_acquire); }
+  // True when the host's revision word says that this engine's definitions are the newest.
+  bool current() const;
+
+  void check(const std::shared_ptr<const Definitions>& definitions, const Request& request,
+             Decision* decision);
+  void admit(const std::shared_ptr<const Definitions>& definitions, const Request& request,
+             Decision* decision);
+  // Continues an admitted decision with what the router found.
+  void authorize(const Request& request, Decision* decision);
+  // Settles reservations and leases once: commit below 500, release from 500 on.
+  void finish(Decision* decision, int http_status);
+
+  CounterTable& counters() { return *counters_; }
+  Quotas& quotas() { return *quotas_; }
+  const Clock& clock() const { return *clock_; }
+  const std::shared_ptr<const Clock>& clock_ptr() const { return clock_; }
+  struct KeyUsage {
+    uint64_t uses = 0;           // while in grace after a rotation
+    int64_t last_used_wall_ns = 0;  // to the minute; 0 = never
+  };
+  KeyUsage key_usage(const KeyEntry& key);
+
+  // Decisions of this process by reason, and how long requests took from admit to finish: bucket i counts
+  // durations below 2^i microseconds (and not below 2^(i-1)).
+  const std::array<std::atomic<uint64_t>, kReasons>& decided() const { return decided_; }
+  const std::array<std::atomic<uint64_t>, kLatencyBuckets>& latency() const { return latency_; }
+
+  // What `quotas()` wants, for a tenant of these definitions.
+  static QuotaTarget quota_target(const Definitions& definitions, const TenantEntry& tenant,
+                                  uint32_t quota);
+  // The counters of a tenant's action (and of its user, when named), as decisions address them: for peek,
+  // reset and refund.
+  void limit_entries(const std::shared_ptr<const Definitions>& definitions,
+                     const TenantEntry& tenant, std::string_view principal, uint32_t action,
+                     Decision* out) const;
+
+ private:
+  struct Scope;  // the hashed parts of one request that counters are keyed by
+  Engine(const Options& options, std::shared_ptr<const Clock> clock);
+
+  bool begin(const std::shared_ptr<const Definitions>& definitions, const Request& request,
+             Decision* decision) const;
+  bool admit_stages(const Request& request, Scope* scope, Decision* decision);
+  bool authorize_stages(const Request& request, Scope* scope, Decision* decision);
+  Scope scope_of(const Request& request, const Decision& decision) const;
+  bool rebind(Decision* decision) const;
+
+  bool limits_before_identity(const Request& request, const Scope& scope, Decision* decision);
+  bool limits_of_identity(const Request& request, const Scope& scope, Decision* decision);
+  bool limits_of_endpoint(const Request& request, const Scope& scope, Decision* decision);
+  bool add_action(uint32_t action, const Scope& scope, uint64_t cost, Decision* decision) const;
+  bool add_rule(const LimitRule& rule, uint64_t rule_hash, const Scope& scope, uint64_t cost,
+                bool before_identity, Decision* decision) const;
+  bool take_limits(Decision* decision, size_t first, bool dry_run);
+  void give_back_limits(Decision* decision, size_t end);
+
+  bool authenticate(const Request& request, Decision* decision) const;
+  bool select_tenant(const Request& request, Decision* decision) const;
+  bool serve_tenant(Decision* decision) const;
+  void note_key_use(const KeyEntry& key, int64_t wall_ns);
+
+  bool permissions(const Request& request, Decision* decision) const;
+  bool take_quotas(const Request& request, Decision* decision);
+  bool take_quota(const QuotaAsk& ask, const QuotaTarget& target, bool reserve, Decision* decision);
+  void give_back_quotas(Decision* decision, size_t first);
+
+  Options options_;
+  std::shared_ptr<const Clock> clock_;
+  std::unique_ptr<CounterTable> counters_;
+  std::unique_ptr<Quotas> quotas_;
+  std::mutex apply_mutex_;
+  mutable std::mutex publish_mutex_;
+  std::shared_ptr<const Definitions> definitions_;
+  std::atomic<uint64_t> revision_{0};
+  std::atomic<uint64_t> published_{0};
+  std::array<std::atomic<uint64_t>, kReasons> decided_{};
+  std::array<std::atomic<uint64_t>, kLatencyBuckets> latency_{};
+};
+
+}  // namespace tenancy

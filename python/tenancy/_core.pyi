@@ -1,0 +1,337 @@
+"""The compiled engine. This stub is its reference.
+
+Times are nanoseconds: ``*_wall_ns`` since the Unix epoch, ``*_after_ns`` from now. Every name that belongs to
+the public interface is exported again by a module of the package; nothing here is imported by users.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, final
+
+__version__: str
+
+class CoreError(Exception):
+    """An engine call failed. ``args`` is ``(code, message)``; modules translate it into the public tree."""
+
+class Clock:
+    """Time as the engine sees it."""
+
+    @staticmethod
+    def system() -> Clock: ...
+    def mono_ns(self) -> int: ...
+    def wall_ns(self) -> int: ...
+
+class FakeClock(Clock):
+    """Time that a test owns. With ``path`` it is shared by all processes that open the same file."""
+
+    def __init__(self, start_wall_ns: int, path: str | None = None) -> None: ...
+    def advance_ns(self, delta_ns: int) -> None: ...
+    def step_wall_ns(self, delta_ns: int) -> None: ...
+    def step_mono_ns(self, delta_ns: int) -> None: ...
+
+def sortable_id(prefix: str, wall_ns: int) -> str: ...
+def uuid7(wall_ns: int) -> str: ...
+def random_base62(chars: int) -> str: ...
+def make_api_key() -> tuple[str, str]:
+    """``(full key text, public id)``."""
+
+def api_key_public_id(key: str) -> str | None: ...
+def sha256(data: bytes) -> bytes: ...
+def equal_constant_time(a: bytes, b: bytes) -> bool: ...
+def valid_permission(text: str, pattern: bool) -> bool: ...
+def status_may_become(before: str, after: str) -> bool: ...
+def valid_time_zone(name: str) -> bool: ...
+
+class Engine:
+    """Definitions and counters of one host. Owned by `Tenancy`."""
+
+    def __init__(
+        self,
+        *,
+        counters_path: str,
+        clock: Clock,
+        default_tenant: str = "",
+        reservation_ns: int = 60_000_000_000,
+        initial_slots: int = 1024,
+        max_bytes: int = 4 << 30,
+        anonymous_bytes: int = 8 << 20,
+    ) -> None:
+        """``counters_path`` empty: private memory. Raises `CoreError`."""
+
+    def apply(
+        self,
+        revision: int,
+        changes: Mapping[str, Sequence[tuple[Any, ...]]],
+        *,
+        catalog: Any = None,
+        reset: bool = False,
+    ) -> None:
+        """Make and publish the next definitions; on `CoreError` nothing changed.
+
+        ``catalog`` is a `_core.Catalog` or ``None`` (unchanged). ``changes`` maps kinds to rows:
+
+        ========================  ==========================================================================
+        ``tenants``               ``(id, external_id|None, slug, status, plan, time_zone|None,``
+                                  ``anchor_wall_ns, overrides_json|None, settings_json|None)``
+        ``keys``                  ``(public_id, tenant_id, digest, principal|None, scopes|None,``
+                                  ``expires_wall_ns, revoked_wall_ns, grace_until_wall_ns, limit|None)``;
+                                  times 0 = none, ``scopes`` a list of patterns
+        ``sessions``              ``(digest, tenant_id, principal, platform, expires_wall_ns)``
+        ``roles``                 ``(tenant_id|None, name, permissions, denies, inherits)``
+        ``assignments``           ``(tenant_id, principal, role, resource|None, until_wall_ns|None)``
+        ``resources``             ``(tenant_id, type, id, creator)``
+        ``removed_tenants``       ``(id,)``
+        ``removed_keys``          ``(public_id,)``
+        ``removed_sessions``      ``(digest,)``
+        ``removed_roles``         ``(tenant_id|None, name)``
+        ``removed_assignments``   ``(tenant_id, principal, role, resource|None)``
+        ``removed_resources``     ``(tenant_id, type, id)``
+        ========================  ==========================================================================
+        """
+
+    @property
+    def revision(self) -> int:
+        """Revision of the definitions in force in this process."""
+
+    def word(self) -> int:
+        """The host's revision word: ``2 * revision``, odd while a writer commits."""
+
+    def swap_word(self, expected: int, value: int) -> bool:
+        """Compare-and-swap of the word. True when it was ``expected``."""
+
+    def tenant(self, reference: str) -> tuple[str, str, str] | None:
+        """``(id, status, plan)`` by id, external id or slug, as the definitions in force say."""
+
+    def peek_limits(
+        self, tenant: str, action: str | None, principal: str | None
+    ) -> tuple[Limit, ...]: ...
+    def reset_limits(self, tenant: str, action: str | None, principal: str | None) -> None: ...
+    def refund_limits(
+        self, tenant: str, action: str | None, principal: str | None, cost: int
+    ) -> None: ...
+
+    # Quotas: each answers the state as a dict with allowed, unlimited, soft, limit, used, reserved, overage,
+    # period_start_wall_ns, period_end_wall_ns, crossed (list of percents), kind.
+    def quota_status(self, tenant: str, quota: str) -> dict[str, Any]: ...
+    def quota_consume(self, tenant: str, quota: str, amount: int) -> dict[str, Any]: ...
+    def quota_decrement(self, tenant: str, quota: str, amount: int) -> dict[str, Any]: ...
+    def quota_set(self, tenant: str, quota: str, used: int) -> dict[str, Any]: ...
+    def quota_reserve(
+        self, tenant: str, quota: str, amount: int, ttl_ns: int
+    ) -> tuple[dict[str, Any], Handle | None]: ...
+    def quota_acquire(
+        self, tenant: str, quota: str, ttl_ns: int
+    ) -> tuple[dict[str, Any], Handle | None]: ...
+    def quota_revoke_leases(self, tenant: str) -> int: ...
+    def quota_acknowledge(
+        self, tenant: str, quota: str, period_start_wall_ns: int, percents: Sequence[int]
+    ) -> None: ...
+
+    # Access, in the words of `tenancy.access`.
+    def access_check(
+        self, tenant: str, principal: str, permission: str, resource: str | None = None
+    ) -> bool: ...
+    def access_check_many(
+        self, tenant: str, principal: str, permissions: Sequence[str], resource: str | None = None
+    ) -> list[bool]: ...
+    def access_explain(
+        self,
+        tenant: str,
+        principal: str | None,
+        permission: str,
+        resource: str | None,
+        scopes: Sequence[str] | None,
+    ) -> dict[str, Any]: ...
+    def access_permissions(
+        self, tenant: str, principal: str, resource: str | None = None
+    ) -> list[str]: ...
+    def access_who_can(
+        self, tenant: str, permission: str, resource: str | None = None
+    ) -> list[str]: ...
+    def access_assignments(
+        self, tenant: str, principal: str
+    ) -> list[tuple[str, str, str | None, int | None]]: ...
+    def access_roles(self, tenant: str) -> list[str]: ...
+    def access_missing_for_grant(self, tenant: str, holder: str, role: str) -> str | None: ...
+    def owns(self, tenant: str, resource_type: str, resource_id: str) -> bool: ...
+    def effective(self, tenant: str) -> dict[str, Any]:
+        """Effective plan values with origins: ``{"plan", "quotas": {name: {...}}, "limits", "features"}``."""
+
+    def key_usage(self, public_id: str) -> tuple[int, int]:
+        """``(uses since rotation, last_used_wall_ns)`` of a key; last used is kept to the minute, 0 = never."""
+
+    def stats(self) -> dict[str, Any]: ...
+
+@final
+class Handle:
+    """A reservation or a lease. A context manager: commits (lease: ends) on success, releases on an exception.
+
+    ``kind`` is ``"reservation"`` or ``"lease"``, ``quota`` the name, ``amount`` the units held.
+    """
+
+    kind: Final[Literal["reservation", "lease"]]
+    quota: Final[str]
+    amount: Final[int]
+    settled: Final[bool]
+    def commit(self, amount: int | None = None) -> bool:
+        """Keep what was reserved, or ``amount`` of it. False: it had expired, nothing was changed."""
+    def release(self) -> bool:
+        """Give it back. False: it had expired or was settled before."""
+    def renew(self, ttl: float | None = None) -> bool:
+        """Lease: extend its life (seconds). False: it had ended."""
+    def detach(self) -> Handle:
+        """Take it out of the request: `finish` leaves it alone, its holder settles it."""
+    def __enter__(self) -> Handle: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+@final
+class Limit:
+    """What one window of a limit answered."""
+
+    name: Final[str]
+    policy: Final[str]
+    """As in the catalog: ``100/minute``."""
+    allowed: Final[bool]
+    shadow: Final[bool]
+    """The window only reports: it was exceeded, and the request went on."""
+    limit: Final[int]
+    remaining: Final[int]
+    window: Final[float]
+    """Seconds."""
+    reset_after: Final[float]
+    """Seconds until the full limit is back if nothing more is spent."""
+    retry_after: Final[float | None]
+    """Seconds; 0.0 when allowed, ``None`` when waiting never helps."""
+    delay: Final[float]
+    """Leaky queue: serve after this many seconds."""
+
+@final
+class Decision:
+    """The answer to one request. True when allowed."""
+
+    allowed: Final[bool]
+    reason: Final[Any]
+    """A `tenancy.Reason`."""
+    code: Final[str]
+    """The reason's value: ``"ALLOWED"`` or an error code of the HTTP table."""
+    status: Final[int]
+    """HTTP status that fits: 200, 401, 403, 429 or 503."""
+    detail: Final[str]
+    """The limit, quota, permission or feature that refused, or an empty string."""
+    tenant: Final[str | None]
+    """Tenant id, when it is known and may be shown to the caller."""
+    tenant_slug: Final[str | None]
+    plan: Final[str | None]
+    principal: Final[str | None]
+    key: Final[str | None]
+    """Public id of the API key."""
+    session: Final[bool]
+    limits: Final[tuple[Limit, ...]]
+    tightest: Final[Limit | None]
+    """The window with the smallest share left: what headers show."""
+    quotas: Final[tuple[dict[str, Any], ...]]
+    reservations: Final[tuple[Handle, ...]]
+    leases: Final[tuple[Handle, ...]]
+    retry_after: Final[float | None]
+    revision: Final[int]
+    finished: Final[bool]
+    def __bool__(self) -> bool: ...
+    def permissions(self) -> list[str]: ...
+
+@final
+class Gate:
+    """The decision calls. One per `Tenancy`, bound there as ``check``, ``admit``, ``authorize``, ``finish``."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        on_stale: Callable[[], None],
+        on_event: Callable[[Decision], None],
+        on_gauge: Callable[[str, str], int | None],
+        reasons: Sequence[Any],
+        quota_status: int = 403,
+    ) -> None:
+        """``on_stale`` reads and applies the changes of the store; the gate asks again afterwards.
+
+        ``on_event`` is called for a suspected cross-tenant access and for crossed quota thresholds.
+        ``on_gauge(tenant_id, quota)`` answers the current value of a quota that the application counts
+        itself, or ``None``. ``reasons`` are the members of `tenancy.Reason` in the engine's order.
+        """
+
+    def set_gauges(self, names: Sequence[str]) -> None: ...
+    def check(
+        self,
+        *,
+        api_key: str | bytes | None = None,
+        session: str | None = None,
+        identity: Identity | None = None,
+        tenant: str | None = None,
+        principal: str | None = None,
+        hints: Sequence[str] | None = None,
+        trust_hints: bool = False,
+        permission: str | None = None,
+        resource: str | None = None,
+        feature: str | None = None,
+        action: str | None = None,
+        cost: int = 1,
+        consume: Mapping[str, int] | None = None,
+        ip: str | None = None,
+        endpoint: str | None = None,
+    ) -> Decision:
+        """Decide. A refusal is a value; bad arguments raise ``TypeError`` or ``ValueError``.
+
+        ``tenant`` is an id, external id or slug named by the program itself, and trusted; ``hints`` are the
+        same named by the request, and only select among what the credential allows. ``consume`` maps quotas to
+        amounts; a concurrency quota takes as many leases. Unknown names of quotas, actions and features raise
+        ``ValueError`` with the nearest known name.
+        """
+
+    def admit(
+        self,
+        *,
+        api_key: str | bytes | None = None,
+        session: str | None = None,
+        identity: Identity | None = None,
+        tenant: str | None = None,
+        principal: str | None = None,
+        hints: Sequence[str] | None = None,
+        trust_hints: bool = False,
+        cost: int = 1,
+        ip: str | None = None,
+        endpoint: str | None = None,
+        action: str | None = None,
+    ) -> Decision:
+        """The first half, before routing: limits without identity, credential, tenant, limits of tenant, user
+        and key (with the catalog's default action)."""
+
+    def authorize(
+        self,
+        decision: Decision,
+        *,
+        permission: str | None = None,
+        resource: str | None = None,
+        feature: str | None = None,
+        action: str | None = None,
+        cost: int = 1,
+        consume: Mapping[str, int] | None = None,
+        endpoint: str | None = None,
+    ) -> Decision:
+        """The second half: limits of endpoint and action, permission, feature, quotas (reserved until
+        `finish`). Changes and returns ``decision``; may be called several times for one request."""
+
+    def finish(self, decision: Decision, status: int = 200) -> None:
+        """Settle: commit reservations below 500, release from 500 on; end leases. Idempotent."""
+
+    def explain(self, **request: Any) -> dict[str, Any]:
+        """The same arguments as `check`; takes nothing. Every stage with its outcome and the values used."""
+
+@final
+class Identity:
+    """A caller whom the program verified itself (a JWT): the tenants it may select, its user and scopes."""
+
+    def __init__(
+        self,
+        principal: str | None = None,
+        tenants: Sequence[str] = (),
+        scopes: Sequence[str] | None = None,
+    ) -> None: ...
