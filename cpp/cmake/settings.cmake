@@ -34,7 +34,7 @@ endif()
 if(TENANCY_SANITIZE)
   # Applied to everything, third-party sources built here included: half-instrumented programs
   # report races and overflows that are not there.
-  add_compile_options(-fsanitize=${TENANCY_SANITIZE} -fno-omit-frame-pointer -g)
+  add_compile_options(-fsanitize=${TENANCY_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${TENANCY_SANITIZE})
   if(TENANCY_SANITIZE MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=undefined)
