@@ -1,0 +1,271 @@
+#include "tenancy/limits/sliding_window.h"
+
+#include <optional>
+
+#include "tenancy/limits/ring.h"
+
+namespace tenancy {
+
+namespace {
+
+// How a window is cut. Times of entries are whole ticks; a grid cell is what one entry gathers.
+struct WindowGrid {
+  int64_t window_ns;
+  int64_t tick_ns;
+  int64_t cell_ticks;
+};
+
+struct QuarterShape {
+  using Words = Ring<6, 27>;
+  static WindowGrid grid(int64_t window_ns) {
+    const int64_t tick_ns = tick_length_ns(window_ns, 10'000);
+    // Rounded up: four cells are at least a window, which the proof of invariant 1 needs.
+    return {window_ns, tick_ns, ceil_div(window_ns, 4 * tick_ns)};
+  }
+};
+
+template <size_t kSize>
+struct LogShape {
+  using Words = Ring<kSize, 13>;
+  static WindowGrid grid(int64_t window_ns) {
+    return {window_ns, tick_length_ns(window_ns, 100'000'000), 1};
+  }
+};
+
+// What the entries say at one moment.
+struct Tally {
+  uint64_t used = 0;
+  int64_t reset_ns = 0;  // when the last of it is forgotten
+  int64_t retry_ns = 0;  // when enough is forgotten for the cost that was asked; 0: there is room
+  bool no_room = false;  // the entry that would be overwritten still counts
+};
+
+template <class Shape>
+class Window {
+ public:
+  using Words = typename Shape::Words;
+  using View = typename Words::View;
+
+  Window(const LimitPolicy& policy, const SlotRef& slot)
+      : policy_(policy), slot_(slot), ring_(slot), grid_(Shape::grid(policy.window_ns)) {}
+
+  Outcome attempt(const Attempt& attempt, LimitState* state) {
+    while (true) {
+      View view;
+      if (ring_.locate(&view) == Outcome::kElsewhere) return Outcome::kElsewhere;
+      const std::optional<Outcome> step = try_once(attempt, &view, state);
+      if (step) return *step;
+    }
+  }
+
+  // The oldest entry that can hold the hit gets it back: the hit may be counted there or later,
+  // never earlier, so nothing is forgotten sooner for it.
+  Outcome refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) {
+    const int64_t taken_tick = ceil_div(taken_ns, grid_.tick_ns);
+    if (taken_tick * grid_.tick_ns + grid_.window_ns <= now_ns) return Outcome::kDone;
+    const int64_t cell = cell_start(taken_tick);
+    while (true) {
+      View view;
+      if (ring_.locate(&view) == Outcome::kElsewhere) return Outcome::kElsewhere;
+      if (forgotten(view, now_ns)) return Outcome::kDone;
+      set_now(now_ns);
+      size_t place = 0;
+      uint64_t found = 0;
+      for (size_t back = 0; back < Words::kSize; ++back) {
+        const uint64_t word = ring_.entry(view, back);
+        if ((word & Words::kUsed) == 0 || forget_ns(word) <= now_ns || tick_of(word) < cell) break;
+        place = back;
+        found = word;
+        if ((word & Words::kGenesis) != 0) break;
+      }
+      if (Words::count_of(found) == 0) return Outcome::kDone;
+      if (is_moved(found)) return Outcome::kElsewhere;
+      if (ring_.give_back(view, place, found, cost)) return Outcome::kDone;
+    }
+  }
+
+  Outcome reset(int64_t now_ns) {
+    while (true) {
+      View view;
+      if (ring_.locate(&view) == Outcome::kElsewhere) return Outcome::kElsewhere;
+      if (forgotten(view, now_ns)) return Outcome::kDone;
+      set_now(now_ns);
+      if (ring_.seal(&view) && ring_.open(view, true, tick_, 0)) return Outcome::kDone;
+    }
+  }
+
+ private:
+  // --- time
+  // ---------------------------------------------------------------------------------------------
+
+  void set_now(int64_t now_ns) {
+    now_ns_ = now_ns;
+    tick_ = ceil_div(now_ns, grid_.tick_ns);
+    cell_start_ = cell_start(tick_);
+  }
+  int64_t cell_start(int64_t tick) const {
+    return grid_.cell_ticks == 1 ? tick : tick - tick % grid_.cell_ticks;
+  }
+  int64_t tick_of(uint64_t word) const { return tick_ - Words::age(tick_, word); }
+  // When an entry stops counting.
+  int64_t forget_ns(uint64_t word) const { return tick_of(word) * grid_.tick_ns + grid_.window_ns; }
+  int64_t newest_ns(const View& view) const { return tick_of(view.newest_word) * grid_.tick_ns; }
+
+  // Whether every entry has expired by invariant 2. Called after the entries were read: their
+  // writers raised the expiry first.
+  bool forgotten(const View& view, int64_t now_ns) const {
+    return view.empty() || expiry_ns(slot_) <= now_ns;
+  }
+  bool ahead_of_clock(const View& view) const {
+    const int64_t newest = tick_of(view.newest_word);
+    return newest > tick_ || (view.sealed() && newest >= cell_start_);
+  }
+
+  // The entry opened or added to now counts at most until the end of its cell and a window more:
+  // one raise serves a whole cell.
+  bool raise_expiry() const {
+    const int64_t last_tick = cell_start_ + grid_.cell_ticks - 1;
+    return CounterTable::raise_expiry(slot_, last_tick * grid_.tick_ns + grid_.window_ns);
+  }
+
+  // --- counting
+  // -----------------------------------------------------------------------------------------
+
+  Tally tally(const View& view, int64_t at_ns, uint64_t cost) const {
+    Tally sum;
+    for (size_t back = 0; back < Words::kSize; ++back) {
+      const uint64_t word = ring_.entry(view, back);
+      if ((word & Words::kUsed) == 0) return sum;
+      const int64_t until_ns = forget_ns(word);
+      if (until_ns <= at_ns) return sum;
+      const uint64_t count = Words::count_of(word);
+      if (count != 0 && sum.used == 0) sum.reset_ns = until_ns;
+      sum.used += count;
+      if (sum.retry_ns == 0 && sum.used + cost > policy_.limit) sum.retry_ns = until_ns;
+      if (back + 1 == Words::kSize) sum.no_room = count != 0;
+      if ((word & Words::kGenesis) != 0) return sum;
+    }
+    return sum;
+  }
+
+  void answer(const Tally& sum, bool allowed, uint64_t taken, LimitState* state) const {
+    const uint64_t used = sum.used + taken;
+    state->allowed = allowed;
+    state->remaining = policy_.limit > used ? policy_.limit - used : 0;
+    const int64_t reset_ns = taken != 0      ? tick_ * grid_.tick_ns + grid_.window_ns
+                             : sum.used != 0 ? sum.reset_ns
+                                             : now_ns_;
+    state->reset_after_ns = std::max<int64_t>(reset_ns - now_ns_, 0);
+    state->retry_after_ns = allowed ? 0 : sum.retry_ns - now_ns_;
+  }
+
+  // --- one try
+  // ------------------------------------------------------------------------------------------
+
+  // Nothing: another process was faster, look again.
+  std::optional<Outcome> try_once(const Attempt& attempt, View* view, LimitState* state) {
+    set_now(attempt.now_ns);
+    bool fresh = forgotten(*view, now_ns_);
+    if (!fresh && ahead_of_clock(*view)) {
+      set_now(later_now_ns(attempt));
+      if (ahead_of_clock(*view)) return carry_over(attempt, view, state);
+    }
+    fresh = fresh || forget_ns(view->newest_word) <= now_ns_;
+
+    const Tally sum = fresh ? Tally{} : tally(*view, now_ns_, attempt.cost);
+    const bool fits = sum.used + attempt.cost <= policy_.limit;
+    if (!attempt.take || !fits) {
+      if (!ring_.current(*view)) return std::nullopt;
+      answer(sum, fits, 0, state);
+      return Outcome::kDone;
+    }
+    const std::optional<Outcome> step =
+        fresh ? begin(view, true, attempt.cost) : count_hit(view, sum, attempt.cost, state);
+    if (step == Outcome::kDone && !refused_for_room_) answer(sum, true, attempt.cost, state);
+    return step;
+  }
+
+  std::optional<Outcome> count_hit(View* view, const Tally& sum, uint64_t cost, LimitState* state) {
+    const uint64_t count = Words::count_of(view->newest_word);
+    const bool same_cell = tick_of(view->newest_word) >= cell_start_;
+    if (!view->sealed() && (same_cell || count == 0 || sum.no_room)) {
+      if (!raise_expiry()) return Outcome::kElsewhere;
+      return ring_.rewrite(*view, tick_, count + cost) ? std::optional(Outcome::kDone)
+                                                       : std::nullopt;
+    }
+    if (!sum.no_room) return begin(view, false, cost);
+    // A log that is full of entries of which some were given back, sealed by a process that then
+    // died: room comes when the oldest entry expires.
+    if (!ring_.current(*view)) return std::nullopt;
+    refused_for_room_ = true;
+    Tally refused = sum;
+    refused.retry_ns = forget_ns(view->next_word);
+    answer(refused, false, 0, state);
+    return Outcome::kDone;
+  }
+
+  std::optional<Outcome> begin(View* view, bool genesis, uint64_t count) {
+    if (!ring_.seal(view)) return std::nullopt;
+    if (!raise_expiry()) return Outcome::kElsewhere;
+    return ring_.open(*view, genesis, tick_, count) ? std::optional(Outcome::kDone) : std::nullopt;
+  }
+
+  // The clock stepped back behind the newest entry. All that counted at that entry's time is
+  // treated as made now; written even when only looking or refusing, else it would count until the
+  // clock comes there again.
+  std::optional<Outcome> carry_over(const Attempt& attempt, View* view, LimitState* state) {
+    Tally sum = tally(*view, newest_ns(*view), attempt.cost);
+    const bool fits = sum.used + attempt.cost <= policy_.limit;
+    const uint64_t taken = fits && attempt.take ? attempt.cost : 0;
+    const uint64_t carried = std::min(sum.used + taken, Words::kCountMax);
+    const std::optional<Outcome> step = begin(view, true, carried);
+    sum.reset_ns = tick_ * grid_.tick_ns + grid_.window_ns;
+    sum.retry_ns = sum.reset_ns;
+    if (step == Outcome::kDone) answer(sum, fits, taken, state);
+    return step;
+  }
+
+  const LimitPolicy& policy_;
+  const SlotRef& slot_;
+  Words ring_;
+  WindowGrid grid_;
+  int64_t now_ns_ = 0;
+  int64_t tick_ = 0;
+  int64_t cell_start_ = 0;
+  bool refused_for_room_ = false;
+};
+
+// Calls `use` with the Window of the policy's shape.
+template <class Use>
+Outcome with_window(const LimitPolicy& policy, const SlotRef& slot, Use use) {
+  if (policy.algorithm == Algorithm::kSlidingWindow) return use(Window<QuarterShape>(policy, slot));
+  switch (sliding_log_class(policy.limit)) {
+    case SlotClass::kLog64: return use(Window<LogShape<64>>(policy, slot));
+    case SlotClass::kLog512: return use(Window<LogShape<512>>(policy, slot));
+    default: return use(Window<LogShape<4096>>(policy, slot));
+  }
+}
+
+}  // namespace
+
+SlotClass sliding_log_class(uint64_t limit) {
+  if (limit <= 64) return SlotClass::kLog64;
+  return limit <= 512 ? SlotClass::kLog512 : SlotClass::kLog4096;
+}
+
+Outcome sliding_window_attempt(const Attempt& attempt, const SlotRef& slot, LimitState* state) {
+  return with_window(attempt.policy, slot,
+                     [&](auto window) { return window.attempt(attempt, state); });
+}
+
+Outcome sliding_window_refund(const LimitHit& hit, const SlotRef& slot, int64_t taken_ns,
+                              int64_t now_ns) {
+  return with_window(*hit.policy, slot,
+                     [&](auto window) { return window.refund(hit.cost, taken_ns, now_ns); });
+}
+
+Outcome sliding_window_reset(const LimitHit& hit, const SlotRef& slot, int64_t now_ns) {
+  return with_window(*hit.policy, slot, [&](auto window) { return window.reset(now_ns); });
+}
+
+}  // namespace tenancy
