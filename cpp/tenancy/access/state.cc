@@ -1,0 +1,56 @@
+#include "tenancy/access/state.h"
+
+#include <algorithm>
+
+namespace tenancy::access {
+
+State::State()
+    : shared(std::make_shared<RoleTable>()),
+      duties(std::make_shared<Duties>()),
+      declared(std::make_shared<std::vector<PatternKey>>()) {}
+
+TenantAccess& State::edit_tenant(TenantIndex index, EditToken token) {
+  constexpr uint32_t kLeaves = CowPages<TenantLeaf>::kLeaves;
+  TenantLeaf& leaf = tenants.edit(index % kLeaves, token);
+  if (leaf.tenants.size() <= index / kLeaves) leaf.tenants.resize(index / kLeaves + 1);
+  return own(leaf.tenants[index / kLeaves], token);
+}
+
+void State::drop_tenant(TenantIndex index, EditToken token) {
+  if (tenant(index) == nullptr) return;
+  constexpr uint32_t kLeaves = CowPages<TenantLeaf>::kLeaves;
+  tenants.edit(index % kLeaves, token).tenants[index / kLeaves] = nullptr;
+}
+
+RoleCode State::find_role(const TenantAccess* owner, std::string_view name) const {
+  if (owner != nullptr && owner->roles != nullptr) {
+    if (const uint32_t value = owner->roles->names.find(name).value; value != 0) {
+      return (value - 1) | kOwnRole;
+    }
+  }
+  const uint32_t value = shared->names.find(name).value;
+  return value == 0 ? kNoRole : value - 1;
+}
+
+std::vector<RoleCode> State::visible_roles(const TenantAccess* owner) const {
+  std::vector<RoleCode> codes;
+  for_each_role(*shared, [&](uint32_t at, const Role&) { codes.push_back(at); });
+  if (owner != nullptr && owner->roles != nullptr) {
+    for_each_role(*owner->roles, [&](uint32_t at, const Role&) { codes.push_back(at | kOwnRole); });
+  }
+  std::ranges::sort(
+      codes, [&](RoleCode a, RoleCode b) { return role(owner, a).name < role(owner, b).name; });
+  return codes;
+}
+
+RoleDef State::definition(const TenantAccess* owner, RoleCode code) const {
+  const Role& held = role(owner, code);
+  RoleDef def;
+  def.name = held.name;
+  for (const PatternKey key : held.allow) def.permissions.push_back(symbols.text(key));
+  for (const PatternKey key : held.deny) def.denies.push_back(symbols.text(key));
+  for (const RoleCode parent : held.parents) def.inherits.push_back(role(owner, parent).name);
+  return def;
+}
+
+}  // namespace tenancy::access
