@@ -216,13 +216,13 @@ Result<LimitPolicy> LimitPolicy::parse(std::string_view text) {
   if (digits.empty()) return bad(text, "expected " + std::string(kForm));
   const std::optional<uint64_t> limit = number(digits);
   if (!limit) return bad(text, quoted(digits) + " is no whole number of 64 bits");
-  if (*limit == 0)
-    return bad(text, "the limit is a positive whole number; 0 would refuse everything");
   if (rest.starts_with(".") || rest.starts_with(",")) {
     return bad(
         text,
         "the limit is a whole number; a fraction is a longer window: \"1/2s\", not \"0.5/s\"");
   }
+  if (*limit == 0)
+    return bad(text, "the limit is a positive whole number; 0 would refuse everything");
   rest = trim(rest);
   if (rest.starts_with("/")) {
     rest.remove_prefix(1);
