@@ -97,7 +97,8 @@ struct Period {
   friend bool operator==(const Period&, const Period&) = default;
 };
 
-// The period that holds the instant. The anchor must have passed check_anchor. About 20 ns for UTC.
+// The period that holds the instant. The anchor must have passed check_anchor. Below 50 ns for UTC,
+// 60 to 240 ns elsewhere.
 Period period_at(PeriodUnit unit, int64_t wall_ns, const TimeZone& zone, const Anchor& anchor = {});
 
 // The same, one end at a time.
