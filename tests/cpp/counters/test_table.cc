@@ -254,7 +254,7 @@ TEST_CASE("one slot that dies in a full region makes room") {
   // While slots are moved a generation may fill to its last slot but one, not further.
   const uint64_t spare = table->stats(region, SlotClass::kWords2).slots / 16;
   uint64_t more = 0;
-  while (count(*table, {.region = region, .group = more, .key = 2}, now + kHour)) ++more;
+  while (count(*table, {.region = region, .group = 2'000'000 + more, .key = 2}, now + kHour)) ++more;
   REQUIRE(more < spare);
   for (uint64_t old = 2; old <= key; ++old) {
     REQUIRE(counted(*table, {.region = region, .group = old, .key = old}, now + kHour) == 1);
