@@ -38,6 +38,25 @@ def api_key_public_id(key: str) -> str | None: ...
 def sha256(data: bytes) -> bytes: ...
 def equal_constant_time(a: bytes, b: bytes) -> bool: ...
 def valid_permission(text: str, pattern: bool) -> bool: ...
+
+class Catalog:
+    """A validated catalog, immutable."""
+
+    @staticmethod
+    def parse(json: str) -> Catalog | list[tuple[str, str]]:
+        """The catalog of a JSON document, or everything that is wrong with it as ``(path, message)``.
+
+        Raises `CoreError` when the text is not JSON.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """All of it as plain values; `tenancy.catalog` makes read-only views from them."""
+
+    def effective(self, plan: str, overrides: str) -> dict[str, Any] | list[tuple[str, str]]:
+        """A plan's values with overrides (a JSON object) merged in, or what is wrong with those.
+
+        Raises `CoreError` for an unknown plan and for what is not JSON.
+        """
 def status_may_become(before: str, after: str) -> bool: ...
 def valid_time_zone(name: str) -> bool: ...
 

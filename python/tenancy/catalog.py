@@ -1,0 +1,273 @@
+"""Catalogs: plans, features, quotas, limits and roles, read from YAML, JSON or Python objects.
+
+>>> from tenancy.catalog import Catalog
+>>> catalog = Catalog.load("agent-orchestrator")
+>>> catalog.plans["starter"].quotas["users"].limit
+5
+
+A `Catalog` is immutable and was validated as a whole; what is wrong with a document is told all at
+once, each problem with file, line and path, as `tenancy.errors.CatalogError`. The format is
+described in docs/catalog.md and, for editors, in the JSON Schema that `schema()` returns.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from . import _catalog_text as text_
+from . import _core
+from ._catalog_import import ImportedPlans, import_plans
+from ._catalog_views import (
+    Duty,
+    Effective,
+    Entitlements,
+    Origin,
+    Plan,
+    Quota,
+    QuotaGrant,
+    RateLimit,
+    Role,
+    Window,
+    entitlements_view,
+    limit_view,
+    plan_view,
+    quota_view,
+)
+from .errors import CatalogError, Problem, UnknownPlan
+
+__all__ = [
+    "SHIPPED",
+    "Catalog",
+    "Duty",
+    "Effective",
+    "Entitlements",
+    "ImportedPlans",
+    "Origin",
+    "Plan",
+    "Quota",
+    "QuotaGrant",
+    "RateLimit",
+    "Role",
+    "Window",
+    "import_plans",
+    "schema",
+]
+
+SHIPPED = ("agent-orchestrator", "agent-platform", "spreadsheet-gateway", "stamping-service")
+"""The catalogs that come with the package."""
+
+
+class Catalog:
+    """A validated catalog. Made by `load`, `from_text` or `from_dict`."""
+
+    __slots__ = (
+        "_core",
+        "_json",
+        "actions",
+        "currency",
+        "default_action",
+        "default_plan",
+        "duties",
+        "features",
+        "limits",
+        "name",
+        "permissions",
+        "plans",
+        "quotas",
+        "roles",
+        "source",
+        "version",
+    )
+
+    name: str
+    version: str
+    source: str
+    """The file or name it was loaded from."""
+    currency: str
+    default_plan: str | None
+    """The plan of a tenant for whom none is named."""
+    default_action: str | None
+    """The action counted for a request that names none."""
+    features: tuple[str, ...]
+    actions: tuple[str, ...]
+    permissions: tuple[str, ...]
+    """The permissions it lists; empty when it lists none."""
+    quotas: Mapping[str, Quota]
+    plans: Mapping[str, Plan]
+    roles: Mapping[str, Role]
+    """The ready roles and its own."""
+    duties: tuple[Duty, ...]
+    limits: Mapping[str, RateLimit]
+    """Limits outside plans."""
+
+    def __init__(self) -> None:
+        raise TypeError("make a catalog with Catalog.load, Catalog.from_text or Catalog.from_dict")
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | Catalog) -> Catalog:
+        """Read a shipped catalog by its name, or a YAML or (``.json``) JSON file by its path.
+
+        Raises `CatalogError` when there is none, when it cannot be read, or when it is not valid.
+        """
+        if isinstance(source, Catalog):
+            return source
+        name = os.fspath(source)
+        if isinstance(source, str) and name in SHIPPED:
+            shipped = resources.files(__package__).joinpath("catalogs", f"{name}.yaml")
+            return cls.from_text(shipped.read_text(encoding="utf-8"), source=name)
+        kind: Literal["yaml", "json"] = "json" if name.lower().endswith(".json") else "yaml"
+        return cls.from_text(_decode(_read_bytes(name), name), format=kind, source=name)
+
+    @classmethod
+    def from_text(
+        cls,
+        text: str,
+        *,
+        format: Literal["yaml", "json"] = "yaml",  # noqa: A002 - the word users look for
+        source: str = "catalog",
+    ) -> Catalog:
+        """Read YAML 1.2 or JSON. ``source`` stands before the line in messages."""
+        if format not in ("yaml", "json"):
+            raise ValueError(f'format: expected "yaml" or "json", got {format!r}')
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > text_.TEXT_BYTES_MAX:
+            message = f"{size} bytes, expected at most {text_.TEXT_BYTES_MAX}"
+            raise CatalogError(source, [Problem("", message, 1)])
+        return cls._from_document(text_.read(text, format), source, lines=True)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], *, source: str = "catalog") -> Catalog:
+        """Read a document of mappings, lists, str, int, bool and Decimal. Floats are refused."""
+        return cls._from_document(text_.from_objects(document), source, lines=False)
+
+    @classmethod
+    def _from_document(cls, document: text_.Document, source: str, *, lines: bool) -> Catalog:
+        text = document.json()
+        problems = document.problems
+        if not problems or document.value is not None:
+            # Where the text was readable, what it says is judged as well: all problems at once.
+            core = _core.Catalog.parse(text)
+            if isinstance(core, list):
+                known = {problem.path for problem in problems}
+                problems = problems + [
+                    Problem(path, message, document.line(path) if lines else None)
+                    for path, message in core
+                    if path not in known
+                ]
+            elif not problems:
+                return cls._from_core(core, text, source)
+        problems.sort(key=lambda problem: problem.line or 0)
+        raise CatalogError(source, problems)
+
+    @classmethod
+    def _from_core(cls, core: _core.Catalog, text: str, source: str) -> Catalog:
+        self = object.__new__(cls)
+        described = core.describe()
+        self._core = core
+        self._json = text
+        self.source = source
+        for name in (
+            "name",
+            "version",
+            "currency",
+            "default_plan",
+            "default_action",
+            "features",
+            "actions",
+            "permissions",
+        ):
+            setattr(self, name, described[name])
+        quotas, plans = described["quotas"], described["plans"]
+        self.quotas = MappingProxyType({n: quota_view(n, q) for n, q in quotas.items()})
+        self.plans = MappingProxyType({n: plan_view(n, p) for n, p in plans.items()})
+        self.roles = MappingProxyType({n: Role(n, *r) for n, r in described["roles"].items()})
+        self.duties = tuple(Duty(*duty) for duty in described["duties"])
+        rules = [limit_view(rule) for rule in described["limits"]]
+        self.limits = MappingProxyType({rule.name: rule for rule in rules})
+        return self
+
+    @property
+    def core(self) -> _core.Catalog:
+        """What the engine takes."""
+        return self._core
+
+    def to_json(self) -> str:
+        """The document as canonical JSON; `from_text` with ``format="json"`` reads it back."""
+        return self._json
+
+    def effective(self, plan: str, overrides: Mapping[str, Any] | None = None) -> Entitlements:
+        """What a tenant on ``plan`` has with ``overrides``, each value with where it came from.
+
+        Overrides are written like a plan: ``quotas``, ``rate_limits``, ``features``, ``isolation``
+        and ``retention_days``. Raises `UnknownPlan`, and `CatalogError` for wrong overrides.
+        """
+        if plan not in self.plans:
+            near = difflib.get_close_matches(str(plan), self.plans, 1)
+            names = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(self.plans)}"
+            raise UnknownPlan(f"catalog {self.name} has no plan {plan!r}", remedy=names)
+        document = text_.from_objects({} if overrides is None else overrides)
+        text = document.json()
+        if document.problems:
+            raise CatalogError("overrides", document.problems)
+        result = self._core.effective(plan, text)
+        if isinstance(result, list):
+            raise CatalogError("overrides", [Problem(path, message) for path, message in result])
+        return entitlements_view(result)
+
+    def __repr__(self) -> str:
+        plans = ", ".join(self.plans)
+        return f"<Catalog {self.name} version {self.version}: {plans}>"
+
+    def __eq__(self, other: object) -> bool:
+        return self._json == other._json if isinstance(other, Catalog) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._json)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (self._json, self.source)
+
+
+def _restore(text: str, source: str) -> Catalog:
+    return Catalog.from_text(text, format="json", source=source)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of catalog documents, for editors and other validators."""
+    file = resources.files(__package__).joinpath("schemas", "catalog.schema.json")
+    loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return loaded
+
+
+def _read_bytes(name: str) -> bytes:
+    try:
+        with Path(name).open("rb") as file:
+            data = file.read(text_.TEXT_BYTES_MAX + 1)
+    except FileNotFoundError:
+        near = difflib.get_close_matches(name, SHIPPED, 1)
+        hint = f'did you mean "{near[0]}"?' if near else f"shipped are {', '.join(SHIPPED)}"
+        message = f"no such file, and no shipped catalog of this name; {hint}"
+        raise CatalogError(name, [Problem("", message)]) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CatalogError(name, [Problem("", f"cannot be read: {reason}")]) from error
+    if len(data) > text_.TEXT_BYTES_MAX:
+        message = f"larger than {text_.TEXT_BYTES_MAX} bytes"
+        raise CatalogError(name, [Problem("", message)])
+    return data
+
+
+def _decode(data: bytes, name: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"not UTF-8: byte 0x{data[error.start]:02x}; save the file as UTF-8"
+        raise CatalogError(name, [Problem("", message, line)]) from None
