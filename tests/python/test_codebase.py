@@ -37,6 +37,7 @@ CPP_RANKS = {
 PYTHON_RANKS = {
     "_core": 0,
     "errors": 1,
+    "catalog": 2,
     "": 5,
     "cli": 7,
 }

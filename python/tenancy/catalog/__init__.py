@@ -21,10 +21,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from . import _catalog_text as text_
-from . import _core
-from ._catalog_import import ImportedPlans, import_plans
-from ._catalog_views import (
+from .. import _core
+from ..errors import CatalogError, Problem, UnknownPlan
+from . import _text
+from ._import import ImportedPlans, import_plans
+from ._views import (
     Duty,
     Effective,
     Entitlements,
@@ -40,7 +41,6 @@ from ._catalog_views import (
     plan_view,
     quota_view,
 )
-from .errors import CatalogError, Problem, UnknownPlan
 
 __all__ = [
     "SHIPPED",
@@ -68,8 +68,8 @@ class Catalog:
     """A validated catalog. Made by `load`, `from_text` or `from_dict`."""
 
     __slots__ = (
-        "_core",
         "_json",
+        "_native",
         "actions",
         "currency",
         "default_action",
@@ -86,6 +86,8 @@ class Catalog:
         "version",
     )
 
+    _native: _core.Catalog
+    _json: str
     name: str
     version: str
     source: str
@@ -120,7 +122,7 @@ class Catalog:
             return source
         name = os.fspath(source)
         if isinstance(source, str) and name in SHIPPED:
-            shipped = resources.files(__package__).joinpath("catalogs", f"{name}.yaml")
+            shipped = resources.files("tenancy") / "catalogs" / f"{name}.yaml"
             return cls.from_text(shipped.read_text(encoding="utf-8"), source=name)
         kind: Literal["yaml", "json"] = "json" if name.lower().endswith(".json") else "yaml"
         return cls.from_text(_decode(_read_bytes(name), name), format=kind, source=name)
@@ -137,18 +139,18 @@ class Catalog:
         if format not in ("yaml", "json"):
             raise ValueError(f'format: expected "yaml" or "json", got {format!r}')
         size = len(text.encode("utf-8", "surrogatepass"))
-        if size > text_.TEXT_BYTES_MAX:
-            message = f"{size} bytes, expected at most {text_.TEXT_BYTES_MAX}"
+        if size > _text.TEXT_BYTES_MAX:
+            message = f"{size} bytes, expected at most {_text.TEXT_BYTES_MAX}"
             raise CatalogError(source, [Problem("", message, 1)])
-        return cls._from_document(text_.read(text, format), source, lines=True)
+        return cls._from_document(_text.read(text, format), source, lines=True)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], *, source: str = "catalog") -> Catalog:
         """Read a document of mappings, lists, str, int, bool and Decimal. Floats are refused."""
-        return cls._from_document(text_.from_objects(document), source, lines=False)
+        return cls._from_document(_text.from_objects(document), source, lines=False)
 
     @classmethod
-    def _from_document(cls, document: text_.Document, source: str, *, lines: bool) -> Catalog:
+    def _from_document(cls, document: _text.Document, source: str, *, lines: bool) -> Catalog:
         text = document.json()
         problems = document.problems
         if not problems or document.value is not None:
@@ -170,7 +172,7 @@ class Catalog:
     def _from_core(cls, core: _core.Catalog, text: str, source: str) -> Catalog:
         self = object.__new__(cls)
         described = core.describe()
-        self._core = core
+        self._native = core
         self._json = text
         self.source = source
         for name in (
@@ -196,7 +198,7 @@ class Catalog:
     @property
     def core(self) -> _core.Catalog:
         """What the engine takes."""
-        return self._core
+        return self._native
 
     def to_json(self) -> str:
         """The document as canonical JSON; `from_text` with ``format="json"`` reads it back."""
@@ -212,11 +214,11 @@ class Catalog:
             near = difflib.get_close_matches(str(plan), self.plans, 1)
             names = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(self.plans)}"
             raise UnknownPlan(f"catalog {self.name} has no plan {plan!r}", remedy=names)
-        document = text_.from_objects({} if overrides is None else overrides)
+        document = _text.from_objects({} if overrides is None else overrides)
         text = document.json()
         if document.problems:
             raise CatalogError("overrides", document.problems)
-        result = self._core.effective(plan, text)
+        result = self._native.effective(plan, text)
         if isinstance(result, list):
             raise CatalogError("overrides", [Problem(path, message) for path, message in result])
         return entitlements_view(result)
@@ -241,7 +243,7 @@ def _restore(text: str, source: str) -> Catalog:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of catalog documents, for editors and other validators."""
-    file = resources.files(__package__).joinpath("schemas", "catalog.schema.json")
+    file = resources.files("tenancy") / "schemas" / "catalog.schema.json"
     loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return loaded
 
@@ -249,7 +251,7 @@ def schema() -> dict[str, Any]:
 def _read_bytes(name: str) -> bytes:
     try:
         with Path(name).open("rb") as file:
-            data = file.read(text_.TEXT_BYTES_MAX + 1)
+            data = file.read(_text.TEXT_BYTES_MAX + 1)
     except FileNotFoundError:
         near = difflib.get_close_matches(name, SHIPPED, 1)
         hint = f'did you mean "{near[0]}"?' if near else f"shipped are {', '.join(SHIPPED)}"
@@ -258,8 +260,8 @@ def _read_bytes(name: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise CatalogError(name, [Problem("", f"cannot be read: {reason}")]) from error
-    if len(data) > text_.TEXT_BYTES_MAX:
-        message = f"larger than {text_.TEXT_BYTES_MAX} bytes"
+    if len(data) > _text.TEXT_BYTES_MAX:
+        message = f"larger than {_text.TEXT_BYTES_MAX} bytes"
         raise CatalogError(name, [Problem("", message)])
     return data
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from .errors import CatalogError, Problem
+from ..errors import CatalogError, Problem
 
 if TYPE_CHECKING:
-    from .catalog import Catalog
+    from . import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ImportedPlans:
 
     def catalog(self) -> Catalog:
         """The document as a validated catalog; raises `CatalogError`."""
-        from .catalog import Catalog  # here: it imports this module
+        from . import Catalog  # here: it imports this module
 
         return Catalog.from_dict(self.document, source="import")
 

@@ -18,7 +18,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from .errors import Problem
+from ..errors import Problem
 
 TEXT_BYTES_MAX = 1 << 20
 DEPTH_MAX = 32
