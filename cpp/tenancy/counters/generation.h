@@ -45,7 +45,7 @@ struct Generation {
   uint64_t slots() const { return uint64_t{1} << slots_log2; }
   uint64_t chunks() const { return slots() / shape->chunk; }
   // From here on the next generation is prepared, …
-  uint64_t grow_at() const { return slots() - slots() / 32 * 7 - (slots() < 32 ? 1 : 0); }
+  uint64_t grow_at() const { return slots_log2 < 2 ? 1 : slots() / 4 * 25 / 8; }
   // … and here is the end for new keys.
   uint64_t cap() const { return slots() - (slots() < 16 ? 1 : slots() / 16); }
 

@@ -53,17 +53,21 @@ struct Place {
 
 // Counts up by one in state word `word`, live until `until_ns` (the same for all calls on a key).
 // In kWords2 the state word is a time, so the count is what it lies beyond `until_ns`.
-// `Table` is CounterTable or a core under test. Returns false when the region is full.
-template <class Find>
-bool count_with(Find&& find, bool has_expiry, uint64_t word, int64_t until_ns) {
+// `find` is find_or_insert of a table or of a core under test; `step` is called before every access.
+// Returns false when the region is full.
+template <class Find, class Step>
+bool count_with(Find&& find, bool has_expiry, uint64_t word, int64_t until_ns, Step&& step) {
   for (;;) {
     Result<SlotRef> slot = find();
     if (!slot) return false;
+    step();
     if (has_expiry && !CounterTable::raise_expiry(*slot, until_ns)) continue;
     std::atomic<uint64_t>& state = slot->state[word];
+    step();
     uint64_t seen = state.load();
     while ((seen & kFrozen) == 0) {
       const uint64_t first = has_expiry ? 1 : static_cast<uint64_t>(until_ns) + 1;
+      step();
       if (state.compare_exchange_weak(seen, seen == 0 ? first : seen + 1)) return true;
     }
   }
@@ -72,7 +76,7 @@ bool count_with(Find&& find, bool has_expiry, uint64_t word, int64_t until_ns) {
 inline bool count(CounterTable& table, const Place& at, int64_t until_ns, uint64_t word = 0) {
   return count_with(
       [&] { return table.find_or_insert(at.region, at.slot_class, at.group, at.key); },
-      at.slot_class != SlotClass::kWords2, word, until_ns);
+      at.slot_class != SlotClass::kWords2, word, until_ns, [] {});
 }
 
 // The count, looked up without inserting. 0 when the key is not there.

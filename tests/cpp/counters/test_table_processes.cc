@@ -176,7 +176,7 @@ pid_t spawn_stopping(const std::string& path, const Place& at, Point point, int 
           return core.find_or_insert(counters::entry_index(at.region, at.slot_class), at.group,
                                      at.key);
         },
-        at.slot_class != SlotClass::kWords2, 0, kUntil);
+        at.slot_class != SlotClass::kWords2, 0, kUntil, [] {});
     _exit(done ? 0 : 2);
   });
 }
