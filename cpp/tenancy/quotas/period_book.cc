@@ -1,0 +1,103 @@
+#include "tenancy/quotas/period_book.h"
+
+#include <algorithm>
+
+namespace tenancy::quotas {
+namespace {
+
+constexpr int64_t kSecondNs = 1'000'000'000;
+// How far the shared mark may lag behind: it saves a shared write per call.
+constexpr int64_t kMarkLagNs = kSecondNs;
+
+// A period in one word: 35 bits of start, seconds from 136 years before 1970; 26 bits of length, two
+// years; and the bit that makes it differ from "never written".
+constexpr int64_t kStartBiasS = int64_t{1} << 32;
+constexpr unsigned kLengthBits = 26;
+constexpr int64_t kLengthMaxS = (int64_t{1} << kLengthBits) - 1;
+
+uint64_t period_word(const Period& period) {
+  const auto start = static_cast<uint64_t>(period.start_wall_ns / kSecondNs + kStartBiasS);
+  const int64_t length_s = (period.end_wall_ns - period.start_wall_ns) / kSecondNs;
+  return number_word(start << kLengthBits | static_cast<uint64_t>(std::min(length_s, kLengthMaxS)));
+}
+
+Period period_of(uint64_t word) {
+  const auto number = static_cast<int64_t>(number_of(word));
+  const int64_t start_s = (number >> kLengthBits) - kStartBiasS;
+  return {.start_wall_ns = start_s * kSecondNs,
+          .end_wall_ns = (start_s + (number & kLengthMaxS)) * kSecondNs};
+}
+
+}  // namespace
+
+int64_t PeriodBook::wall_ns() const {
+  const auto mark = static_cast<int64_t>(table_->shared_word(kWallMarkWord).load());
+  return std::max(mark, clock_->wall_ns());
+}
+
+int64_t PeriodBook::note_wall() {
+  std::atomic<uint64_t>& word = table_->shared_word(kWallMarkWord);
+  const int64_t own = clock_->wall_ns();
+  uint64_t mark = word.load();
+  while (own > static_cast<int64_t>(mark) + kMarkLagNs) {
+    if (word.compare_exchange_weak(mark, static_cast<uint64_t>(own))) return own;
+  }
+  return std::max(own, static_cast<int64_t>(mark));
+}
+
+Period PeriodBook::next_period(const QuotaTarget& target, int64_t wall, const Period* before) {
+  const PeriodUnit unit = target.def->period;
+  const TimeZone zone = target.time_zone != nullptr ? *target.time_zone : TimeZone();
+  const Anchor anchor =
+      target.def->anchored && target.anchor != nullptr ? *target.anchor : Anchor{};
+  Period period = period_at(unit, wall, zone, anchor);
+  if (before == nullptr || before->end_wall_ns <= period.start_wall_ns) return period;
+  const int64_t half_ns = (period.end_wall_ns - period.start_wall_ns) / 2;
+  period.start_wall_ns = before->end_wall_ns;
+  if (period.end_wall_ns - period.start_wall_ns < half_ns) {
+    period.end_wall_ns = next_start(unit, period.end_wall_ns, zone, anchor);
+  }
+  return period;
+}
+
+Period PeriodBook::enter(const QuotaTarget& target, uint64_t root, bool* full) {
+  const int64_t wall = note_wall();
+  Cells cells(table_, SlotClass::kWords4, period_key(table_->hash_key(), root));
+  *full = false;
+  cells.find();
+  for (;;) {
+    const uint64_t seen = cells.load(0);
+    Period before;
+    if (seen != 0) {
+      before = period_of(seen);
+      if (wall < before.end_wall_ns) {
+        // After a step back its end is further away than it was when it was made.
+        cells.keep(keep_until_ns(before));
+        return before;
+      }
+    }
+    const Period next = next_period(target, wall, seen == 0 ? nullptr : &before);
+    if (!cells.make(keep_until_ns(next))) {
+      *full = true;
+      return next;
+    }
+    if (cells.swap(0, seen, period_word(next))) return next;
+  }
+}
+
+Period PeriodBook::look(const QuotaTarget& target, uint64_t root) const {
+  const int64_t wall = wall_ns();
+  Cells cells(table_, SlotClass::kWords4, period_key(table_->hash_key(), root));
+  cells.find();
+  const uint64_t seen = cells.load(0);
+  if (seen == 0) return next_period(target, wall, nullptr);
+  const Period before = period_of(seen);
+  return wall < before.end_wall_ns ? before : next_period(target, wall, &before);
+}
+
+int64_t PeriodBook::keep_until_ns(const Period& period) const {
+  const int64_t left_ns = std::max<int64_t>(period.end_wall_ns - clock_->wall_ns(), 0);
+  return table_->now_ns() + std::min(left_ns, kForeverNs / 4) + kGraceNs;
+}
+
+}  // namespace tenancy::quotas
