@@ -72,7 +72,45 @@ def import_plans(document: Any, *, name: str = "imported") -> ImportedPlans:
         result.document["features"] = list(features)
     if not result.document["quotas"]:
         del result.document["quotas"]
+    _drop_what_is_refused(result)
     return result
+
+
+def _drop_what_is_refused(result: ImportedPlans) -> None:
+    """Take out what a catalog does not allow (a limit of 10^30, a window of 1 ns), and say so."""
+    while problems := _problems(result):
+        if sum(_drop(result, problem) for problem in problems) == 0:
+            raise CatalogError("import", problems)
+
+
+def _problems(result: ImportedPlans) -> tuple[Problem, ...]:
+    try:
+        result.catalog()
+    except CatalogError as error:
+        return error.problems
+    return ()
+
+
+def _drop(result: ImportedPlans, problem: Problem) -> bool:
+    """Remove the member of a plan that `problem` is about."""
+    match = re.match(r"plans\.(\w+)\.((?:quotas|rate_limits)\.\w+|\w+)", problem.path)
+    if not match:
+        return False
+    holder = result.document["plans"][match[1]]
+    *section, name = match[2].split(".")
+    holder = holder.get(section[0], {}) if section else holder
+    if name not in holder:
+        return False
+    del holder[name]
+    target = f"plans.{match[1]}.{match[2]}"
+    for each in [each for each in result.mapped if each.target == target]:
+        result.mapped.remove(each)
+        result.skipped.append(Problem(each.source, problem.message))
+    return True
+
+
+def _is_plain(name: str) -> bool:
+    return re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) is not None
 
 
 _NAME_KEYS = ("name", "id", "key", "slug", "plan", "tier")
@@ -97,10 +135,18 @@ def _plans_of(document: Any) -> Iterator[tuple[str, tuple[str, Any]]]:
 
 
 def _plan_name(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:64]
+    return name if name[:1].isalpha() or not name else f"plan_{name}"[:64]
+
+
+def _feature_name(text: str) -> str:
+    """A name as catalogs allow it, or nothing."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_-")[:64]
+    return name if re.match(r"[A-Za-z]", name) and name != "all" else ""
 
 
 def _snake(key: str) -> str:
+    key = re.sub(r"([KMGT])iB\b", r"\1ib", key)
     key = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", key)
     key = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", key)
     return re.sub(r"[^a-z0-9]+", "_", key.lower()).strip("_")
@@ -242,24 +288,23 @@ class _PlanReader:
             self.set("features", "all", path)
             return
         if isinstance(value, Mapping):
-            names = [str(name) for name, on in value.items() if on is True]
-            for name, on in value.items():
-                if not isinstance(on, bool):
-                    self.skip(f"{path}.{name}", f"expected true or false, got {on!r:.40}")
-            self.features.extend(str(n) for n, on in value.items() if isinstance(on, bool))
+            said = {str(name): on for name, on in value.items()}
         elif isinstance(value, list | tuple):
-            names = [str(name) for name in value if isinstance(name, str)]
+            said = {str(name): True for name in value if isinstance(name, str)}
         else:
             self.skip(path, f"expected a list or mapping of features, got {value!r:.40}")
             return
-        good = [re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_") for name in names]
-        self.plan["features"] = list(dict.fromkeys(good))
-        self.features = list(
-            dict.fromkeys(
-                re.sub(r"[^A-Za-z0-9_.-]+", "_", n).strip("_") for n in (*self.features, *good)
-            )
-        )
-        self.set("features", self.plan["features"], path)
+        granted: dict[str, None] = {}
+        for text, on in said.items():
+            name = _feature_name(text)
+            if not name or not isinstance(on, bool):
+                self.skip(f"{path}.{text}", f"expected a feature that is on or off, got {on!r:.40}")
+                continue
+            self.features.append(name)
+            if on:
+                granted[name] = None
+        self.plan["features"] = list(granted)
+        self.set("features", list(granted), path)
 
     def isolation(self, value: Any, path: str) -> None:
         level = _ISOLATIONS.get(_snake(str(value)))
@@ -309,7 +354,7 @@ class _PlanReader:
         elif bare.startswith("concurrent_"):
             self.quota(bare, value, {"kind": "concurrency"}, path)
         elif unit:
-            name = bare.removesuffix(f"_{unit}")
+            name = re.sub(r"_(limit|max|quota)$", "", bare.removesuffix(f"_{unit}"))
             self.quota(name, value, {"kind": "size"}, path, factor=_UNITS[unit])
         elif rates:
             self.skip(path, "a rate limit without the length of its window")
@@ -319,6 +364,9 @@ class _PlanReader:
             self.skip(path, f"not understood: {value!r:.60}")
 
     def rates_text(self, action: str, value: str, path: str) -> None:
+        if not _is_plain(action):
+            self.skip(path, "its name has no letter to begin with")
+            return
         self.rates.setdefault(action, []).append({"limit": value})
         self.set(f"rate_limits.{action}", value, path)
 
@@ -341,6 +389,9 @@ class _PlanReader:
         amount = self.amount(value, path, factor)
         if amount is None:
             return
+        if not _is_plain(name):
+            self.skip(path, "its name has no letter to begin with")
+            return
         known = self.result.document["quotas"].setdefault(name, kind)
         if known != kind:
             self.skip(path, f"quota {name} is of kind {known['kind']} in another plan")
@@ -351,6 +402,9 @@ class _PlanReader:
     def rate(self, action: str, value: Any, window: str, path: str) -> None:
         amount = self.amount(value, path)
         if amount is None:
+            return
+        if not _is_plain(action):
+            self.skip(path, "its name has no letter to begin with")
             return
         if amount == 0:
             self.skip(path, "a rate limit of 0; take the permission or feature away instead")
