@@ -59,8 +59,7 @@ Outcome gcra_attempt(const Attempt& attempt, const SlotRef& slot, LimitState* st
 Outcome gcra_refund(const LimitHit& hit, const SlotRef& slot, int64_t taken_ns, int64_t now_ns) {
   const uint64_t cost = std::min(hit.cost, hit.policy->capacity());
   const int64_t cost_ns = static_cast<int64_t>(cost) * hit.policy->interval_ns();
-  const int64_t drained_ns = std::max<int64_t>(now_ns - taken_ns, 0);
-  const int64_t given_ns = cost_ns - drained_ns;
+  const int64_t given_ns = cost_ns - (now_ns - taken_ns);
   while (given_ns > 0) {
     const uint64_t word = slot.state->load(std::memory_order_acquire);
     if (is_moved(word)) return Outcome::kElsewhere;

@@ -166,6 +166,7 @@ LimitState limit_peek(CounterTable& table, const LimitHit& hit, int64_t now_ns) 
 }
 
 void limit_refund(CounterTable& table, const LimitHit& hit, int64_t taken_ns, int64_t now_ns) {
+  if (taken_ns > now_ns) return;  // the clock stepped back: where it was counted cannot be told
   on_existing(table, hit, find(table, hit),
               [&](const SlotRef& slot) { return refund_on(hit, slot, taken_ns, now_ns); });
 }

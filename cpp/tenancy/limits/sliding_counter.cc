@@ -54,7 +54,7 @@ class Counter {
     while (true) {
       View view;
       if (ring_.locate(&view) == Outcome::kElsewhere) return Outcome::kElsewhere;
-      if (forgotten(view, now_ns)) return Outcome::kDone;
+      if (view.empty()) return Outcome::kDone;
       set_now(now_ns);
       if (ring_.seal(&view) && ring_.open(view, true, period_, 0)) return Outcome::kDone;
     }
@@ -119,10 +119,9 @@ class Counter {
     return window_ns_ - now.elapsed_ns + shrink_ns(now.current, limit_ - cost);
   }
 
-  void answer(const Estimate& now, uint64_t refused_cost, LimitState* state) const {
+  void answer(const Estimate& now, bool allowed, uint64_t cost, LimitState* state) const {
     const WideUint full = WideUint{limit_} * window_ns_;
     const WideUint used = weight(now);
-    const bool allowed = refused_cost == 0;
     state->allowed = allowed;
     state->remaining = used >= full ? 0 : static_cast<uint64_t>((full - used) / window_ns_);
     const uint64_t rest_ns = window_ns_ - now.elapsed_ns;
@@ -130,7 +129,7 @@ class Counter {
                               : now.previous != 0 ? rest_ns
                                                   : 0;
     state->reset_after_ns = static_cast<int64_t>(reset_ns);
-    state->retry_after_ns = allowed ? 0 : static_cast<int64_t>(retry_ns(now, refused_cost));
+    state->retry_after_ns = allowed ? 0 : static_cast<int64_t>(retry_ns(now, cost));
   }
 
   std::optional<Outcome> try_once(const Attempt& attempt, View* view, LimitState* state) {
@@ -146,14 +145,14 @@ class Counter {
     const bool allowed = fits(now, attempt.cost);
     if (!attempt.take || !allowed) {
       if (!ring_.current(*view)) return std::nullopt;
-      answer(now, allowed ? 0 : attempt.cost, state);
+      answer(now, allowed, attempt.cost, state);
       return Outcome::kDone;
     }
     now.current += attempt.cost;
     const bool same_period = !fresh && period_of(view->newest_word) == period_;
     const std::optional<Outcome> outcome =
         same_period ? add(*view, now.current) : begin(view, fresh, now.current);
-    if (outcome == Outcome::kDone) answer(now, 0, state);
+    if (outcome == Outcome::kDone) answer(now, true, attempt.cost, state);
     return outcome;
   }
 
@@ -179,7 +178,7 @@ class Counter {
         .current = std::min(used + (allowed && attempt.take ? attempt.cost : 0), Words::kCountMax),
         .elapsed_ns = elapsed_ns()};
     const std::optional<Outcome> outcome = begin(view, true, now.current);
-    if (outcome == Outcome::kDone) answer(now, allowed ? 0 : attempt.cost, state);
+    if (outcome == Outcome::kDone) answer(now, allowed, attempt.cost, state);
     return outcome;
   }
 

@@ -88,7 +88,7 @@ class Window {
     while (true) {
       View view;
       if (ring_.locate(&view) == Outcome::kElsewhere) return Outcome::kElsewhere;
-      if (forgotten(view, now_ns)) return Outcome::kDone;
+      if (view.empty()) return Outcome::kDone;
       set_now(now_ns);
       if (ring_.seal(&view) && ring_.open(view, true, tick_, 0)) return Outcome::kDone;
     }

@@ -42,13 +42,16 @@ class Model {
     }
     return ask(cost, take && cost != 0, now_ns);
   }
-  virtual void refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) = 0;
+  void refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) {
+    if (taken_ns <= now_ns) give_back(cost, taken_ns, now_ns);
+  }
   virtual void reset() = 0;
 
   LimitPolicy policy;
 
  protected:
   virtual Answer ask(uint64_t cost, bool take, int64_t now_ns) = 0;
+  virtual void give_back(uint64_t cost, int64_t taken_ns, int64_t now_ns) = 0;
 };
 
 // A bucket that drains one unit per interval; `empty_ns` is when it will be empty.
@@ -72,7 +75,7 @@ class Bucket final : public Model {
     answer.reset_after_ns = level;
     return answer;
   }
-  void refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) override {
+  void give_back(uint64_t cost, int64_t taken_ns, int64_t now_ns) override {
     const int64_t unit = (policy.window_ns + int64_t(policy.limit) - 1) / int64_t(policy.limit);
     const int64_t left =
         unit * int64_t(std::min(cost, policy.capacity())) - std::max<int64_t>(now_ns - taken_ns, 0);
@@ -117,7 +120,7 @@ class Window final : public Model {
     return answer;
   }
 
-  void refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) override {
+  void give_back(uint64_t cost, int64_t taken_ns, int64_t now_ns) override {
     if (ceil_to(taken_ns, tick_) + policy.window_ns <= now_ns) return;
     const int64_t cell_begin = ceil_to(taken_ns, tick_) / cell_ * cell_;
     for (Cell& cell : cells_) {
@@ -218,7 +221,7 @@ class Fixed final : public Periods {
     answer.reset_after_ns = used == 0 ? 0 : end_ns - now_ns;
     return answer;
   }
-  void refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) override {
+  void give_back(uint64_t cost, int64_t taken_ns, int64_t now_ns) override {
     const int64_t period = taken_ns / policy.window_ns;
     if (period != now_ns / policy.window_ns && newest() != period) return;
     if ((period + 1) * policy.window_ns <= now_ns) return;
@@ -249,7 +252,7 @@ class FromFirst final : public Model {
     answer.retry_after_ns = answer.allowed ? 0 : answer.reset_after_ns;
     return answer;
   }
-  void refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) override {
+  void give_back(uint64_t cost, int64_t taken_ns, int64_t now_ns) override {
     const int64_t tick = tick_of(policy.window_ns, 10'000);
     if (begin_ns_ + policy.window_ns <= now_ns || begin_ns_ > ceil_to(taken_ns, tick)) return;
     count_ -= std::min(count_, cost);
@@ -266,14 +269,18 @@ class SlidingCounter final : public Periods {
   using Periods::Periods;
   Answer ask(uint64_t cost, bool take, int64_t now_ns) override {
     const int64_t period = now_ns / policy.window_ns;
-    if (newest() > period) {
-      const uint64_t carried = at(newest()) + at(newest() - 1);
+    if (newest_ > period) {
+      const uint64_t carried = at(newest_) + at(newest_ - 1);
       counts_ = {{period, carried}};
+      newest_ = period;
     }
     Answer answer;
     answer.allowed = fits(cost, now_ns);
     if (!answer.allowed) answer.retry_after_ns = retry_after(cost, now_ns);
-    if (answer.allowed && take) at(period) += cost;
+    if (answer.allowed && take) {
+      at(period) += cost;
+      newest_ = period;
+    }
     while (answer.remaining < policy.limit && fits(answer.remaining + 1, now_ns))
       ++answer.remaining;
     const int64_t end_ns = (period + 1) * policy.window_ns;
@@ -284,7 +291,7 @@ class SlidingCounter final : public Periods {
     }
     return answer;
   }
-  void refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) override {
+  void give_back(uint64_t cost, int64_t taken_ns, int64_t now_ns) override {
     const int64_t period = taken_ns / policy.window_ns;
     if (period < now_ns / policy.window_ns - 1) return;
     uint64_t& used = at(period);
@@ -308,6 +315,8 @@ class SlidingCounter final : public Periods {
     }
     return high;
   }
+
+  int64_t newest_ = INT64_MIN;  // the last period in which something was taken
 };
 
 inline std::unique_ptr<Model> make(const LimitPolicy& policy) {

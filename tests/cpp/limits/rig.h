@@ -11,6 +11,21 @@
 
 namespace tenancy {
 
+// One of each way of counting.
+struct Way {
+  const char* name;
+  Algorithm algorithm;
+  bool anchor_first = false;
+};
+constexpr Way kWays[] = {{"sliding window", Algorithm::kSlidingWindow},
+                         {"token bucket", Algorithm::kTokenBucket},
+                         {"leaky bucket", Algorithm::kLeakyBucket},
+                         {"leaky queue", Algorithm::kLeakyQueue},
+                         {"fixed window", Algorithm::kFixedWindow},
+                         {"fixed window from the first hit", Algorithm::kFixedWindow, true},
+                         {"sliding counter", Algorithm::kSlidingCounter},
+                         {"sliding log", Algorithm::kSlidingLog}};
+
 constexpr int64_t kMilli = 1'000'000;
 constexpr int64_t kSec = 1000 * kMilli;
 constexpr int64_t kMin = 60 * kSec;
@@ -25,6 +40,12 @@ inline LimitPolicy policy_of(const std::string& text,
   parsed->burst = burst;
   if (const Status status = parsed->validate(); !status.ok()) FAIL(status.error().message);
   return *parsed;
+}
+
+inline LimitPolicy policy_of(const std::string& text, const Way& way) {
+  LimitPolicy policy = policy_of(text, way.algorithm);
+  policy.anchor_first = way.anchor_first;
+  return policy;
 }
 
 // One key of one policy in a table of its own, or in a shared one.
