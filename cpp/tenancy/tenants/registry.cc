@@ -97,6 +97,10 @@ uint32_t Registry::resource_owner(std::string_view type, std::string_view id) co
   return place == kNothing ? kNoIndex : impl_->resources.get(place)->tenant;
 }
 
+bool Registry::governs(std::string_view type) const {
+  return impl_->resource_types.find(type) != impl_->resource_types.end();
+}
+
 bool Registry::owns(uint32_t tenant, std::string_view type, std::string_view id) const {
   return impl_->resource_place(tenant, type, id) != kNothing;
 }

@@ -296,6 +296,7 @@ Status RegistryEditor::put_resource(const ResourceRow& row) {
   if (newest != kNothing) next.resource_names.erase(name, newest);
   next.resource_names.insert(name, added);
   tenants::link_front(&next.namesakes, newest, added);
+  ++next.resource_types[row.type];
   return {};
 }
 
@@ -309,6 +310,8 @@ void RegistryEditor::Impl::drop_resource(uint32_t place) {
     next->resource_names.erase(name, newest);
     if (still_newest != kNothing) next->resource_names.insert(name, still_newest);
   }
+  const auto type = next->resource_types.find(entry.type);
+  if (--type->second == 0) next->resource_types.erase(type);
   next->resources.remove(entry.tenant, place);
 }
 

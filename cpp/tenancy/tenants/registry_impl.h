@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstring>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -39,6 +41,7 @@ struct Registry::Impl {
   // By (type, id): the newest of the resources with that name, which are linked by `namesakes`.
   tenants::NameMap resource_names;
   tenants::PagedVector<tenants::Links> namesakes;
+  std::map<std::string, size_t, std::less<>> resource_types;  // how many of each: there are few types
 
   const TenantEntry* tenant(uint32_t index) const { return tenants.get(index).get(); }
   const TenantEntry* by_reference(std::string_view name) const;
