@@ -300,7 +300,7 @@ int gate_init(PyObject* self, PyObject* args, PyObject* keywords) {
   PyObject* on_gauge = nullptr;
   PyObject* reasons = nullptr;
   int quota_status = 403;
-  if (PyArg_ParseTupleAndKeywords(args, keywords, "O$OOOO|i", const_cast<char**>(names), &engine,
+  if (PyArg_ParseTupleAndKeywords(args, keywords, "OOOOO|i", const_cast<char**>(names), &engine,
                                   &on_stale, &on_event, &on_gauge, &reasons, &quota_status) == 0) {
     return -1;
   }

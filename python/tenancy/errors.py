@@ -18,6 +18,8 @@
     │   ├── QuotaExceeded            403  QUOTA_EXCEEDED
     │   │   └── ConcurrencyExceeded  403  CONCURRENCY_EXCEEDED
     │   ├── RateLimitExceeded        429  RATE_LIMIT_EXCEEDED
+    │   ├── ModelNotAllowed          403  MODEL_NOT_ALLOWED
+    │   ├── RegionNotAllowed         403  REGION_NOT_ALLOWED
     │   └── StateUnavailable         503  STATE_UNAVAILABLE
     ├── NotFound (LookupError)
     │   ├── UnknownTenant   ├── UnknownPlan   ├── UnknownRole      ├── UnknownQuota
@@ -37,9 +39,12 @@
     ├── StoreClosed                  a `Tenancy` that was closed
     └── ExtraMissing (ImportError)   an optional dependency; names the extra to install
 
-Every error has `code` (a machine's word for it), `tenant`, `limit`, `permission` where they apply, `retry_after` in
-seconds where waiting helps, `remedy` (what to do), and a message that holds the remedy.
+Every error has `code` (a machine's word for it), `tenant`, `limit`, `permission` where they apply,
+`retry_after` in seconds where waiting helps, `remedy` (what to do), and a message that holds the
+remedy.
 """
+
+# ruff: noqa: N818 - the names are the field's: `except QuotaExceeded` reads as it is meant
 
 from __future__ import annotations
 
@@ -53,7 +58,7 @@ if TYPE_CHECKING:
 
 
 class Reason(enum.Enum):
-    """Why a decision came out as it did. The value is the code that errors and HTTP bodies carry."""
+    """Why a decision came out as it did. The value is the code in errors and HTTP bodies."""
 
     # The order is the engine's.
     ALLOWED = "ALLOWED"
@@ -130,7 +135,7 @@ class MissingTenant(Refused):
 
 
 class InvalidTenant(Refused):
-    """The tenant does not exist, is not served, or is not the caller's; which of them is not told."""
+    """The tenant does not exist, is not served, or is not the caller's; which is not told."""
 
     code = Reason.INVALID_TENANT.value
     status = 401
@@ -177,7 +182,10 @@ class PermissionDenied(Refused):
 class Escalation(PermissionDenied):
     """Nobody may grant what they do not hold."""
 
-    default_remedy = "let a principal who holds it grant it, or act from outside the tenant with by='operator:<name>'"
+    default_remedy = (
+        "let a principal who holds it grant it, "
+        "or act from outside the tenant with by='operator:<name>'"
+    )
 
 
 class DutyViolated(PermissionDenied):
@@ -220,6 +228,20 @@ class RateLimitExceeded(Refused):
     code = Reason.RATE_LIMIT_EXCEEDED.value
     status = 429
     default_remedy = "wait, then send fewer requests"
+
+
+class ModelNotAllowed(Refused):
+    """The tenant's settings do not list this model."""
+
+    code = "MODEL_NOT_ALLOWED"
+    default_remedy = "choose one of the tenant's `allowed_models`"
+
+
+class RegionNotAllowed(Refused):
+    """The tenant's data must stay in another region."""
+
+    code = "REGION_NOT_ALLOWED"
+    default_remedy = "serve the tenant from its `data_residency` region"
 
 
 class StateUnavailable(Refused):
@@ -361,7 +383,10 @@ class Problem:
 
 
 class CatalogError(InvalidValue):
-    """A catalog was refused; `problems` lists everything that is wrong with it, `source` is its file or name."""
+    """A catalog was refused.
+
+    `problems` lists everything that is wrong with it, `source` is its file or name.
+    """
 
     code = "INVALID_CATALOG"
 

@@ -1,0 +1,165 @@
+"""Small rules about text and time that several modules share."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from .errors import InvalidValue
+
+NS = 1_000_000_000
+SLUG_MAX = 50
+NAME_MAX = 255
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,48}[a-z0-9])?")
+_EMAIL_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_PRINCIPAL_MAX = 255
+
+
+def slugify(name: str) -> str:
+    """A URL-safe name: `"Café Zürich & Co."` becomes `"cafe-zurich-co"`. Empty when nothing is left."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:SLUG_MAX].strip("-")
+
+
+def check_slug(slug: str) -> str:
+    if not isinstance(slug, str) or not _SLUG.fullmatch(slug):
+        raise InvalidValue(
+            "slug",
+            f"{slug!r} is not URL-safe",
+            remedy=f"1 to {SLUG_MAX} of a-z, 0-9, '-' and '_', beginning and ending with a-z or 0-9",
+        )
+    return slug
+
+
+def check_name(name: str, field: str = "name") -> str:
+    return check_text(name, field, NAME_MAX)
+
+
+def check_text(text: str, field: str, longest: int) -> str:
+    """Text that people may see: not empty, no control characters, not longer than `longest`."""
+    if not isinstance(text, str):
+        raise InvalidValue(field, f"expected text, got {type(text).__name__}")
+    if not text.strip():
+        raise InvalidValue(field, "expected some text, got none")
+    if len(text) > longest:
+        raise InvalidValue(field, f"{len(text)} characters, at most {longest} are possible")
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+        raise InvalidValue(field, "holds control characters or lone surrogates")
+    return text
+
+
+def check_principal(principal: str, field: str = "principal") -> str:
+    return check_text(principal, field, _PRINCIPAL_MAX)
+
+
+def check_email(email: str, field: str) -> str:
+    """An address that mail can be sent to: the dot-atom form of RFC 5322 within RFC 5321's lengths."""
+    if isinstance(email, str) and len(email) <= 254 and email.count("@") == 1:
+        local, domain = email.split("@")
+        try:
+            labels = domain.encode("idna").decode("ascii").split(".")
+        except UnicodeError:
+            labels = []
+        if (
+            len(local) <= 64
+            and _EMAIL_LOCAL.fullmatch(local)
+            and len(labels) >= 2
+            and all(_HOST_LABEL.fullmatch(label) for label in labels)
+            and not labels[-1].isdigit()
+        ):
+            return email
+    raise InvalidValue(field, f"{email!r} is not an e-mail address", remedy="name@example.com")
+
+
+def to_json(value: Any) -> str | None:
+    """Canonical JSON; None for what is empty."""
+    if not value:
+        return None
+    try:
+        return json.dumps(
+            value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidValue("value", f"cannot be written as JSON ({error})") from None
+
+
+def from_json(text: str | None) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(text) if text else {}
+    return value
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it key by key; a None takes its key away."""
+    result = dict(base)
+    for key, value in changes.items():
+        if not isinstance(key, str):
+            raise InvalidValue("key", f"expected text, got {key!r}")
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            before = result.get(key)
+            result[key] = merged(before if isinstance(before, Mapping) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def to_datetime(wall_ns: int | None) -> datetime | None:
+    """Unix nanoseconds as an aware datetime in UTC; None for None and 0."""
+    if not wall_ns:
+        return None
+    seconds, rest = divmod(wall_ns, NS)
+    return datetime.fromtimestamp(seconds, timezone.utc) + timedelta(microseconds=rest // 1000)
+
+
+def to_ns(moment: datetime | int | float, field: str) -> int:
+    """An aware datetime or Unix seconds as Unix nanoseconds."""
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise InvalidValue(
+                field, "a datetime without a time zone", remedy="datetime.now(timezone.utc)"
+            )
+        since = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
+        return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
+    if isinstance(moment, bool) or not isinstance(moment, (int, float)):
+        raise InvalidValue(field, f"expected a datetime, got {type(moment).__name__}")
+    return int(moment * NS)
+
+
+def duration_ns(duration: timedelta | int | float, field: str) -> int:
+    """A length of time, given as timedelta or seconds; not negative."""
+    if isinstance(duration, timedelta):
+        micro = (duration.days * 86_400 + duration.seconds) * 1_000_000 + duration.microseconds
+        value = micro * 1000
+    elif isinstance(duration, bool) or not isinstance(duration, (int, float)):
+        raise InvalidValue(field, f"expected seconds or a timedelta, got {duration!r}")
+    else:
+        value = int(duration * NS)
+    if value < 0:
+        raise InvalidValue(field, f"expected a length of time, got {duration!r}")
+    return value
+
+
+def deadline_ns(
+    when: datetime | timedelta | int | float | None, now_ns: int, field: str
+) -> int | None:
+    """A moment in the future: a datetime, or a timedelta or seconds from now."""
+    if when is None:
+        return None
+    moment = to_ns(when, field) if isinstance(when, datetime) else now_ns + duration_ns(when, field)
+    if moment <= now_ns:
+        raise InvalidValue(field, "lies in the past", remedy="name a moment that is still to come")
+    return moment
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Names for a message: `a, b, c and 5 more`."""
+    every = sorted(names)
+    shown = ", ".join(every[:most])
+    return f"{shown} and {len(every) - most} more" if len(every) > most else shown or "(none)"

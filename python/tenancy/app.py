@@ -1,0 +1,298 @@
+"""`Tenancy`: one data directory, open in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from .access import Access
+from .audit import Audit
+from .catalog import Catalog
+from .errors import (
+    ConcurrencyExceeded,
+    InvalidValue,
+    QuotaExceeded,
+    Reason,
+    StoreUnsupported,
+    TenancyError,
+    refusal,
+)
+from .keys import Keys
+from .limit_counters import Limits
+from .operators import Operator
+from .quotas import Quotas
+from .resources import Resources
+from .roles import Roles
+from .sessions import Sessions
+from .stores.directory import open_directory
+from .stores.events import Events
+from .stores.grants import SYSTEM
+from .stores.host import Host
+from .stores.twins import twin
+from .tenants import Tenants
+
+if TYPE_CHECKING:
+    from ._core import Decision
+
+__all__ = ["Tenancy"]
+
+CatalogSource = str | os.PathLike[str] | Catalog
+DEFAULT_PATH = "./tenancy-data"
+
+
+class Tenancy:
+    """Tenants, plans, limits, quotas and permissions of one host.
+
+    Made by `Tenancy.open`; a context manager. Any thread, any event loop; it may be opened before a
+    fork or after one. `check`, `admit`, `authorize`, `finish` and `explain` are the engine's own
+    calls, described in `_core.Gate`; `require` is `check` that raises.
+    """
+
+    tenants: Tenants
+    keys: Keys
+    sessions: Sessions
+    roles: Roles
+    access: Access
+    quotas: Quotas
+    limits: Limits
+    resources: Resources
+    audit: Audit
+
+    check: Callable[..., Decision]
+    """Decide; see `_core.Gate.check`. A refusal is a value."""
+    admit: Callable[..., Decision]
+    authorize: Callable[..., Decision]
+    finish: Callable[..., None]
+    explain: Callable[..., dict[str, Any]]
+
+    def __init__(self) -> None:
+        raise TypeError("open one with Tenancy.open(path, catalog=...)")
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        catalog: CatalogSource | None = None,
+        *,
+        clock: Any = None,
+        default_tenant: str | None = None,
+        quota_status: int = 403,
+        reservation_s: float = 60.0,
+        counters_bytes_max: int = 4 << 30,
+        anonymous_bytes: int = 8 << 20,
+        hooks: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> Tenancy:
+        """Open a data directory, or make it.
+
+        `path` is by default `$TENANCY_DATA`, else `./tenancy-data`. `catalog` is a shipped
+        catalog's name, a YAML or JSON file, or a `Catalog`; the directory remembers it, so that it
+        is needed once, and another one replaces it if every tenant fits. `clock` is the system's
+        unless a test passes its `FakeClock`. `default_tenant` serves requests that name none.
+        `quota_status` is the HTTP status of a spent quota, 403 or 429. `hooks` maps steps of a
+        tenant's life to functions that run after them.
+
+        Raises a `StoreError` that says what is wrong with the directory, `CatalogError`, or
+        `InvalidValue`.
+        """
+        if quota_status not in (403, 429):
+            raise InvalidValue("quota_status", f"{quota_status}", remedy="403 or 429")
+        directory = open_directory(_path(path))
+        loaded = None if catalog is None else Catalog.load(catalog)
+        host = Host(
+            directory,
+            _clock(clock),
+            default_tenant=default_tenant,
+            actor=_actor,
+            engine_options={
+                "reservation_ns": int(reservation_s * 1e9),
+                "max_bytes": counters_bytes_max,
+                "anonymous_bytes": anonymous_bytes,
+            },
+        )
+        host.open(loaded)
+        self = object.__new__(cls)
+        self._start(host, quota_status, hooks or {})
+        return self
+
+    def _start(
+        self, host: Host, quota_status: int, hooks: Mapping[str, Callable[..., Any]]
+    ) -> None:
+        self._host = host
+        self._events = events = Events(host)
+        self.path = host.directory.path
+        self.clock = host.clock
+        self.engine = host.engine
+        self.tenants = Tenants(host)
+        self.keys = Keys(host)
+        self.sessions = Sessions(host)
+        self.roles = Roles(host)
+        self.access = Access(host)
+        self.quotas = Quotas(host, events)
+        self.limits = Limits(host)
+        self.resources = Resources(host)
+        self.audit = Audit(host)
+        for step, function in hooks.items():
+            self.tenants.on(step, after=function)
+        # Bound to the parts, not to self: a Tenancy that is forgotten can go.
+        self.gate = gate = _core.Gate(
+            host.engine,
+            on_stale=host.on_stale,
+            on_event=events.on_decision,
+            on_gauge=self.quotas.read_gauge,
+            reasons=list(Reason),
+            quota_status=quota_status,
+        )
+        self.quotas.when_gauges_change(gate.set_gauges)
+        self.check = gate.check
+        self.admit = gate.admit
+        self.authorize = gate.authorize
+        self.finish = gate.finish
+        self.explain = gate.explain
+        self.tenants.process_due()
+        _open.add(self)
+
+    # ------------------------------------------------------------------------------ decisions
+
+    def require(self, **request: Any) -> Decision:
+        """`check`, raising the error of a refusal (`PermissionDenied`, `RateLimitExceeded`, …)."""
+        decision = self.check(**request)
+        if decision:
+            return decision
+        error = refusal(decision)
+        if isinstance(error, (QuotaExceeded, ConcurrencyExceeded)):
+            error.status = decision.status  # type: ignore[misc] - as configured, 403 or 429
+        raise error
+
+    async def acheck(self, **request: Any) -> Decision:
+        """`check` for asyncio. It takes microseconds, so it runs in the loop itself; only when the
+        definitions have changed does it go to a thread to read them."""
+        if self.engine.word() != 2 * self.engine.revision:
+            await asyncio.to_thread(self._host.on_stale)
+        return self.check(**request)
+
+    async def arequire(self, **request: Any) -> Decision:
+        """`require` for asyncio."""
+        if self.engine.word() != 2 * self.engine.revision:
+            await asyncio.to_thread(self._host.on_stale)
+        return self.require(**request)
+
+    # ------------------------------------------------------------------------------ definitions
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog in force."""
+        return self._host.catalog
+
+    @property
+    def default_tenant(self) -> str | None:
+        return self._host.default_tenant
+
+    @property
+    def revision(self) -> int:
+        """Revision of the definitions by which this process decides."""
+        return self.engine.revision
+
+    def reload_catalog(self, catalog: CatalogSource, *, by: str | None = None) -> bool:
+        """Put another catalog in force on every worker, without a restart.
+
+        Every tenant, role and key is tried against it first; when something does not fit, an error
+        says what, and nothing has changed. False: it is the one in force.
+        """
+        return self._host.set_catalog(Catalog.load(catalog), by=by)
+
+    def refresh(self) -> None:
+        """Read what other workers changed. Decisions do it by themselves."""
+        self._host.refresh()
+
+    def process_due(self) -> int:
+        """Do what was scheduled and is due; see `tenants.process_due`."""
+        return self.tenants.process_due()
+
+    def operator(self, *, by: str, reason: str) -> Operator:
+        """Reading across tenants, for one person and one reason; each call is audited."""
+        return Operator(self._host, by, reason)
+
+    def stats(self) -> dict[str, Any]:
+        """Decisions by reason, latency, memory: of this process, for monitoring."""
+        return self.engine.stats()
+
+    # ------------------------------------------------------------------------------ end
+
+    def close(self) -> None:
+        """Write what is pending. Calls after it raise `StoreClosed`. Closing twice is no error."""
+        if self not in _open:
+            return
+        _open.discard(self)
+        try:
+            self._events.flush()
+        finally:
+            self._host.close()
+
+    def __enter__(self) -> Tenancy:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Tenancy {self.path} catalog={self.catalog.name} revision={self.revision}>"
+
+    areload_catalog = twin(reload_catalog)
+    arefresh = twin(refresh)
+    aprocess_due = twin(process_due)
+    aclose = twin(close)
+
+
+_open: weakref.WeakSet[Tenancy] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for tenancy in list(_open):
+        try:
+            tenancy.close()
+        except TenancyError:
+            pass  # the process is ending; what was acknowledged is in the store
+
+
+def _path(path: str | os.PathLike[str] | None) -> Path:
+    text = os.fspath(path) if path is not None else os.environ.get("TENANCY_DATA", DEFAULT_PATH)
+    if "://" in text:
+        scheme = text.split("://", 1)[0]
+        raise StoreUnsupported(
+            f"{scheme}://: this release keeps its definitions in SQLite",
+            remedy="pass a directory, such as ./tenancy-data",
+        )
+    return Path(text).absolute()
+
+
+def _clock(clock: Any) -> _core.Clock:
+    if clock is None:
+        return _core.Clock.system()
+    native = getattr(clock, "native", clock)
+    if not isinstance(native, _core.Clock):
+        raise InvalidValue("clock", f"{type(clock).__name__}", remedy="tenancy.testing.FakeClock")
+    return native
+
+
+def _actor(by: str | None) -> str:
+    """Who acts: as said, else the context's principal, else the system."""
+    from ._text import check_principal
+    from .context import current_tenant
+
+    if by is not None:
+        return check_principal(by, "by")
+    context = current_tenant()
+    return (context.principal if context is not None else None) or SYSTEM

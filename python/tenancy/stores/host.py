@@ -1,0 +1,388 @@
+"""The definitions of one data directory as a process uses them: store, engine, and what keeps the
+two together.
+
+Invariants:
+ 1. A change is one transaction: the rows, their entries in `changes`, its audit fact.
+ 2. After `write` returns, this process decides by the change, and so does every other from its next
+    decision on (see `revision`).
+ 3. Nothing the engine would refuse is committed (see `rehearsal`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from .. import _core
+from .._text import listed
+from ..catalog import SHIPPED, Catalog
+from ..errors import (
+    InvalidValue,
+    StateUnavailable,
+    StoreBusy,
+    StoreClosed,
+    TenancyError,
+    UnknownTenant,
+    raise_core,
+)
+from . import loading, outbox, schema
+from .database import Database
+from .directory import DataDirectory
+from .hooks import Hooks
+from .records import Tenant
+from .rehearsal import Rehearsal, private_engine
+from .revision import RevisionWord, newest_revision
+
+CHANGES_KEPT = 65_536
+_log = logging.getLogger("tenancy")
+
+
+class Change:
+    """One transaction under way. Belongs to the thread that began it."""
+
+    def __init__(self, connection: Connection, now_ns: int, by: str) -> None:
+        self.connection = connection
+        self.now_ns = now_ns
+        self.by = by
+        self.base = newest_revision(connection)
+        self.revision: int | None = None
+
+    def execute(self, statement: Any, rows: Sequence[Mapping[str, Any]] | None = None) -> Any:
+        return (
+            self.connection.execute(statement, rows) if rows else self.connection.execute(statement)
+        )
+
+    def touched(self, kind: str, *ref: Any) -> None:
+        """Says that the thing named `ref` is new, different or gone."""
+        self._record(kind=kind, ref=loading.encode_ref(kind, ref))
+
+    def touched_many(self, kind: str, low: int, high: int) -> None:
+        """The same of all rows of a table from serial `low` to `high`."""
+        self._record(kind=kind, ref="", low=low, high=high)
+
+    def _record(self, **values: Any) -> None:
+        done = self.connection.execute(sa.insert(schema.changes).values(**values))
+        self.revision = int(done.inserted_primary_key[0])
+
+    def fact(self, type: str, action: str, **what: Any) -> str | None:  # noqa: A002
+        """Write the audit fact of this change."""
+        return outbox.append(
+            self.connection,
+            now_ns=self.now_ns,
+            by=self.by,
+            type=type,
+            action=action,
+            revision=self.base if self.revision is None else self.revision,
+            **what,
+        )
+
+    def prune(self) -> None:
+        """Old entries of `changes` go; who is further behind reads everything."""
+        if self.revision is not None and self.revision % 1024 == 0:
+            old = schema.changes.c.revision <= self.revision - CHANGES_KEPT
+            self.connection.execute(sa.delete(schema.changes).where(old))
+
+
+class Host:
+    """Shared by the services of one `Tenancy`. Any thread; survives forks."""
+
+    def __init__(
+        self,
+        directory: DataDirectory,
+        clock: _core.Clock,
+        *,
+        default_tenant: str | None,
+        actor: Callable[[str | None], str],
+        engine_options: Mapping[str, Any],
+    ) -> None:
+        self.directory = directory
+        self.clock = clock
+        self.hooks = Hooks()
+        self.default_tenant = default_tenant
+        self._actor = actor
+        self._catalog: Catalog | None = None
+        self._catalog_document = ""
+        self._closed = False
+        self._in_child()
+        try:
+            self.engine = _core.Engine(
+                counters_path=str(directory.counters),
+                clock=clock,
+                default_tenant=default_tenant or "",
+                **engine_options,
+            )
+        except _core.CoreError as error:
+            raise_core(error, field="counters")
+        self._word = RevisionWord(self.engine)
+        self.database = Database(directory)
+        _hosts.add(self)
+
+    # ------------------------------------------------------------------------------ catalog
+
+    @property
+    def catalog(self) -> Catalog:
+        if self._catalog is None:
+            raise StateUnavailable("no definitions are loaded")
+        return self._catalog
+
+    def open(self, catalog: Catalog | None) -> None:
+        """Load everything; make `catalog` the one in force when it is another."""
+        stored = self._stored_catalog()
+        if stored is None and catalog is None:
+            raise InvalidValue(
+                "catalog",
+                "the directory is new and has no catalog yet",
+                remedy=f"Tenancy.open(..., catalog=...) with {listed(SHIPPED)}, or a file",
+            )
+        if catalog is not None and (stored is None or stored[1] != catalog.to_json()):
+            self.set_catalog(catalog, by="system", load=False)
+        self._load_everything()
+        with self.database.write() as connection:
+            self._word.settle(connection)
+        self.refresh()
+
+    def set_catalog(self, catalog: Catalog, *, by: str | None, load: bool = True) -> bool:
+        """Put another catalog in force, if every tenant, role and key fits it. False: the same one."""
+        with self.write(by, refresh=load) as change:
+            stored = change.execute(
+                sa.select(schema.catalogs).order_by(schema.catalogs.c.seq.desc()).limit(1)
+            ).one_or_none()
+            if stored is not None and stored.document == catalog.to_json():
+                return False
+            self._check_plans(change, catalog)
+            self._rehearse_everything(change, catalog)
+            change.execute(
+                sa.insert(schema.catalogs).values(
+                    name=catalog.name,
+                    version=catalog.version,
+                    document=catalog.to_json(),
+                    created_ns=change.now_ns,
+                    created_by=change.by,
+                )
+            )
+            change.touched("catalog", catalog.name)
+            change.fact(
+                "config_changed",
+                "catalog:replace",
+                resource="catalog",
+                resource_id=catalog.name,
+                context={"version": catalog.version},
+            )
+        return True
+
+    def _check_plans(self, change: Change, catalog: Catalog) -> None:
+        plan = schema.tenants.c.plan
+        used = sa.select(plan, sa.func.count()).where(schema.tenants.c.status != "purged")
+        for name, count in change.execute(used.group_by(plan)).all():
+            if name not in catalog.plans:
+                raise InvalidValue(
+                    "catalog",
+                    f"{count} tenants have the plan {name!r}, which {catalog.name} lacks",
+                    remedy=f"keep the plan, or move them first; it has {listed(catalog.plans)}",
+                )
+
+    def _rehearse_everything(self, change: Change, catalog: Catalog) -> None:
+        cursor = change.connection.connection.cursor()
+        try:
+            _, rows = loading.everything(cursor)  # type: ignore[arg-type]
+        finally:
+            cursor.close()
+        try:
+            private_engine(self.clock).apply(1, rows, catalog=catalog.core, reset=True)
+        except _core.CoreError as error:
+            raise_core(error, field="catalog")
+
+    def _stored_catalog(self) -> tuple[str, str] | None:
+        with self.database.cursor() as cursor:
+            return loading.catalog_document(cursor)
+
+    # ------------------------------------------------------------------------------ changes
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        self._check_open()
+        with self.database.read() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, by: str | None, *, refresh: bool = True) -> Iterator[Change]:
+        """One change of the definitions, or nothing of it when the block raises.
+
+        The block judges by the newest definitions: nobody else writes while it runs.
+        """
+        self._check_open()
+        actor = self.actor(by)
+        pending = False
+        try:
+            with self._newest(refresh) as connection:
+                change = Change(connection, self.clock.wall_ns(), actor)
+                yield change
+                if change.revision is not None:
+                    change.prune()
+                    pending = True
+                    self._word.before_commit(change.revision)
+                connection.commit()
+            if change.revision is not None:
+                self._word.after_commit(change.revision)
+            pending = False
+        finally:
+            if pending:
+                self._settle()
+        if change.revision is not None and refresh:
+            self.refresh()
+
+    @contextmanager
+    def _newest(self, refresh: bool) -> Iterator[Connection]:
+        """The write lock, taken when this process's definitions are the store's."""
+        for _ in range(64):
+            if refresh:
+                self.refresh()
+            with self.database.write() as connection:
+                if not refresh or newest_revision(connection) == self.engine.revision:
+                    yield connection
+                    return
+        raise StoreBusy("other writers were quicker 64 times", remedy="try again")
+
+    def actor(self, by: str | None) -> str:
+        return self._actor(by)
+
+    def rehearse(
+        self,
+        change: Change,
+        tenant_id: str | None,
+        *,
+        field: str,
+        principal: str | None = None,
+        extra: Mapping[str, Sequence[tuple[Any, ...]]] | None = None,
+    ) -> _core.Engine:
+        """Try the rows of one tenant (of all roles, when None) as they are in this transaction."""
+        cursor = change.connection.connection.cursor()
+        try:
+            rows = dict(loading.slice_of(cursor, tenant_id, principal))  # type: ignore[arg-type]
+        finally:
+            cursor.close()
+        for kind, more in (extra or {}).items():
+            rows[kind] = [*rows.get(kind, ()), *more]
+        return self._rehearsal.apply(self.catalog.core, rows, field=field, tenant=tenant_id)
+
+    # ------------------------------------------------------------------------------ revision
+
+    def current(self) -> _core.Engine:
+        """The engine, after making sure that it holds the newest definitions."""
+        engine = self.engine
+        if engine.word() != 2 * engine.revision:
+            self.refresh()
+        return engine
+
+    def on_stale(self) -> bool:
+        """For the gate: False when the store cannot be asked, so that it refuses."""
+        try:
+            self.refresh()
+        except TenancyError:
+            _log.exception("definitions cannot be read; decisions are refused until they can")
+            return False
+        return True
+
+    def refresh(self) -> None:
+        """Bring this process's engine to the host's newest revision."""
+        self._check_open()
+        with self.database.operation(), self._refreshing:
+            for _ in range(8):
+                word = self._word.read()
+                before = self.engine.revision
+                if word == 2 * before:
+                    return
+                if word & 1 and not self._word.wait_until_even():
+                    self._settle()  # its writer is dead, or slow
+                self._catch_up()
+                word = self._word.read()
+                if not word & 1 and word != 2 * before and before == self.engine.revision:
+                    self._settle()  # the store has nothing newer: the word does not fit it
+
+    def _settle(self) -> None:
+        with self.database.write() as connection:
+            self._word.settle(connection)
+
+    def _catch_up(self) -> None:
+        with self.database.cursor() as cursor:
+            found = loading.since(cursor, self.engine.revision)
+            stored = loading.catalog_document(cursor) if found is not None and found[2] else None
+        if found is None:
+            self._load_everything()
+            return
+        revision, rows, _ = found
+        if revision == self.engine.revision:
+            return
+        catalog = None if stored is None else _stored(stored)
+        try:
+            self.engine.apply(revision, rows, catalog=None if catalog is None else catalog.core)
+        except _core.CoreError as error:
+            # Two tenants that exchanged their slugs do not fit one after the other: start afresh.
+            _log.info("reading all definitions: %s", error)
+            self._load_everything()
+            return
+        if catalog is not None:
+            self._catalog = catalog
+
+    def _load_everything(self) -> None:
+        with self.database.cursor() as cursor:
+            revision, rows = loading.everything(cursor)
+            stored = loading.catalog_document(cursor)
+        if stored is None:
+            raise StateUnavailable("the store has no catalog")
+        catalog = _stored(stored)
+        try:
+            self.engine.apply(revision, rows, catalog=catalog.core, reset=True)
+        except _core.CoreError as error:
+            raise_core(error, field="definitions")
+        self._catalog = catalog
+
+    # ------------------------------------------------------------------------------ tenants
+
+    def tenant_id(self, tenant: Tenant | str) -> str:
+        """The id of a tenant named by record, id, external id or slug."""
+        if isinstance(tenant, Tenant):
+            return tenant.id
+        found = self.current().tenant(tenant) if isinstance(tenant, str) and tenant else None
+        if found is None:
+            raise UnknownTenant(f"no tenant is named {tenant!r}")
+        return found[0]
+
+    # ------------------------------------------------------------------------------ end
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed("this Tenancy was closed")
+
+    def _in_child(self) -> None:
+        """Locks that no other process's thread holds."""
+        self._refreshing = threading.RLock()
+        self._rehearsal = Rehearsal(self.clock)
+
+
+def _stored(row: tuple[str, str]) -> Catalog:
+    return Catalog.from_text(row[1], format="json", source=row[0])
+
+
+_hosts: weakref.WeakSet[Host] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for host in list(_hosts):
+        host._in_child()
+
+
+# The lock needs no hook before the fork: it is only ever taken inside an operation, and a fork waits
+# for those.
+os.register_at_fork(after_in_child=_in_child)
