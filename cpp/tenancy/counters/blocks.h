@@ -7,14 +7,14 @@
 //   busy(e) -> dirty(e')   it is not in the directory, and e + 3 <= e' = now, so whoever took it in
 //                          epoch e has published it and it is retired, or never will
 //   dirty(e) -> busy(e')   e + 3 <= e' = now: nobody can be in it any more; the taker zeroes it
+//   dirty(e) -> gone       the same, and the entry has outgrown it: private memory is given back
 //
 // Thread safety: every method from any thread or process that holds a pin.
 #pragma once
 
-#include <algorithm>
+#include <sys/mman.h>
+
 #include <cstdint>
-#include <limits>
-#include <string>
 
 #include "tenancy/base/mapped_file.h"
 #include "tenancy/base/status.h"
@@ -29,6 +29,12 @@ namespace tenancy::counters {
 unsigned anonymous_slots_log2(const Shape& shape, uint64_t anonymous_bytes);
 // What the anonymous region can come to in the file, rounding included.
 uint64_t anonymous_file_bytes(uint64_t anonymous_bytes);
+
+// What may be done to get a block.
+struct BlockRules {
+  bool may_append = false;
+  uint64_t same_max = 0;  // blocks of this entry and size that there may be
+};
 
 template <class Step>
 class Blocks {
@@ -64,8 +70,8 @@ class Blocks {
   }
 
   // Takes a block and makes an empty, unpublished generation in it. kFull when there is no room or
-  // (without `append`) nothing to reuse.
-  Result<Generation> make(size_t entry, unsigned slots_log2, uint64_t number, bool append) {
+  // nothing to reuse.
+  Result<Generation> make(size_t entry, unsigned slots_log2, uint64_t number, BlockRules rules) {
     const uint64_t pages = generation_pages(kShapes[entry % kSlotClasses], slots_log2);
     for (;;) {
       uint64_t block = 0;
@@ -73,8 +79,8 @@ class Blocks {
       if (take(entry, pages, &block, &is_fresh)) {
         return prepare(entry, slots_log2, number, block, is_fresh);
       }
-      if (!append) return Error{Code::kFull, "no block to reuse"};
-      if (Status status = append_block(entry, pages); !status) return status;
+      if (!rules.may_append) return Error{Code::kFull, "no block to reuse"};
+      if (Status status = append_block(entry, pages, rules.same_max); !status) return status;
     }
   }
 
@@ -86,14 +92,31 @@ class Blocks {
     stamp.store(Stamp{.state = Stamp::kDirty, .epoch = long_ago}.word());
   }
 
+  // Gives back the memory of blocks that are too small for what the entry holds now. In a file they
+  // stay as they are: their pages need no memory, and a hole would have to be filled first of all
+  // when the file is opened again.
+  void shed(size_t entry) {
+    const uint64_t current = header()->entries[entry].current.load();
+    if (current == 0 || !file_->path().empty()) return;
+    const uint64_t pages = extent(GenerationRef::of(current).block).pages;
+    for (uint64_t i = 0; i < kBlocks; ++i) {
+      const uint64_t word = header()->blocks[i].extent.load();
+      if (word == 0) return;
+      const Extent outgrown = Extent::of(word);
+      if (outgrown.entry == entry && outgrown.pages < pages) give_memory_back(entry, i, outgrown);
+    }
+  }
+
+  // The header and all blocks that were not given back.
   uint64_t used_bytes() const {
-    uint64_t end = header()->header_bytes.load();
+    uint64_t bytes = header()->header_bytes.load();
     for (const Block& block : header()->blocks) {
       const uint64_t extent = block.extent.load();
       if (extent == 0) break;
-      end = Extent::of(extent).end_bytes();
+      if (Stamp::of(block.stamp.load()).state == Stamp::kGone) continue;
+      bytes += Extent::of(extent).pages * kPage;
     }
-    return end;
+    return bytes;
   }
 
  private:
@@ -113,23 +136,41 @@ class Blocks {
 
   bool take_block(size_t entry, uint64_t block, bool* is_fresh) {
     Word& word = header()->blocks[block].stamp;
-    // The epoch is read before the directory: see the proof.
-    const uint64_t epoch = epochs_->now();
-    uint64_t seen = word.load();
-    const Stamp stamp = Stamp::of(seen);
-    if (stamp.state != Stamp::kFresh && epoch < stamp.epoch + kGraceEpochs) return false;
-    if (stamp.state == Stamp::kBusy) {
-      if (!is_published(entry, block)) {
-        Step::at(Point::kReleaseBlock);
-        word.compare_exchange_strong(
-            seen, Stamp{.state = Stamp::kDirty, .epoch = epochs_->now()}.word());
-      }
-      return false;
-    }
-    *is_fresh = stamp.state == Stamp::kFresh;
+    uint64_t seen = 0;
+    if (!is_free(entry, block, &seen)) return false;
+    *is_fresh = Stamp::of(seen).state == Stamp::kFresh;
     Step::at(Point::kReserveBlock);
     return word.compare_exchange_strong(
         seen, Stamp{.state = Stamp::kBusy, .epoch = epochs_->now()}.word());
+  }
+
+  // Whether the block may be taken while its stamp is `*seen`. One that has become unused is marked.
+  bool is_free(size_t entry, uint64_t block, uint64_t* seen) {
+    Word& word = header()->blocks[block].stamp;
+    // The epoch is read before the directory: see the proof.
+    const uint64_t epoch = epochs_->now();
+    *seen = word.load();
+    const Stamp stamp = Stamp::of(*seen);
+    if (stamp.state == Stamp::kFresh) return true;
+    if (stamp.state == Stamp::kGone || epoch < stamp.epoch + kGraceEpochs) return false;
+    if (stamp.state == Stamp::kDirty) return true;
+    if (!is_published(entry, block)) {
+      Step::at(Point::kReleaseBlock);
+      uint64_t busy = *seen;
+      word.compare_exchange_strong(busy,
+                                   Stamp{.state = Stamp::kDirty, .epoch = epochs_->now()}.word());
+    }
+    return false;
+  }
+
+  void give_memory_back(size_t entry, uint64_t block, const Extent& extent) {
+    uint64_t seen = 0;
+    if (!is_free(entry, block, &seen)) return;
+    if (!header()->blocks[block].stamp.compare_exchange_strong(
+            seen, Stamp{.state = Stamp::kGone, .epoch = 0}.word())) {
+      return;
+    }
+    madvise(file_->data() + extent.page * kPage, extent.pages * kPage, MADV_DONTNEED);
   }
 
   bool is_published(size_t entry, uint64_t block) {
@@ -142,7 +183,7 @@ class Blocks {
     return next != 0 && GenerationRef::of(next).block == block;
   }
 
-  Status append_block(size_t entry, uint64_t pages) {
+  Status append_block(size_t entry, uint64_t pages, uint64_t same_max) {
     const bool is_anonymous = entry >= kSlotClasses;
     uint64_t page = header()->header_bytes.load() / kPage;
     uint64_t region_pages = 0;
@@ -157,10 +198,8 @@ class Blocks {
       if (other.entry == entry && other.pages == pages) ++same;
     }
     if (block == kBlocks) return {Code::kFull, "the counter table has no block left"};
-    if (is_anonymous) {
-      // The budget is two generations for each class, whatever their sizes were before.
-      if (same >= 2) return {Code::kFull, "the anonymous region is full"};
-    } else if ((region_pages + pages) * kPage > tenant_bytes_max()) {
+    if (same >= same_max) return {Code::kFull, "all blocks of this size are in use"};
+    if (!is_anonymous && (region_pages + pages) * kPage > tenant_bytes_max()) {
       return {Code::kFull, "the counter table has reached max_bytes"};
     }
     if (Status status = file_->grow((page + pages) * kPage); !status) return status;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <limits>
@@ -27,6 +28,11 @@ constexpr int64_t kFullMinNs = 20'000'000;
 constexpr int64_t kFullMaxNs = 1'000'000'000;
 // Slots of a generation that are looked at to judge how many are live.
 constexpr uint64_t kSampleSlots = 256;
+// Blocks of one size that an entry may have for generations of the same size: with a third one a
+// process that stands in a retired generation holds nothing up; in the anonymous region the budget
+// allows two. Doubling is not bounded by it, so a held up reclaim ends in growth.
+constexpr uint64_t kSameBlocks = 3;
+constexpr uint64_t kSameBlocksFixed = 2;
 // Chunks one operation moves before it answers kFull in the anonymous region.
 constexpr int kHelpMax = 64;
 
@@ -54,6 +60,7 @@ class Core {
 
   Result<SlotRef> find_or_insert(size_t entry, uint64_t group, uint64_t key) {
     const uint64_t stored = stored_key(group, key);
+    if (outgrown_.load(std::memory_order_relaxed) != 0) [[unlikely]] tidy();
     SlotRef slot;
     uint64_t seen = 0;
     bool may_wait = false;
@@ -225,7 +232,20 @@ class Core {
     if (Mover<Step>(from, to, now()).help() != 0) return;
     uint64_t expected = from.ref;
     Step::at(Point::kSwitch);
-    header_->entries[entry].current.compare_exchange_strong(expected, to.ref);
+    if (header_->entries[entry].current.compare_exchange_strong(expected, to.ref)) {
+      outgrown_.store(entry + 1, std::memory_order_relaxed);
+    }
+  }
+
+  // After a switch, at the beginning of the next operation: without a pin of its own.
+  void tidy() {
+    const uint64_t entry = outgrown_.exchange(0);
+    if (entry == 0 || sizes_.is_shared) return;
+    for (int round = 0; round < 2; ++round) {
+      epochs_.advance_by_grace();
+      const SlotPin pin = epochs_.pin();
+      blocks_.shed(entry - 1);
+    }
   }
 
   // Whether a time in the directory still lies ahead. One too far ahead is from a clock that went
@@ -299,12 +319,14 @@ class Core {
   Status publish_growing(size_t entry, const Generation& from, bool is_needed, bool append,
                          uint64_t* earliest) {
     const Census sample = census(from, sample_step(from));
-    if (sample.dead * 2 >= sample.used && publish_next(entry, from, from.slots_log2, append)) {
+    const BlockRules same{.may_append = append, .same_max = kSameBlocks};
+    if (sample.dead * 2 >= sample.used && publish_next(entry, from, from.slots_log2, same)) {
       return {};
     }
-    Status status = publish_next(entry, from, from.slots_log2 + 1, append);
+    Status status = publish_next(entry, from, from.slots_log2 + 1,
+                                 {.may_append = append, .same_max = kBlocks});
     if (status.ok() || !is_needed || !append) return status;
-    return is_worth_moving(from, earliest) ? publish_next(entry, from, from.slots_log2, append)
+    return is_worth_moving(from, earliest) ? publish_next(entry, from, from.slots_log2, same)
                                            : status;
   }
 
@@ -316,7 +338,8 @@ class Core {
     const Census sample = census(from, sample_step(from));
     if (sample.dead * 4 >= sample.used || slots_log2 > from.slots_log2 ||
         (is_needed && append && is_worth_moving(from, earliest))) {
-      return publish_next(entry, from, slots_log2, append);
+      return publish_next(entry, from, slots_log2,
+                          {.may_append = append, .same_max = kSameBlocksFixed});
     }
     return is_needed ? full(entry) : Status();
   }
@@ -340,7 +363,9 @@ class Core {
                                                   shape.first_slots);
       slots_log2 = static_cast<unsigned>(std::bit_width(slots - 1));
     }
-    Result<Generation> first = blocks_.make(entry, slots_log2, 1, append);
+    const uint64_t same_max = entry < kSlotClasses ? kBlocks : kSameBlocksFixed;
+    Result<Generation> first =
+        blocks_.make(entry, slots_log2, 1, {.may_append = append, .same_max = same_max});
     if (!first) return first.status();
     uint64_t none = 0;
     Step::at(Point::kLink);
@@ -350,10 +375,11 @@ class Core {
     return {};
   }
 
-  Status publish_next(size_t entry, const Generation& from, unsigned slots_log2, bool append) {
+  Status publish_next(size_t entry, const Generation& from, unsigned slots_log2,
+                      BlockRules rules) {
     if (slots_log2 > 40) return {Code::kFull, "a generation has at most 2^40 slots"};
     Result<Generation> next =
-        blocks_.make(entry, slots_log2, from.head->number.load() + 1, append);
+        blocks_.make(entry, slots_log2, from.head->number.load() + 1, rules);
     if (!next) return next.status();
     uint64_t none = 0;
     Step::at(Point::kLink);
@@ -389,6 +415,7 @@ class Core {
   const Sizes sizes_;
   Epochs<Step> epochs_;
   Blocks<Step> blocks_;
+  std::atomic<uint64_t> outgrown_{0};  // 1 + the entry that was switched last, until tidied
 };
 
 }  // namespace tenancy::counters

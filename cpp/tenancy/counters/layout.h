@@ -138,7 +138,7 @@ struct Extent {
 
 // What a block is used for, and the epoch in which that was last known.
 struct Stamp {
-  enum State : uint64_t { kFresh = 0, kBusy = 1, kDirty = 2 };
+  enum State : uint64_t { kFresh = 0, kBusy = 1, kDirty = 2, kGone = 3 };
   State state = kFresh;
   uint64_t epoch = 0;
 

@@ -193,6 +193,16 @@ TEST_CASE("reclaiming at one size for ever uses no new memory") {
   REQUIRE(table->stats(Region::kTenant, SlotClass::kWords2).generation > 50);
 }
 
+TEST_CASE("private memory takes at most 32 bytes for each of 100,000 limits") {
+  auto table = open_table({}, fake_clock());
+  for (uint64_t key = 1; key <= 100'000; ++key) {
+    REQUIRE(count(*table, {.group = key, .key = key}, kStart + kHour));
+  }
+  const CounterTable::ClassStats stats = table->stats(Region::kTenant, SlotClass::kWords2);
+  REQUIRE(stats.bytes <= 100'000 * 22);
+  REQUIRE(table->bytes() <= 100'000 * 32);
+}
+
 TEST_CASE("a flood of anonymous keys ends at its budget and touches no tenant") {
   auto clock = fake_clock();
   auto table = open_table({.initial_slots = 64, .anonymous_bytes = size_t{1} << 20}, clock);
