@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -332,3 +333,20 @@ def test_unknown_plans_and_wrong_overrides_are_told_apart() -> None:
     assert 'did you mean "users"' in str(caught.value)
     with pytest.raises(CatalogError, match="float"):
         shop.effective("free", {"quotas": {"users": 1.0}})
+
+
+# ------------------------------------------------------------------------- the documentation
+
+
+def test_the_yaml_of_the_documentation_loads() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "catalog.md"
+    text = page.read_text(encoding="utf-8")
+    example, spellings = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    team = Catalog.from_text(example).plans["team"]
+    assert str(team.rate_limits["api_requests"]) == "10/second, 500/minute"
+    assert team.features == {"search", "sso"}
+    assert (team.price, team.isolation, team.retention_days) == (Decimal("29.90"), "schema", 30)
+    for spelling in spellings.splitlines():
+        plan = f"catalog: c\nplans:\n  p:\n    rate_limits:\n      {spelling}\n"
+        limit = Catalog.from_text(plan).plans["p"].rate_limits["api_requests"]
+        assert str(limit) == "100/minute"
