@@ -341,6 +341,36 @@ TEST_CASE("a take while its slot is moved to a larger generation") {
   }
 }
 
+TEST_CASE("two inserters of one key, one of them in the generation that is left") {
+  // 25 keys in 32 slots of which an operation moves 8: the move lasts for several operations.
+  constexpr uint64_t kKeys = 25;
+  Stage stage(32);
+  for (uint64_t key = 1; key <= kKeys; ++key) {
+    REQUIRE(stage.count(at_key(SlotClass::kWords8, key)));
+  }
+  stage.keep();
+  // A key whose home is in the last chunk.
+  uint64_t late = 1000;
+  while (counters::stored_key(late, late) >> 62 != 3) ++late;
+  const Place at = at_key(SlotClass::kWords8, late);
+  const Scenario scenario{stage,
+                          {[&] { stage.count(at); },
+                           [&] {
+                             stage.count(at_key(SlotClass::kWords8, kNewKey));
+                             stage.count(at);
+                           }},
+                          [&] {
+                            // The rest of the move.
+                            for (uint64_t key = 1; key <= kKeys; ++key) {
+                              if (stage.counted(at_key(SlotClass::kWords8, key)) != 1) return false;
+                            }
+                            return stage.counted(at) == 2 && stage.slots_of(at) == 1;
+                          }};
+  Explorer explorer(scenario);
+  REQUIRE(explorer.explore(1, 20'000) > 100);
+  explorer.sample(5, 2'000);
+}
+
 TEST_CASE("two movers and a taker") {
   for (const SlotClass slot_class : {SlotClass::kWords2, SlotClass::kWords4}) {
     Stage stage;
