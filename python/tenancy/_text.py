@@ -22,7 +22,7 @@ _PRINCIPAL_MAX = 255
 
 
 def slugify(name: str) -> str:
-    """A URL-safe name: `"Café Zürich & Co."` becomes `"cafe-zurich-co"`. Empty when nothing is left."""
+    """A URL-safe name: `"Café Zürich & Co."` becomes `"cafe-zurich-co"`; may be empty."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:SLUG_MAX].strip("-")
 
@@ -32,7 +32,7 @@ def check_slug(slug: str) -> str:
         raise InvalidValue(
             "slug",
             f"{slug!r} is not URL-safe",
-            remedy=f"1 to {SLUG_MAX} of a-z, 0-9, '-' and '_', beginning and ending with a-z or 0-9",
+            remedy=f"1 to {SLUG_MAX} of a-z, 0-9, '-' and '_', with a-z or 0-9 at both ends",
         )
     return slug
 
@@ -59,7 +59,7 @@ def check_principal(principal: str, field: str = "principal") -> str:
 
 
 def check_email(email: str, field: str) -> str:
-    """An address that mail can be sent to: the dot-atom form of RFC 5322 within RFC 5321's lengths."""
+    """An address mail can be sent to: the dot-atom form of RFC 5322, RFC 5321's lengths."""
     if isinstance(email, str) and len(email) <= 254 and email.count("@") == 1:
         local, domain = email.split("@")
         try:

@@ -27,7 +27,8 @@ class AccessExplanation(Record):
 
     allowed: bool
     reason: str
-    """allowed, no_assignment, not_granted, denied, outside_scopes, malformed, separation_of_duty."""
+    """allowed, no_assignment, not_granted, denied, outside_scopes, malformed or
+    separation_of_duty."""
     pattern: str
     """The pattern that decided."""
     roles: Sequence[str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import weakref
 from collections.abc import Callable, Mapping
@@ -16,9 +17,7 @@ from .access import Access
 from .audit import Audit
 from .catalog import Catalog
 from .errors import (
-    ConcurrencyExceeded,
     InvalidValue,
-    QuotaExceeded,
     Reason,
     StoreUnsupported,
     TenancyError,
@@ -165,10 +164,7 @@ class Tenancy:
         decision = self.check(**request)
         if decision:
             return decision
-        error = refusal(decision)
-        if isinstance(error, (QuotaExceeded, ConcurrencyExceeded)):
-            error.status = decision.status  # type: ignore[misc] - as configured, 403 or 429
-        raise error
+        raise refusal(decision)
 
     async def acheck(self, **request: Any) -> Decision:
         """`check` for asyncio. It takes microseconds, so it runs in the loop itself; only when the
@@ -261,10 +257,9 @@ _open: weakref.WeakSet[Tenancy] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     for tenancy in list(_open):
-        try:
+        # The process is ending, and what was acknowledged is in the store.
+        with contextlib.suppress(TenancyError):
             tenancy.close()
-        except TenancyError:
-            pass  # the process is ending; what was acknowledged is in the store
 
 
 def _path(path: str | os.PathLike[str] | None) -> Path:

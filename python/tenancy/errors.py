@@ -56,6 +56,58 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 if TYPE_CHECKING:
     from ._core import Decision
 
+__all__ = [
+    "AlreadyExists",
+    "CatalogError",
+    "ConcurrencyExceeded",
+    "Conflict",
+    "DutyViolated",
+    "Escalation",
+    "ExpiredCredential",
+    "ExtraMissing",
+    "FeatureNotInPlan",
+    "HookRefused",
+    "IllegalTransition",
+    "InvalidCredential",
+    "InvalidTenant",
+    "InvalidValue",
+    "LegalHold",
+    "MfaRequired",
+    "MissingTenant",
+    "ModelNotAllowed",
+    "NotFound",
+    "PermissionDenied",
+    "Problem",
+    "QuotaExceeded",
+    "RateLimitExceeded",
+    "Reason",
+    "Refused",
+    "RegionNotAllowed",
+    "RoleInUse",
+    "StateUnavailable",
+    "StoreBusy",
+    "StoreClosed",
+    "StoreDamaged",
+    "StoreError",
+    "StoreNotWritable",
+    "StoreUnsafe",
+    "StoreUnsupported",
+    "SuspendedTenant",
+    "TenancyError",
+    "TenantConflict",
+    "UnknownKey",
+    "UnknownPlan",
+    "UnknownQuota",
+    "UnknownResource",
+    "UnknownRole",
+    "UnknownSession",
+    "UnknownTenant",
+    "VersionMismatch",
+    "raise_core",
+    "raise_for",
+    "refusal",
+]
+
 
 class Reason(enum.Enum):
     """Why a decision came out as it did. The value is the code in errors and HTTP bodies."""
@@ -81,7 +133,8 @@ class TenancyError(Exception):
     """Base of everything this package raises on purpose."""
 
     code: ClassVar[str] = "TENANCY_ERROR"
-    status: ClassVar[int] = 500
+    status: int = 500
+    """The HTTP status that fits."""
     default_remedy: ClassVar[str] = ""
 
     def __init__(
@@ -520,6 +573,7 @@ def refusal(decision: Decision) -> Refused:
         retry_after=decision.retry_after,
     )
     error.decision = decision
+    error.status = decision.status  # quotas are answered by 403 or 429, as configured
     return error
 
 

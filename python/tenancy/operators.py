@@ -24,7 +24,7 @@ __all__ = ["Operator"]
 
 
 class Operator:
-    """Reads across tenants for one person and one reason. Each call writes `cross_tenant_access`."""
+    """Reads across tenants for one person and reason. Each call writes `cross_tenant_access`."""
 
     def __init__(self, host: Host, by: str, reason: str) -> None:
         check_text(reason, "reason", 1000)

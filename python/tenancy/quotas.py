@@ -1,8 +1,8 @@
 """Usage against what the plan grants. `Tenancy.quotas`.
 
 A consumption of n is allowed while `used + reserved + n <= limit`; a refused one changes nothing.
-Periods are the tenant's own, in its time zone and from its subscription's day where the catalog says
-so.
+Periods are the tenant's own, in its time zone, and from its subscription's day where the catalog
+says so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Quotas:
         self._host = host
         self._events = events
         self._gauges: dict[str, GaugeFunction] = {}
-        self._gauges_changed: Callable[[list[str]], None] = lambda names: None
+        self._gauges_changed: Callable[[list[str]], object] = len
 
     def status(self, tenant: Tenant | str, quota: str) -> QuotaStatus:
         """Used, limit, percent, exceeded (used ≥ limit) and the period's end."""
@@ -140,7 +140,7 @@ class Quotas:
         self._gauges_changed(sorted(self._gauges))
 
     def on_alert(self, function: AlertFunction) -> None:
-        """Call `function(QuotaAlert)` when a quota reaches a threshold: once per period and percent.
+        """Call `function(QuotaAlert)` when a quota reaches a threshold: once per period.
 
         It runs in the process whose request reached it, within that request.
         """
@@ -153,7 +153,7 @@ class Quotas:
         function = self._gauges.get(quota)
         return None if function is None else int(function(tenant_id))
 
-    def when_gauges_change(self, function: Callable[[list[str]], None]) -> None:
+    def when_gauges_change(self, function: Callable[[list[str]], object]) -> None:
         self._gauges_changed = function
 
     def _place(self, tenant: Tenant | str, quota: str) -> tuple[_core.Engine, str]:
@@ -183,10 +183,10 @@ class Quotas:
         return _status(state)
 
     astatus = twin(status)
-    aall = twin(all)
+    aall = twin(all)  # noqa: A003
     aconsume = twin(consume)
     adecrement = twin(decrement)
-    aset = twin(set)
+    aset = twin(set)  # noqa: A003
     areserve = twin(reserve)
     alease = twin(lease)
     arevoke_leases = twin(revoke_leases)
@@ -195,10 +195,7 @@ class Quotas:
 def _status(state: Mapping[str, Any]) -> QuotaStatus:
     limit = None if state["unlimited"] else int(state["limit"])
     used = int(state["used"])
-    if limit is None:
-        percent = 0.0
-    else:
-        percent = 100.0 * used / limit if limit else 100.0
+    share = used / limit if limit else 1.0
     return QuotaStatus(
         quota=state["quota"],
         kind=state["kind"],
@@ -206,7 +203,7 @@ def _status(state: Mapping[str, Any]) -> QuotaStatus:
         used=used,
         reserved=int(state["reserved"]),
         limit=limit,
-        percent=percent,
+        percent=0.0 if limit is None else 100.0 * share,
         exceeded=limit is not None and used >= limit,
         soft=bool(state["soft"]),
         overage=int(state["overage"]),

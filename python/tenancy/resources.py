@@ -45,7 +45,7 @@ class Resources:
         tenant_id = self._host.tenant_id(tenant)
         with self._host.write(by) as change:
             own = id if id is not None else _core.sortable_id(f"{type}_", change.now_ns)
-            row = {
+            row: dict[str, Any] = {
                 "tenant_id": tenant_id,
                 "type": type,
                 "id": own,
@@ -128,7 +128,7 @@ class Resources:
     aregister = twin(register)
     aunregister = twin(unregister)
     aget = twin(get)
-    alist = twin(list)
+    alist = twin(list)  # noqa: A003
 
 
 def _is(tenant_id: str, kind: str, name: str) -> Any:

@@ -1,7 +1,7 @@
 """Roles and who holds them. `Tenancy.roles`.
 
-Roles come from the catalog, from the store for every tenant, or from one tenant. Assignments are per
-tenant, may end at a time and may be for one resource. Nobody grants what they do not hold.
+Roles come from the catalog, from the store for every tenant, or from one tenant. Assignments are
+per tenant, may end at a time and may be for one resource. Nobody grants what they do not hold.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ class Roles:
     adefine = twin(define)
     aremove = twin(remove)
     aget = twin(get)
-    alist = twin(list)
+    alist = twin(list)  # noqa: A003
     aassign = twin(assign)
     arevoke = twin(revoke)
     aassignments = twin(assignments)

@@ -1,8 +1,8 @@
 """Sessions of (tenant, principal, platform). `Tenancy.sessions`.
 
-A session's id is a credential: `sess_` and 32 characters, derived by HMAC from a random nonce and a
-secret of the host (`keys/sessions`). The store keeps the nonce and the id's digest, so the owner can
-be given the same id again by any worker and after a restart, while a copy of the database alone
+A session's id is a credential: `sess_` and 32 characters, derived by HMAC from a random nonce and
+a secret of the host (`keys/sessions`). The store keeps the nonce and the id's digest, so the owner
+can be given the same id again by any worker and after a restart, while a copy of the database alone
 authenticates nobody. A `client_id`, such as a chat's own thread id, only names a session of its
 owner; it never authenticates.
 """
@@ -311,7 +311,7 @@ class Sessions:
     acreate = twin(create)
     aget_or_create = twin(get_or_create)
     aget = twin(get)
-    alist = twin(list)
+    alist = twin(list)  # noqa: A003
     atouch = twin(touch)
     aend = twin(end)
     aend_all = twin(end_all)

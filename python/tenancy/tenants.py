@@ -234,17 +234,17 @@ class Tenants(Lifecycle):
         *,
         name: str | None = None,
         slug: str | None = None,
-        external_id: str | None | Unset = UNSET,
+        external_id: str | Unset | None = UNSET,
         owner: Mapping[str, Any] | None = None,
         contacts: Sequence[Mapping[str, str]] | None = None,
         company: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         overrides: Mapping[str, Any] | None = None,
-        isolation: str | None | Unset = UNSET,
+        isolation: str | Unset | None = UNSET,
         billing: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
-        time_zone: str | None | Unset = UNSET,
-        anchor: datetime | None | Unset = UNSET,
+        time_zone: str | Unset | None = UNSET,
+        anchor: datetime | Unset | None = UNSET,
         by: str | None = None,
     ) -> Tenant:
         """Change some fields. Mappings are merged key by key, a None takes its key away.
@@ -258,13 +258,8 @@ class Tenants(Lifecycle):
             for k, v in (("name", name), ("slug", slug), ("contacts", contacts))
             if v is not None
         }
-        for key, value in (
-            ("external_id", external_id),
-            ("time_zone", time_zone),
-            ("anchor", anchor),
-        ):
-            if not isinstance(value, Unset):
-                plain[key] = value
+        nullable = {"external_id": external_id, "time_zone": time_zone, "anchor": anchor}
+        plain |= {key: value for key, value in nullable.items() if not isinstance(value, Unset)}
         objects = dict(
             zip(MERGED, (owner, company, settings, overrides, billing, metadata), strict=True)
         )
@@ -273,9 +268,9 @@ class Tenants(Lifecycle):
             before = self._row(change, tenant)
             if before.status == "purged":
                 raise UnknownTenant(f"tenant {before.id} was purged")
-            for key, value in objects.items():
-                if value is not None:
-                    plain[key] = merged(from_json(getattr(before, key)), value)
+            for key, part in objects.items():
+                if part is not None:
+                    plain[key] = merged(from_json(getattr(before, key)), part)
             row = to_row(plain)
             changed = sorted(k for k, v in row.items() if getattr(before, k) != v)
             if not changed:
@@ -375,7 +370,7 @@ class Tenants(Lifecycle):
     aensure_default = twin(ensure_default)
     aget = twin(get)
     aby_slug = twin(by_slug)
-    alist = twin(list)
+    alist = twin(list)  # noqa: A003
     aupdate = twin(update)
     achoose_model = twin(choose_model)
     arequire_region = twin(require_region)

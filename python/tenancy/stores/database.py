@@ -24,6 +24,14 @@ from . import schema
 from .directory import DataDirectory
 from .forks import ForkGate
 
+__all__ = [
+    "APPLICATION_ID",
+    "BUSY_TIMEOUT_S",
+    "Database",
+    "translated",
+]
+
+
 APPLICATION_ID = 0x74656E61  # "tena"
 BUSY_TIMEOUT_S = 15.0
 
@@ -170,7 +178,7 @@ def _on_begin(connection: Connection) -> None:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Errors of SQLite come out as ours; violated constraints stay, their callers know the field."""
+    """SQLite's errors come out as ours; violated constraints stay, callers know the field."""
     try:
         yield
     except (TenancyError, sa.exc.IntegrityError, sqlite3.IntegrityError):

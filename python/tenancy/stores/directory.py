@@ -26,6 +26,8 @@ from pathlib import Path
 
 from ..errors import StoreDamaged, StoreError, StoreNotWritable, StoreUnsafe, VersionMismatch
 
+__all__ = ["DataDirectory", "file_system_of", "open_directory"]
+
 FORMAT = "tenancy-data"
 MAJOR = 1
 MINOR = 0
@@ -35,10 +37,11 @@ COUNTERS = "counters"
 KEYS = "keys"
 VERSION = "VERSION"
 
-_NETWORK_TYPES = frozenset(
-    "nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre glusterfs beegfs gfs2 gpfs ocfs2 orangefs "
-    "fuse.sshfs fuse.glusterfs fuse.ceph fuse.cephfs fuse.s3fs fuse.rclone fuse.gcsfuse".split()
-)
+_NETWORK_TYPES = {
+    *("nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "glusterfs"),
+    *("beegfs", "gfs2", "gpfs", "ocfs2", "orangefs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph"),
+    *("fuse.cephfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"),
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class DataDirectory:
 
 
 def open_directory(path: Path) -> DataDirectory:
-    """Check the directory, or make it. Raises a `StoreError` that says what is wrong and the remedy."""
+    """Check the directory, or make it. A `StoreError` says what is wrong and the remedy."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (NotADirectoryError, FileExistsError):
@@ -100,7 +103,7 @@ def open_directory(path: Path) -> DataDirectory:
 
 
 def file_system_of(path: Path, mountinfo: str) -> str:
-    """The type of the file system that holds `path`, by the text of /proc/self/mountinfo (proc(5))."""
+    """The type of the file system that holds `path`, by /proc/self/mountinfo (proc(5))."""
     best, found = "", ""
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")

@@ -25,6 +25,8 @@ from .records import Record
 if TYPE_CHECKING:
     from .._core import Decision
 
+__all__ = ["AlertFunction", "Events", "QuotaAlert"]
+
 PER_SOURCE = 10
 """Crossings of one key, session or tenant that are written in a minute."""
 PER_PROCESS = 60
@@ -132,7 +134,7 @@ class Events:
         for function in self._alert_functions:
             try:
                 function(alert)
-            except Exception:
+            except Exception:  # noqa: PERF203 - one failing function spares the next
                 _log.exception("an alert function failed for %s", alert)
 
     # ------------------------------------------------------------------------------ crossings

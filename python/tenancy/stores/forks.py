@@ -13,6 +13,10 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+__all__ = [
+    "ForkGate",
+]
+
 
 class ForkGate:
     """Counts the operations under way. A fork waits for them and keeps new ones out."""

@@ -7,15 +7,26 @@ scopes. Principals and roles are different name spaces; a role's name gives nobo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from .. import _core
 from ..errors import Escalation, InvalidValue
 from .host import Change, Host
-import json
 from .schema import keys
+
+__all__ = [
+    "OPERATOR",
+    "SYSTEM",
+    "check_patterns",
+    "must_hold_patterns",
+    "must_hold_role",
+    "outside",
+]
+
 
 SYSTEM = "system"
 OPERATOR = "operator:"
@@ -53,7 +64,7 @@ def must_hold_patterns(host: Host, change: Change, tenant_id: str, patterns: Seq
             if not any(_covers(scope, pattern) for scope in scopes):
                 raise _escalation(tenant_id, by, pattern)
         return
-    role = (tenant_id, _GRANT, list(patterns), [], [])
+    role: tuple[Any, ...] = (tenant_id, _GRANT, list(patterns), [], [])
     engine = host.rehearse(change, tenant_id, field="scopes", principal=by, extra={"roles": [role]})
     missing = engine.access_missing_for_grant(tenant_id, by, _GRANT)
     if missing is not None:

@@ -10,18 +10,20 @@ from typing import Any
 from .._text import listed
 from ..errors import HookRefused, InvalidValue
 
+__all__ = ["Hook", "Hooks"]
+
 Hook = Callable[..., Any]
 _log = logging.getLogger("tenancy")
 
-STEPS = frozenset(
-    "create activate start_trial suspend resume churn delete restore purge change_plan update "
-    "stop_work".split()
-)
+STEPS = {
+    *("create", "activate", "start_trial", "suspend", "resume", "churn", "delete", "restore"),
+    *("purge", "change_plan", "update", "stop_work"),
+}
 """`stop_work` comes after every step that takes a tenant out of service: end what still runs."""
 
 
 class Hooks:
-    """`before` hooks may refuse by raising; what `after` hooks raise is logged, the step is done."""
+    """`before` hooks may refuse by raising; what `after` hooks raise is logged: it is done."""
 
     def __init__(self) -> None:
         self._before: defaultdict[str, list[Hook]] = defaultdict(list)
@@ -40,7 +42,7 @@ class Hooks:
         for hook in self._before[step]:
             try:
                 hook(tenant)
-            except Exception as error:
+            except Exception as error:  # noqa: PERF203
                 raise HookRefused(
                     f"{step} of tenant {getattr(tenant, 'id', tenant)} was refused by a hook "
                     f"({type(error).__name__}: {error})",
@@ -51,5 +53,5 @@ class Hooks:
         for hook in self._after[step]:
             try:
                 hook(tenant)
-            except Exception:
+            except Exception:  # noqa: PERF203
                 _log.exception("hook after %s of tenant %s failed", step, tenant.id)

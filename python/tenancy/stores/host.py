@@ -41,6 +41,13 @@ from .records import Tenant
 from .rehearsal import Rehearsal, private_engine
 from .revision import RevisionWord, newest_revision
 
+__all__ = [
+    "CHANGES_KEPT",
+    "Change",
+    "Host",
+]
+
+
 CHANGES_KEPT = 65_536
 _log = logging.getLogger("tenancy")
 
@@ -70,7 +77,9 @@ class Change:
 
     def _record(self, **values: Any) -> None:
         done = self.connection.execute(sa.insert(schema.changes).values(**values))
-        self.revision = int(done.inserted_primary_key[0])
+        key = done.inserted_primary_key
+        assert key is not None
+        self.revision = int(key[0])
 
     def fact(self, type: str, action: str, **what: Any) -> str | None:  # noqa: A002
         """Write the audit fact of this change."""
@@ -150,7 +159,7 @@ class Host:
         self.refresh()
 
     def set_catalog(self, catalog: Catalog, *, by: str | None, load: bool = True) -> bool:
-        """Put another catalog in force, if every tenant, role and key fits it. False: the same one."""
+        """Put another catalog in force, if all tenants, roles and keys fit. False: the same."""
         with self.write(by, refresh=load) as change:
             stored = change.execute(
                 sa.select(schema.catalogs).order_by(schema.catalogs.c.seq.desc()).limit(1)
@@ -383,6 +392,6 @@ def _in_child() -> None:
         host._in_child()
 
 
-# The lock needs no hook before the fork: it is only ever taken inside an operation, and a fork waits
-# for those.
+# The lock needs no hook before the fork: it is only ever taken inside an operation, and a fork
+# waits for those.
 os.register_at_fork(after_in_child=_in_child)

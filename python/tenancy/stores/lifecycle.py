@@ -22,6 +22,8 @@ from .schema import schedule, sessions, tenants
 from .tenant_rows import STATUSES, by_reference, from_row
 from .twins import twin
 
+__all__ = ["Lifecycle", "check_step", "end_sessions"]
+
 PURGE_AFTER_DAYS = 30
 """When neither the call nor the plan says how long a deleted tenant is kept."""
 
@@ -49,7 +51,7 @@ class Lifecycle:
         if reason is not None:
             check_text(reason, "reason", 1000)
 
-        def rows(change: Change, row: Any) -> dict[str, Any]:
+        def rows(change: Change, _row: Any) -> dict[str, Any]:
             return {"suspended_ns": change.now_ns, "suspension_reason": reason}
 
         return self._step(tenant, "suspended", "suspend", by, rows, context={"reason": reason})
@@ -57,7 +59,7 @@ class Lifecycle:
     def resume(self, tenant: Tenant | str, *, by: str | None = None) -> Tenant:
         """Serve a suspended or churned tenant again."""
 
-        def rows(change: Change, row: Any) -> dict[str, Any]:
+        def rows(_change: Change, _row: Any) -> dict[str, Any]:
             return {"suspended_ns": None, "suspension_reason": None}
 
         return self._step(tenant, "active", "resume", by, rows, only=("suspended", "churned"))

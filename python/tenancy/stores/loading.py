@@ -14,6 +14,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+__all__ = [
+    "Rows",
+    "catalog_document",
+    "decode_ref",
+    "encode_ref",
+    "everything",
+    "since",
+    "slice_of",
+]
+
+
 Rows = dict[str, Sequence[tuple[Any, ...]]]
 
 # Columns in the order of the engine's rows. A revoked key stays: it is refused by name.
@@ -82,11 +93,11 @@ def everything(cursor: sqlite3.Cursor) -> tuple[int, Rows]:
 
 
 def slice_of(cursor: sqlite3.Cursor, tenant_id: str | None, principal: str | None) -> Rows:
-    """One tenant with its roles and the assignments of one principal; None: every tenant's roles."""
+    """One tenant, its roles, the assignments of one principal. None: every tenant's roles."""
     rows: Rows = {}
     if tenant_id is None:
         rows["tenants"] = cursor.execute(
-            f"{_TENANT} AND id IN (SELECT tenant_id FROM roles)"
+            f"{_TENANT} AND id IN (SELECT tenant_id FROM roles)"  # noqa: S608 - constants
         ).fetchall()
         rows["roles"] = cursor.execute(_ROLE).fetchall()
         return rows

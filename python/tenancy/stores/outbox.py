@@ -16,6 +16,16 @@ from ..errors import InvalidValue
 from .records import AuditEvent, Page
 from .schema import outbox
 
+__all__ = [
+    "RESULTS",
+    "append",
+    "decode_cursor",
+    "encode_cursor",
+    "find",
+    "search",
+]
+
+
 RESULTS = ("success", "failure", "denied")
 
 

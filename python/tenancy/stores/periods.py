@@ -8,6 +8,10 @@ from zoneinfo import ZoneInfo
 
 from .._text import to_datetime, to_ns
 
+__all__ = [
+    "month_end_ns",
+]
+
 
 def month_end_ns(now_ns: int, anchor_ns: int, time_zone: str | None) -> int:
     """When the month that holds `now` ends, in the tenant's time zone.

@@ -7,6 +7,22 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
+__all__ = [
+    "ApiKey",
+    "Assignment",
+    "AuditEvent",
+    "NewKey",
+    "Page",
+    "PlanChange",
+    "QuotaStatus",
+    "Record",
+    "Resource",
+    "Role",
+    "Session",
+    "Tenant",
+]
+
+
 T = TypeVar("T")
 
 
@@ -64,7 +80,7 @@ class Tenant(Record):
     contacts: Sequence[Mapping[str, str]] = ()
     company: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """`default_model`, `allowed_models`, `compliance`, `data_residency`, `channels`, and your own."""
+    """`default_model`, `allowed_models`, `compliance`, `data_residency`, `channels`, your own."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """`rate_limits`, `quotas`, `features`, `isolation`, `retention_days`, as a plan writes them."""
     billing: Mapping[str, Any] = field(default_factory=dict)
@@ -134,7 +150,7 @@ class ApiKey(Record):
 
 
 class NewKey(NamedTuple):
-    """A key and its secret, shown this once. Unpacks as `key, secret`; its repr hides the secret."""
+    """A key and its secret, shown this once. Unpacks as `key, secret`; the repr hides it."""
 
     key: ApiKey
     secret: str

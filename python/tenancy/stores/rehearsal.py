@@ -14,6 +14,13 @@ from typing import Any
 from .. import _core
 from ..errors import raise_core
 
+__all__ = [
+    "Rehearsal",
+    "Rows",
+    "private_engine",
+]
+
+
 Rows = Mapping[str, Sequence[tuple[Any, ...]]]
 
 
@@ -29,7 +36,7 @@ def private_engine(clock: _core.Clock) -> _core.Engine:
 
 
 class Rehearsal:
-    """The engine on which changes are tried. One caller at a time; it holds the store's write lock."""
+    """The engine on which changes are tried. Its caller holds the store's write lock."""
 
     def __init__(self, clock: _core.Clock) -> None:
         self._clock = clock

@@ -25,6 +25,12 @@ from sqlalchemy.engine import Connection
 from .._core import Engine
 from . import schema
 
+__all__ = [
+    "RevisionWord",
+    "newest_revision",
+]
+
+
 _SPIN_S = 0.02
 
 

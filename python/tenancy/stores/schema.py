@@ -20,6 +20,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
+__all__ = [
+    "HEAD",
+    "Integer",
+    "assignments",
+    "catalogs",
+    "changes",
+    "keys",
+    "metadata",
+    "outbox",
+    "resources",
+    "roles",
+    "schedule",
+    "sessions",
+    "tenants",
+]
+
+
 HEAD = "0001"
 """Newest migration of this release."""
 

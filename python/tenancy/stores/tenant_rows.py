@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +24,18 @@ from .._text import (
 from ..errors import InvalidValue
 from .records import Tenant
 from .schema import tenants
+
+__all__ = [
+    "FIRST_STATUSES",
+    "ISOLATIONS",
+    "MERGED",
+    "REGIONS",
+    "STATUSES",
+    "by_reference",
+    "from_row",
+    "to_row",
+]
+
 
 STATUSES = ("pending", "trial", "active", "suspended", "churned", "deleted", "purged")
 FIRST_STATUSES = ("pending", "trial", "active")
@@ -59,7 +72,7 @@ def from_row(row: Any) -> Tenant:
         status=row.status,
         external_id=row.external_id,
         owner=from_json(row.owner),
-        contacts=tuple(from_json(row.contacts) or ()),
+        contacts=tuple(json.loads(row.contacts) if row.contacts else ()),
         company=from_json(row.company),
         settings=from_json(row.settings),
         overrides=from_json(row.overrides),
@@ -207,7 +220,7 @@ def _status(value: Any) -> str:
     return str(value)
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[Any], Any]] = {
     "id": lambda v: check_text(v, "id", 64),
     "external_id": lambda v: None if v is None else check_text(str(v), "external_id", 255),
     "slug": check_slug,

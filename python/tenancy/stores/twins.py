@@ -7,6 +7,11 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+__all__ = [
+    "twin",
+]
+
+
 S = TypeVar("S")
 P = ParamSpec("P")
 R = TypeVar("R")
