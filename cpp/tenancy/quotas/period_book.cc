@@ -1,6 +1,7 @@
 #include "tenancy/quotas/period_book.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace tenancy::quotas {
 namespace {
@@ -28,21 +29,25 @@ Period period_of(uint64_t word) {
           .end_wall_ns = (start_s + (number & kLengthMaxS)) * kSecondNs};
 }
 
+// 0: nobody has left a mark.
+int64_t mark_of(uint64_t word) {
+  return word == 0 ? std::numeric_limits<int64_t>::min() / 2 : static_cast<int64_t>(word);
+}
+
 }  // namespace
 
 int64_t PeriodBook::wall_ns() const {
-  const auto mark = static_cast<int64_t>(table_->shared_word(kWallMarkWord).load());
-  return std::max(mark, clock_->wall_ns());
+  return std::max(mark_of(table_->shared_word(kWallMarkWord).load()), clock_->wall_ns());
 }
 
 int64_t PeriodBook::note_wall() {
   std::atomic<uint64_t>& word = table_->shared_word(kWallMarkWord);
   const int64_t own = clock_->wall_ns();
   uint64_t mark = word.load();
-  while (own > static_cast<int64_t>(mark) + kMarkLagNs) {
+  while (own > mark_of(mark) + kMarkLagNs) {
     if (word.compare_exchange_weak(mark, static_cast<uint64_t>(own))) return own;
   }
-  return std::max(own, static_cast<int64_t>(mark));
+  return std::max(own, mark_of(mark));
 }
 
 Period PeriodBook::next_period(const QuotaTarget& target, int64_t wall, const Period* before) {
