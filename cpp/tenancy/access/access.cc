@@ -255,9 +255,9 @@ Result<ScopeSetId> AccessEditor::intern_scopes(std::span<const std::string> patt
   std::vector<access::PatternKey> keys;
   for (const std::string_view pattern : sorted)
     keys.push_back(state.symbols.intern(pattern, token));
-  auto closure = std::make_shared<access::Closure>();
-  closure->add(keys, {});
-  const ScopeSetId id = state.scopes.push_back(std::move(closure), token);
+  access::ClosureBuilder closure;
+  closure.add(keys, {});
+  const ScopeSetId id = state.add_scope(closure.view(), token);
   state.scope_ids.put(text, id + 1, token);
   return id;
 }

@@ -37,7 +37,7 @@ class GrantComparer {
     for_each_grant(find_principal(tenant, holder.principal),
                    [&](RoleCode code, std::string_view resource, int64_t until_ns) {
                      if (counts(resource, until_ns, holder.resource, holder.wall_ns)) {
-                       held_.push_back(&state_.closure(tenant, code));
+                       held_.push_back(state_.closure(tenant, code));
                      }
                      return true;
                    });
@@ -57,8 +57,8 @@ class GrantComparer {
       const Permission whole = example(key);
       note(whole);
       if (is_exact(key)) return;
-      for (const Closure* closure : held_) {
-        closure->for_each([&](PatternKey denied, Verdict held) {
+      for (const Closure& closure : held_) {
+        closure.for_each([&](PatternKey denied, Verdict held) {
           if (held.deny) note(meet(whole, example(denied)));
         });
       }
@@ -94,19 +94,19 @@ class GrantComparer {
 
   bool is_held(const Permission& asked) const {
     if (holder_.scopes != kNoScopes) {
-      const bool known = holder_.scopes < state_.scopes.size();
-      if (!known || !state_.scopes[holder_.scopes]->judge(asked).allow) return false;
+      const bool known = holder_.scopes < state_.scope_count;
+      if (!known || !state_.scope(holder_.scopes).judge(asked).allow) return false;
       if (holder_.principal.empty()) return true;
     }
     Verdict verdict;
-    for (const Closure* closure : held_) verdict |= closure->judge(asked);
+    for (const Closure& closure : held_) verdict |= closure.judge(asked);
     return verdict.allow && !verdict.deny;
   }
 
   const State& state_;
   const AccessQuery& holder_;
   const Closure& role_;
-  std::vector<const Closure*> held_;
+  std::vector<Closure> held_;
 };
 
 std::vector<bool> used_roles(const State& state, TenantIndex owner, const RoleTable& table) {
@@ -164,7 +164,7 @@ std::vector<std::vector<std::string>> find_duplicates(const State& state,
     bool relevant = false;
     for (size_t j = i; j < entries.size() && entries[j].fingerprint == entries[i].fingerprint;
          ++j) {
-      const Closure& other = state.closure(tenant, entries[j].code);
+      const Closure other = state.closure(tenant, entries[j].code);
       if (grouped[j] || !state.closure(tenant, entries[i].code).same_rights(other)) continue;
       grouped[j] = true;
       relevant |= is_own(entries[j].code) == own_table;
@@ -243,7 +243,7 @@ RoleReport report_roles(const State& state, TenantIndex owner) {
   const std::vector<bool> used = used_roles(state, owner, table);
   for_each_role(table, [&](uint32_t position, const Role& role) {
     if (!used[position]) report.unused.push_back(role.name);
-    table.closures[position]->for_each([&](PatternKey key, Verdict verdict) {
+    table.closure(position).for_each([&](PatternKey key, Verdict verdict) {
       const bool broad = key == kEverything || key_kind(key) == KeyKind::kAnyResource;
       if (broad && verdict.allow) {
         report.over_broad.push_back({role.name, state.symbols.text(key)});
@@ -261,11 +261,11 @@ RoleReport report_roles(const State& state, TenantIndex owner) {
 AccessStats count_state(const State& state) {
   AccessStats stats;
   const auto add_table = [&stats](const RoleTable& table) {
-    stats.memory_bytes += sizeof table + table.names.memory_bytes() + table.roles.memory_bytes() +
-                          table.closures.memory_bytes();
-    for_each_role(table, [&](uint32_t position, const Role& role) {
+    stats.memory_bytes += sizeof table + table.names.memory_bytes() + table.roles.memory_bytes();
+    for (const auto& chunk : table.closures) stats.memory_bytes += chunk->memory_bytes() + 16;
+    for_each_role(table, [&](uint32_t, const Role& role) {
       ++stats.roles;
-      stats.memory_bytes += sizeof role + 32 + table.closures[position]->memory_bytes();
+      stats.memory_bytes += sizeof role + 32;
       stats.memory_bytes +=
           sizeof(PatternKey) * (role.allow.capacity() + role.deny.capacity() +
                                 role.parents.capacity() + role.children.capacity());

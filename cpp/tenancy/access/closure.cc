@@ -11,31 +11,47 @@ constexpr uint32_t kFirstAncestorBlock = make_key(KeyKind::kAncestor, 0) >> 6;
 
 }  // namespace
 
-void Closure::set(PatternKey key, bool deny) {
+bool Closure::same_rights(const Closure& other) const {
+  const auto rights = [](const Closure& closure) {
+    const auto end = std::ranges::find_if(closure.blocks_, [](const ClosureBlock& block) {
+      return block.number >= kFirstAncestorBlock;
+    });
+    return closure.blocks_.first(static_cast<size_t>(end - closure.blocks_.begin()));
+  };
+  return std::ranges::equal(rights(*this), rights(other));
+}
+
+void ClosureBuilder::set(PatternKey key, bool deny) {
   const uint32_t number = key >> 6;
-  auto at = std::lower_bound(blocks_.begin(), blocks_.end(), number,
-                             [](const Block& b, uint32_t wanted) { return b.number < wanted; });
-  if (at == blocks_.end() || at->number != number) at = blocks_.insert(at, Block{number, 0, 0});
+  auto at = std::lower_bound(
+      blocks_.begin(), blocks_.end(), number,
+      [](const ClosureBlock& block, uint32_t wanted) { return block.number < wanted; });
+  if (at == blocks_.end() || at->number != number) {
+    at = blocks_.insert(at, ClosureBlock{number, 0, 0});
+  }
   (deny ? at->deny : at->allow) |= uint64_t{1} << (key & 63);
 }
 
-void Closure::add(std::span<const PatternKey> allow, std::span<const PatternKey> deny) {
+void ClosureBuilder::add(std::span<const PatternKey> allow, std::span<const PatternKey> deny) {
   for (const PatternKey key : allow) set(key, false);
   for (const PatternKey key : deny) set(key, true);
-  find_wildcards();
 }
 
-void Closure::add(const Closure& other) {
-  Blocks merged;
-  merged.reserve(std::max(blocks_.size(), other.blocks_.size()));
-  const Block* a = blocks_.data();
-  const Block* const a_end = a + blocks_.size();
-  const Block* b = other.blocks_.data();
-  const Block* const b_end = b + other.blocks_.size();
-  while (a != a_end || b != b_end) {
-    if (b == b_end || (a != a_end && a->number < b->number)) {
+void ClosureBuilder::add(const Closure& other) {
+  dynamic_duty_ |= other.flags().dynamic_duty;
+  const std::span<const ClosureBlock> theirs = other.blocks();
+  if (blocks_.empty()) {
+    blocks_.assign(theirs.begin(), theirs.end());
+    return;
+  }
+  std::vector<ClosureBlock> merged;
+  merged.reserve(blocks_.size() + theirs.size());
+  auto a = blocks_.begin();
+  auto b = theirs.begin();
+  while (a != blocks_.end() || b != theirs.end()) {
+    if (b == theirs.end() || (a != blocks_.end() && a->number < b->number)) {
       merged.push_back(*a++);
-    } else if (a == a_end || b->number < a->number) {
+    } else if (a == blocks_.end() || b->number < a->number) {
       merged.push_back(*b++);
     } else {
       merged.push_back({a->number, a->allow | b->allow, a->deny | b->deny});
@@ -44,25 +60,32 @@ void Closure::add(const Closure& other) {
     }
   }
   blocks_ = std::move(merged);
-  dynamic_duty_ |= other.dynamic_duty_;
-  find_wildcards();
 }
 
-void Closure::find_wildcards() {
-  has_wildcards_ = std::any_of(blocks_.begin(), blocks_.end(), [](const Block& block) {
+Closure ClosureBuilder::view() const {
+  const bool wildcards = std::ranges::any_of(blocks_, [](const ClosureBlock& block) {
     return block.number >= kFirstWildcardBlock && block.number < kFirstAncestorBlock;
   });
+  return {blocks_, {wildcards, dynamic_duty_}};
 }
 
-bool Closure::same_rights(const Closure& other) const {
-  const auto rights_end = [](const Blocks& blocks) {
-    return std::find_if(blocks.begin(), blocks.end(),
-                        [](const Block& b) { return b.number >= kFirstAncestorBlock; });
-  };
-  return std::equal(blocks_.begin(), rights_end(blocks_), other.blocks_.begin(),
-                    rights_end(other.blocks_), [](const Block& a, const Block& b) {
-                      return a.number == b.number && a.allow == b.allow && a.deny == b.deny;
-                    });
+void ClosureChunk::set(uint32_t at, const Closure& closure) {
+  dead += entries[at].count;
+  entries[at] = {0, 0, closure.flags()};
+  if (dead > 64 && dead * 2 > blocks.size()) {
+    std::vector<ClosureBlock> live;
+    live.reserve(blocks.size() - dead + closure.blocks().size());
+    for (Entry& entry : entries) {
+      const auto begin = blocks.begin() + entry.begin;
+      entry.begin = static_cast<uint32_t>(live.size());
+      live.insert(live.end(), begin, begin + entry.count);
+    }
+    blocks = std::move(live);
+    dead = 0;
+  }
+  entries[at].begin = static_cast<uint32_t>(blocks.size());
+  entries[at].count = static_cast<uint32_t>(closure.blocks().size());
+  blocks.insert(blocks.end(), closure.blocks().begin(), closure.blocks().end());
 }
 
 }  // namespace tenancy::access

@@ -6,14 +6,20 @@
 // keys, sorted. Wildcards stay wildcards: a permission invented later is covered without touching
 // any closure.
 //
-// Ownership: std::shared_ptr<const Closure>. Thread safety: immutable once built.
+// Closures of 32 neighbours lie in one ClosureChunk, so that the roles of a small tenant share
+// cache lines. Closure is a view; it is good as long as its chunk (or builder) is neither changed
+// nor dropped.
+//
+// Ownership: chunks are shared by snapshots, copy-on-write (cow.h). Thread safety: as in cow.h.
 #pragma once
 
-#include <absl/container/inlined_vector.h>
-
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
+
+#include "tenancy/access/cow.h"
 
 namespace tenancy::access {
 
@@ -54,12 +60,25 @@ struct Verdict {
   }
 };
 
+struct ClosureBlock {
+  uint32_t number = 0;  // of the first key / 64
+  uint64_t allow = 0;
+  uint64_t deny = 0;
+  bool operator==(const ClosureBlock&) const = default;
+};
+
 class Closure {
  public:
-  // `dynamic_duty`: a dynamic separation-of-duty rule names the role or one of its ancestors.
-  bool dynamic_duty() const { return dynamic_duty_; }
-  // Verdicts other than by the exact name are possible.
-  bool has_wildcards() const { return has_wildcards_; }
+  struct Flags {
+    bool wildcards = false;     // a verdict other than by the exact name is possible
+    bool dynamic_duty = false;  // a dynamic rule names the role or one of its ancestors
+  };
+
+  Closure() = default;
+  Closure(std::span<const ClosureBlock> blocks, Flags flags) : blocks_(blocks), flags_(flags) {}
+
+  std::span<const ClosureBlock> blocks() const { return blocks_; }
+  Flags flags() const { return flags_; }
 
   Verdict exact(uint32_t permission) const {
     return permission == kNoId ? Verdict{} : probe(make_key(KeyKind::kExact, permission));
@@ -74,17 +93,19 @@ class Closure {
   }
   Verdict judge(const Permission& asked) const {
     Verdict verdict = exact(asked.exact);
-    if (has_wildcards_) verdict |= wildcard(asked);
+    if (flags_.wildcards) verdict |= wildcard(asked);
     return verdict;
   }
   // Is that key itself among what is given (allow) or denied? For an ancestor, `allow` says so.
   Verdict probe(PatternKey key) const {
+    constexpr size_t kLinearMax = 8;
     const uint32_t wanted = key >> 6;
-    const Block* block = blocks_.data();
-    const Block* const end = block + blocks_.size();
+    const ClosureBlock* block = blocks_.data();
+    const ClosureBlock* const end = block + blocks_.size();
     if (blocks_.size() > kLinearMax) {
-      block = std::lower_bound(block, end, wanted,
-                               [](const Block& b, uint32_t number) { return b.number < number; });
+      block = std::lower_bound(block, end, wanted, [](const ClosureBlock& b, uint32_t number) {
+        return b.number < number;
+      });
     }
     for (; block != end && block->number <= wanted; ++block) {
       if (block->number == wanted) {
@@ -97,7 +118,7 @@ class Closure {
   // Calls fn(PatternKey, Verdict) in ascending order of keys.
   template <class Fn>
   void for_each(Fn&& fn) const {
-    for (const Block& block : blocks_) {
+    for (const ClosureBlock& block : blocks_) {
       for (uint64_t left = block.allow | block.deny; left != 0; left &= left - 1) {
         const auto bit = static_cast<uint32_t>(__builtin_ctzll(left));
         const uint64_t mask = uint64_t{1} << bit;
@@ -106,34 +127,48 @@ class Closure {
     }
   }
 
-  // Building. Keys in any order, duplicates welcome.
-  void add(std::span<const PatternKey> allow, std::span<const PatternKey> deny);
-  void add(const Closure& other);
-  void set_dynamic_duty(bool value) { dynamic_duty_ = value; }
-
-  size_t memory_bytes() const {
-    return sizeof *this + (blocks_.size() > kInlineBlocks ? blocks_.capacity() * sizeof(Block) : 0);
-  }
   // The same rights and denials; ancestors do not matter.
   bool same_rights(const Closure& other) const;
 
  private:
-  static constexpr size_t kInlineBlocks = 2;
-  static constexpr size_t kLinearMax = 8;
+  std::span<const ClosureBlock> blocks_;
+  Flags flags_;
+};
 
-  struct Block {
-    uint32_t number = 0;
-    uint64_t allow = 0;
-    uint64_t deny = 0;
-  };
-  using Blocks = absl::InlinedVector<Block, kInlineBlocks>;
+class ClosureBuilder {
+ public:
+  // Keys in any order, duplicates welcome.
+  void add(std::span<const PatternKey> allow, std::span<const PatternKey> deny);
+  void add(const Closure& other);
+  void set_dynamic_duty() { dynamic_duty_ = true; }
+  Closure view() const;
 
+ private:
   void set(PatternKey key, bool deny);
-  void find_wildcards();
 
-  bool has_wildcards_ = false;
+  std::vector<ClosureBlock> blocks_;
   bool dynamic_duty_ = false;
-  Blocks blocks_;
+};
+
+struct ClosureChunk {
+  static constexpr uint32_t kClosures = 32;
+  struct Entry {
+    uint32_t begin = 0;
+    uint32_t count = 0;
+    Closure::Flags flags;
+  };
+
+  EditToken token = 0;
+  std::array<Entry, kClosures> entries;
+  std::vector<ClosureBlock> blocks;
+  size_t dead = 0;  // blocks that no entry owns any more
+
+  Closure get(uint32_t at) const {
+    const Entry& entry = entries[at];
+    return {{blocks.data() + entry.begin, entry.count}, entry.flags};
+  }
+  void set(uint32_t at, const Closure& closure);
+  size_t memory_bytes() const { return sizeof *this + blocks.capacity() * sizeof(ClosureBlock); }
 };
 
 }  // namespace tenancy::access

@@ -17,7 +17,8 @@ class TableCompiler {
   std::vector<uint32_t> run(const std::vector<uint32_t>& dirty) {
     const std::vector<uint32_t> order = affected(dirty);
     for (const uint32_t position : order) {
-      table_.closures.edit(position, token_) = closure_of(position);
+      const ClosureBuilder closure = build(position);
+      table_.set_closure(position, closure.view(), token_);
     }
     return order;
   }
@@ -54,18 +55,18 @@ class TableCompiler {
     return order;
   }
 
-  std::shared_ptr<const Closure> closure_of(uint32_t position) const {
+  ClosureBuilder build(uint32_t position) const {
     const Role& role = *table_.roles[position];
-    auto closure = std::make_shared<Closure>();
+    ClosureBuilder closure;
     std::vector<PatternKey> given = role.allow;
     for (const RoleCode parent : role.parents) {
-      closure->add(state_.closure(owner_, parent));
+      closure.add(state_.closure(owner_, parent));
       given.push_back(make_key(KeyKind::kAncestor, parent));
     }
-    closure->add(given, role.deny);
+    closure.add(given, role.deny);
     const RoleCode self = owner_ == nullptr ? position : position | kOwnRole;
     for (const DutyCodes& rule : state_.duties->dynamic) {
-      if (std::ranges::find(rule.roles, self) != rule.roles.end()) closure->set_dynamic_duty(true);
+      if (std::ranges::find(rule.roles, self) != rule.roles.end()) closure.set_dynamic_duty();
     }
     return closure;
   }

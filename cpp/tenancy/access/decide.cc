@@ -32,7 +32,7 @@ bool Question::covers(PatternKey key) const {
 AccessReason within_scopes(const State& state, ScopeSetId scopes, const Question& question) {
   if (scopes == kNoScopes) return AccessReason::kAllowed;
   // A number this model does not know covers nothing.
-  if (scopes >= state.scopes.size() || !question.judge(*state.scopes[scopes]).allow) {
+  if (scopes >= state.scope_count || !question.judge(state.scope(scopes)).allow) {
     return AccessReason::kOutsideScopes;
   }
   return AccessReason::kAllowed;
@@ -50,9 +50,9 @@ AccessReason judge_holding(const State& state, const TenantAccess& tenant, NameM
   bool duty = !query.active_roles.empty();
   for_each_grant(holding, [&](RoleCode role, std::string_view resource, int64_t until_ns) {
     if (!counts(resource, until_ns, query.resource, query.wall_ns)) return true;
-    const Closure& closure = state.closure(&tenant, role);
+    const Closure closure = state.closure(&tenant, role);
     any = true;
-    duty |= closure.dynamic_duty();
+    duty |= closure.flags().dynamic_duty;
     verdict |= question.judge(closure);
     return true;
   });
@@ -63,6 +63,14 @@ AccessReason judge_holding(const State& state, const TenantAccess& tenant, NameM
 }
 
 AccessReason decide(const State& state, const AccessQuery& query) {
+  // The principal's slot is the likeliest to be in no cache: it is fetched while the permission is
+  // looked up.
+  const TenantAccess* tenant = state.tenant(query.tenant);
+  const bool nameable =
+      tenant != nullptr && !query.principal.empty() && query.principal.size() <= kPrincipalBytesMax;
+  const uint64_t hash = nameable ? hash_name(query.principal) : 0;
+  if (nameable) tenant->principals.prefetch(hash);
+
   Question question;
   if (!Question::ask(state, query.permission, &question)) return AccessReason::kMalformed;
   const AccessReason scoped = within_scopes(state, query.scopes, question);
@@ -70,8 +78,8 @@ AccessReason decide(const State& state, const AccessQuery& query) {
   if (query.principal.empty()) {
     return query.scopes == kNoScopes ? AccessReason::kNoAssignment : AccessReason::kAllowed;
   }
-  const TenantAccess* tenant = state.tenant(query.tenant);
-  const NameMap::Found holding = find_principal(tenant, query.principal);
+  if (!nameable) return AccessReason::kNoAssignment;
+  const NameMap::Found holding = tenant->principals.find(query.principal, hash);
   if (!holding) return AccessReason::kNoAssignment;
   return judge_holding(state, *tenant, holding, question, query);
 }

@@ -21,7 +21,7 @@ class Question {
 
   Verdict judge(const Closure& closure) const {
     Verdict verdict = closure.exact(exact_);
-    if (closure.has_wildcards()) verdict |= closure.wildcard(parts());
+    if (closure.flags().wildcards) verdict |= closure.wildcard(parts());
     return verdict;
   }
   Permission parts() const { return exact_ == kNoId ? unknown_ : state_->symbols.parts(exact_); }

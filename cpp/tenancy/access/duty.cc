@@ -8,7 +8,7 @@ namespace {
 
 bool involves(const State& state, const TenantAccess& tenant, const DutyCodes& rule,
               RoleCode role) {
-  const Closure& closure = state.closure(&tenant, role);
+  const Closure closure = state.closure(&tenant, role);
   return std::ranges::any_of(rule.roles,
                              [&](RoleCode named) { return includes(role, closure, named); });
 }
@@ -31,7 +31,7 @@ bool is_broken(const State& state, const TenantAccess& tenant, NameMap::Found ho
 const DutyCodes* broken_dynamic_rule(const State& state, const TenantAccess& tenant,
                                      NameMap::Found holding, const AccessQuery& query,
                                      RoleCode role) {
-  if (!state.closure(&tenant, role).dynamic_duty()) return nullptr;
+  if (!state.closure(&tenant, role).flags().dynamic_duty) return nullptr;
   for (const DutyCodes& rule : state.duties->dynamic) {
     if (involves(state, tenant, rule, role) && is_broken(state, tenant, holding, query, rule)) {
       return &rule;

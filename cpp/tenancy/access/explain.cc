@@ -159,16 +159,17 @@ class Explainer {
 
   std::vector<std::string> scope_patterns() const {
     std::vector<std::string> patterns;
-    if (query_.scopes >= state_.scopes.size()) return patterns;
-    state_.scopes[query_.scopes]->for_each(
-        [&](PatternKey key, Verdict) { patterns.push_back(state_.symbols.text(key)); });
+    if (query_.scopes >= state_.scope_count) return patterns;
+    state_.scope(query_.scopes).for_each([&](PatternKey key, Verdict) {
+      patterns.push_back(state_.symbols.text(key));
+    });
     std::ranges::sort(patterns);
     return patterns;
   }
 
   std::string covering_scope() const {
     std::optional<PatternKey> best;
-    state_.scopes[query_.scopes]->for_each([&](PatternKey key, Verdict) {
+    state_.scope(query_.scopes).for_each([&](PatternKey key, Verdict) {
       if (question_.covers(key) && (!best || *best == kEverything)) best = key;
     });
     return best ? state_.symbols.text(*best) : std::string();
@@ -232,13 +233,13 @@ class Explainer {
   std::string role_miss() const {
     std::optional<std::tuple<bool, size_t, std::string>> best;
     for (const RoleCode code : state_.visible_roles(tenant_)) {
-      const Closure& closure = state_.closure(tenant_, code);
+      const Closure closure = state_.closure(tenant_, code);
       const Verdict verdict = question_.judge(closure);
       if (!verdict.allow || verdict.deny) continue;
       size_t rights = 0;
       closure.for_each([&](PatternKey, Verdict one) { rights += one.allow; });
       auto candidate =
-          std::make_tuple(closure.has_wildcards(), rights, state_.role(tenant_, code).name);
+          std::make_tuple(closure.flags().wildcards, rights, state_.role(tenant_, code).name);
       if (!best || candidate < *best) best = std::move(candidate);
     }
     if (best) return "no role held allows it; role " + quoted(std::get<2>(*best)) + " would";

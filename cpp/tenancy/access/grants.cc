@@ -10,6 +10,18 @@ namespace {
 
 bool is_plain(const Grant& grant) { return grant.resource.empty() && grant.until_ns == kForever; }
 
+// Two or three plain roles as one number, or 0 where that cannot be.
+uint32_t pack(const std::vector<Grant>& grants) {
+  if (grants.size() > kPackedRoles) return 0;
+  uint32_t packed = 0;
+  for (size_t i = grants.size(); i-- > 0;) {
+    if (!is_plain(grants[i]) || role_index(grants[i].role) > kPackedIndexMax) return 0;
+    packed = packed << kPackedBits | (is_own(grants[i].role) ? kPackedOwn : 0) |
+             (role_index(grants[i].role) + 1);
+  }
+  return packed | kPackedBit;
+}
+
 void append_limited(const Grant& grant, std::vector<uint32_t>* words) {
   const auto until = static_cast<uint64_t>(grant.until_ns);
   words->push_back(grant.role);
@@ -48,6 +60,10 @@ void write_grants(NameMap& principals, std::string_view principal, std::vector<G
     return std::make_tuple(!is_plain(a), a.role, std::string_view(a.resource)) <
            std::make_tuple(!is_plain(b), b.role, std::string_view(b.resource));
   });
+  if (const uint32_t packed = pack(grants); packed != 0) {
+    principals.put(principal, packed, token);
+    return;
+  }
   std::vector<uint32_t> words{0, 0};
   for (const Grant& grant : grants) {
     if (is_plain(grant)) {

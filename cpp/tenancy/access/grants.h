@@ -1,8 +1,9 @@
 // Grants: how one principal's assignments are written as the value of a NameMap.
 //
-// The usual case, one role for ever and everywhere, is a bare number: the role's code + 1.
-// Everything else is a record: [words, plain roles, their codes…, then per limited grant: code,
-// until (2 words), bytes of the resource, the resource padded to words].
+// The usual case, one role for ever and everywhere, is a bare number: the role's code + 1. So are
+// two or three such roles with small codes, ten bits each. Everything else is a record: [words,
+// plain roles, their codes…, then per limited grant: code, until (2 words), bytes of the resource,
+// the resource padded to words].
 //
 // Thread safety: pure functions over immutable shards.
 #pragma once
@@ -26,6 +27,13 @@ constexpr RoleCode kNoRole = UINT32_MAX;
 constexpr bool is_own(RoleCode code) { return (code & kOwnRole) != 0; }
 constexpr uint32_t role_index(RoleCode code) { return code & ~kOwnRole; }
 
+// A number of several roles: ten bits each from the lowest, position + 1 and kPackedOwn; 0 ends.
+constexpr uint32_t kPackedBit = uint32_t{1} << 30;
+constexpr uint32_t kPackedRoles = 3;
+constexpr uint32_t kPackedBits = 10;
+constexpr uint32_t kPackedOwn = 512;
+constexpr uint32_t kPackedIndexMax = 510;
+
 struct Grant {
   RoleCode role = kNoRole;
   std::string resource;  // empty: everywhere
@@ -38,7 +46,17 @@ template <class Fn>
 void for_each_grant(NameMap::Found holding, Fn&& fn) {
   if (!holding) return;
   if (!holding.is_record()) {
-    fn(holding.value - 1, std::string_view(), kForever);
+    if ((holding.value & kPackedBit) == 0) {
+      fn(holding.value - 1, std::string_view(), kForever);
+      return;
+    }
+    for (uint32_t left = holding.value & ~kPackedBit; left != 0; left >>= kPackedBits) {
+      const uint32_t position = (left & (kPackedOwn - 1)) - 1;
+      if (!fn((left & kPackedOwn) != 0 ? position | kOwnRole : position, std::string_view(),
+              kForever)) {
+        return;
+      }
+    }
     return;
   }
   const std::span<const uint32_t> words = holding.record();

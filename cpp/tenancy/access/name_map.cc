@@ -12,7 +12,7 @@ namespace tenancy::access {
 namespace {
 
 constexpr uint32_t kSlotsMin = 2;
-constexpr uint32_t kOneShardMax = 512;
+constexpr uint32_t kOneShardMax = 2'048;
 constexpr uint32_t kOnePageMax = 16'384;
 
 uint32_t tag_of(uint64_t hash) { return static_cast<uint32_t>(hash); }
@@ -120,8 +120,13 @@ const NameSlot* NameShard::find(std::string_view name, uint32_t tag) const {
   return nullptr;
 }
 
-NameMap::Found NameMap::find(std::string_view name) const {
-  const uint64_t hash = hash_name(name);
+void NameMap::prefetch(uint64_t hash) const {
+  const NameShard* shard = shard_of(hash);
+  if (shard == nullptr || shard->slots.empty()) return;
+  __builtin_prefetch(&shard->slots[home_of(tag_of(hash), shard->slots.size())]);
+}
+
+NameMap::Found NameMap::find(std::string_view name, uint64_t hash) const {
   const NameShard* shard = shard_of(hash);
   if (shard == nullptr) return {};
   const NameSlot* slot = shard->find(name, tag_of(hash));

@@ -6,7 +6,7 @@
 //
 // Invariants:
 //  1. Slots are filled by linear probing without gaps; a value of 0 is an empty slot.
-//  2. A map below 512 names is one shard, below 16,384 it has 64, beyond that 4,096: a change
+//  2. A map below 2,048 names is one shard, below 16,384 it has 64, beyond that 4,096: a change
 //  copies one
 //     shard and at most two directory nodes.
 //
@@ -77,7 +77,10 @@ class NameMap {
     std::span<const uint32_t> record() const { return shard->record(value); }
   };
 
-  Found find(std::string_view name) const;
+  Found find(std::string_view name) const { return find(name, hash_name(name)); }
+  Found find(std::string_view name, uint64_t hash) const;
+  // Asks the memory for the name's slot, for a `find` a little later.
+  void prefetch(uint64_t hash) const;
   // Inserts or replaces. `value` is 1 … 2^31 - 1.
   void put(std::string_view name, uint32_t value, EditToken token);
   // Inserts or replaces by a record; `words[0]` is filled in here.

@@ -134,7 +134,6 @@ uint32_t new_position(RoleTable& table, const std::string& name, EditToken token
   uint32_t position;
   if (table.free.empty()) {
     position = table.roles.push_back(nullptr, token);
-    table.closures.push_back(nullptr, token);
   } else {
     position = table.free.back();
     table.free.pop_back();
@@ -356,7 +355,7 @@ Status remove_role(Edit& edit, TenantIndex owner, std::string_view name, bool fr
                edit.token);
   table.names.erase(name, edit.token);
   table.roles.edit(position, edit.token) = nullptr;
-  table.closures.edit(position, edit.token) = nullptr;
+  table.set_closure(position, {}, edit.token);
   table.free.push_back(position);
   return {};
 }

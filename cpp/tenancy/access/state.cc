@@ -7,19 +7,37 @@ namespace tenancy::access {
 State::State()
     : shared(std::make_shared<RoleTable>()),
       duties(std::make_shared<Duties>()),
-      declared(std::make_shared<std::vector<PatternKey>>()) {}
+      declared(std::make_shared<std::vector<PatternKey>>()),
+      tenants(std::make_shared<TenantTree>()) {}
 
 TenantAccess& State::edit_tenant(TenantIndex index, EditToken token) {
-  constexpr uint32_t kLeaves = CowPages<TenantLeaf>::kLeaves;
-  TenantLeaf& leaf = tenants.edit(index % kLeaves, token);
-  if (leaf.tenants.size() <= index / kLeaves) leaf.tenants.resize(index / kLeaves + 1);
-  return own(leaf.tenants[index / kLeaves], token);
+  constexpr uint32_t kFan = TenantTree::kFan;
+  auto& branches = own(tenants, token).branches;
+  const size_t branch_at = index / (kFan * kFan);
+  if (branches.size() <= branch_at) branches.resize(branch_at + 1);
+  auto& leaf = own(branches[branch_at], token).leaves[index / kFan % kFan];
+  return own(own(leaf, token).tenants[index % kFan], token);
 }
 
 void State::drop_tenant(TenantIndex index, EditToken token) {
   if (tenant(index) == nullptr) return;
-  constexpr uint32_t kLeaves = CowPages<TenantLeaf>::kLeaves;
-  tenants.edit(index % kLeaves, token).tenants[index / kLeaves] = nullptr;
+  constexpr uint32_t kFan = TenantTree::kFan;
+  auto& branch = own(own(tenants, token).branches[index / (kFan * kFan)], token);
+  own(branch.leaves[index / kFan % kFan], token).tenants[index % kFan] = nullptr;
+}
+
+ScopeSetId State::add_scope(const Closure& closure, EditToken token) {
+  const ScopeSetId id = scope_count++;
+  constexpr uint32_t kClosures = ClosureChunk::kClosures;
+  if (id % kClosures == 0) scopes.push_back(nullptr, token);
+  own(scopes.edit(id / kClosures, token), token).set(id % kClosures, closure);
+  return id;
+}
+
+void RoleTable::set_closure(uint32_t position, const Closure& closure, EditToken edit) {
+  constexpr uint32_t kClosures = ClosureChunk::kClosures;
+  if (closures.size() <= position / kClosures) closures.resize(position / kClosures + 1);
+  own(closures[position / kClosures], edit).set(position % kClosures, closure);
 }
 
 RoleCode State::find_role(const TenantAccess* owner, std::string_view name) const {

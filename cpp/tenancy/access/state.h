@@ -10,6 +10,7 @@
 // Ownership: a value; copies share nodes. Thread safety: as in cow.h.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -39,10 +40,15 @@ struct RoleTable {
   static constexpr uint32_t kChunk = 16;
 
   EditToken token = 0;
+  std::vector<std::shared_ptr<ClosureChunk>> closures;
   NameMap names;                                   // position + 1
   CowVector<std::shared_ptr<Role>, kChunk> roles;  // null: free
-  CowVector<std::shared_ptr<const Closure>, kChunk> closures;
   std::vector<uint32_t> free;
+
+  Closure closure(uint32_t position) const {
+    return closures[position / ClosureChunk::kClosures]->get(position % ClosureChunk::kClosures);
+  }
+  void set_closure(uint32_t position, const Closure& closure, EditToken edit);
 };
 
 struct TenantAccess {
@@ -51,9 +57,19 @@ struct TenantAccess {
   NameMap principals;                // see grants.h
 };
 
-struct TenantLeaf {
+// Tenants by their index: 64 neighbours to a leaf, 64 leaves to a branch.
+struct TenantTree {
+  static constexpr uint32_t kFan = 64;
+  struct Leaf {
+    EditToken token = 0;
+    std::array<std::shared_ptr<TenantAccess>, kFan> tenants;
+  };
+  struct Branch {
+    EditToken token = 0;
+    std::array<std::shared_ptr<Leaf>, kFan> leaves;
+  };
   EditToken token = 0;
-  std::vector<std::shared_ptr<TenantAccess>> tenants;
+  std::vector<std::shared_ptr<Branch>> branches;
 };
 
 struct DutyCodes {
@@ -72,16 +88,21 @@ struct State {
   std::shared_ptr<RoleTable> shared;                        // never null
   std::shared_ptr<const Duties> duties;                     // never null
   std::shared_ptr<const std::vector<PatternKey>> declared;  // the catalog's permissions; never null
-  CowVector<std::shared_ptr<const Closure>, 64> scopes;
+  std::shared_ptr<TenantTree> tenants;                      // never null
+  CowVector<std::shared_ptr<ClosureChunk>, 64> scopes;
+  uint32_t scope_count = 0;
   NameMap scope_ids;  // sorted patterns joined by ' ', to ScopeSetId + 1
-  CowPages<TenantLeaf> tenants;
 
   State();
 
   const TenantAccess* tenant(TenantIndex index) const {
-    const TenantLeaf* leaf = tenants.find(index % CowPages<TenantLeaf>::kLeaves);
-    const size_t at = index / CowPages<TenantLeaf>::kLeaves;
-    return leaf == nullptr || at >= leaf->tenants.size() ? nullptr : leaf->tenants[at].get();
+    constexpr uint32_t kFan = TenantTree::kFan;
+    const size_t branch_at = index / (kFan * kFan);
+    if (branch_at >= tenants->branches.size()) return nullptr;
+    const TenantTree::Branch* branch = tenants->branches[branch_at].get();
+    if (branch == nullptr) return nullptr;
+    const TenantTree::Leaf* leaf = branch->leaves[index / kFan % kFan].get();
+    return leaf == nullptr ? nullptr : leaf->tenants[index % kFan].get();
   }
   // The tenant's node, made private to the edit; made when there is none.
   TenantAccess& edit_tenant(TenantIndex index, EditToken token);
@@ -89,13 +110,13 @@ struct State {
   // Calls fn(TenantIndex, const TenantAccess&) for each tenant that has roles or assignments.
   template <class Fn>
   void for_each_tenant(Fn&& fn) const {
-    for (uint32_t low = 0; low < CowPages<TenantLeaf>::kLeaves; ++low) {
-      const TenantLeaf* leaf = tenants.find(low);
-      if (leaf == nullptr) continue;
-      for (size_t high = 0; high < leaf->tenants.size(); ++high) {
-        if (leaf->tenants[high] == nullptr) continue;
-        fn(static_cast<TenantIndex>(high * CowPages<TenantLeaf>::kLeaves + low),
-           *leaf->tenants[high]);
+    TenantIndex first = 0;
+    for (const auto& branch : tenants->branches) {
+      for (uint32_t i = 0; i < TenantTree::kFan; ++i, first += TenantTree::kFan) {
+        if (branch == nullptr || branch->leaves[i] == nullptr) continue;
+        for (uint32_t k = 0; k < TenantTree::kFan; ++k) {
+          if (const auto& tenant = branch->leaves[i]->tenants[k]) fn(first + k, *tenant);
+        }
       }
     }
   }
@@ -104,9 +125,14 @@ struct State {
   const RoleTable& table_of(const TenantAccess* owner, RoleCode code) const {
     return is_own(code) ? *owner->roles : *shared;
   }
-  const Closure& closure(const TenantAccess* owner, RoleCode code) const {
-    return *table_of(owner, code).closures[role_index(code)];
+  Closure closure(const TenantAccess* owner, RoleCode code) const {
+    return table_of(owner, code).closure(role_index(code));
   }
+  // `id` is below `scope_count`.
+  Closure scope(ScopeSetId id) const {
+    return scopes[id / ClosureChunk::kClosures]->get(id % ClosureChunk::kClosures);
+  }
+  ScopeSetId add_scope(const Closure& closure, EditToken token);
   const Role& role(const TenantAccess* owner, RoleCode code) const {
     return *table_of(owner, code).roles[role_index(code)];
   }
