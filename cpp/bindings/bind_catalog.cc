@@ -1,9 +1,10 @@
 // The catalog as Python sees it: parsing, and what it holds as plain lists and dictionaries, from
 // which tenancy.catalog makes its read-only views.
+#include "bind_catalog.h"
+
 #include <memory>
 #include <vector>
 
-#include "bind_catalog.h"
 #include "pybind.h"
 #include "tenancy/catalog/catalog.h"
 #include "tenancy/catalog/limit_patch.h"
@@ -33,9 +34,7 @@ py::object text_or_none(const std::string& text) {
 
 py::list error_list(const std::vector<CatalogError>& errors) {
   py::list result;
-  for (const CatalogError& error : errors) {
-    result.append(py::make_tuple(to_str(error.path), to_str(error.message)));
-  }
+  for (const CatalogError& each : errors) result.append(py::make_tuple(each.path, each.message));
   return result;
 }
 
@@ -167,7 +166,7 @@ py::dict describe(const Catalog& catalog) {
   return result;
 }
 
-// The catalog, or the list of what is wrong as (path, message).
+// The catalog, or what is wrong with it.
 py::object parse(const py::str& text) {
   const Json document = value_or_raise(Json::parse(utf8_view(text)));
   std::vector<CatalogError> errors;
@@ -182,9 +181,9 @@ py::object effective(const Catalog& catalog, const py::str& plan, const py::str&
   if (index == kNoIndex) {
     raise_error({Code::kNotFound, "unknown plan \"" + std::string(utf8_view(plan)) + "\""});
   }
-  const Json changes = value_or_raise(Json::parse(utf8_view(overrides)));
   std::vector<CatalogError> errors;
-  const auto own = catalog.effective(index, changes, &errors);
+  const auto own =
+      catalog.effective(index, value_or_raise(Json::parse(utf8_view(overrides))), &errors);
   if (own == nullptr) return error_list(errors);
   return entitlements_dict(catalog, *own);
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tenancy.catalog import SHIPPED, Catalog, Effective, Origin, Plan
+from tenancy.catalog import Catalog, Effective, Origin, Plan, shipped
 from tenancy.errors import CatalogError, UnknownPlan
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
@@ -169,7 +169,7 @@ def test_agent_platform(
     assert list(catalog.plans) == ["free", "starter", "professional", "enterprise"]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", shipped)
 def test_shipped_catalogs_have_the_ready_roles(name: str) -> None:
     roles = Catalog.load(name).roles
     assert list(roles) == ["admin", "developer", "operator", "readonly"]

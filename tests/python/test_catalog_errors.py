@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenancy.catalog import SHIPPED, Catalog
+from tenancy.catalog import Catalog, shipped
 from tenancy.errors import CatalogError, InvalidValue, Problem
 
 GOOD = "catalog: c\nplans:\n  p: {}\n"
@@ -222,7 +222,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         return str(caught.value)
 
     assert "no such file" in refused(tmp_path / "none.yaml")
-    assert f"shipped are {', '.join(SHIPPED)}" in refused("nothing-like-it")
+    assert f"shipped are {', '.join(shipped)}" in refused("nothing-like-it")
     assert 'did you mean "agent-platform"?' in refused("agent-plattform")
     assert "cannot be read: Is a directory" in refused(tmp_path)
     assert "cannot be read" in refused("a\0b")

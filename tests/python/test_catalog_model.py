@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from tenancy.catalog import SHIPPED, Catalog, Entitlements, schema
+from tenancy.catalog import Catalog, Entitlements, schema, shipped
 from tenancy.errors import CatalogError
 
 FEATURES = ("sso", "audit", "export")
@@ -244,7 +244,7 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", shipped)
 def test_shipped_catalogs_follow_the_schema(name: str) -> None:
     import json
 

@@ -20,6 +20,7 @@ constexpr std::string_view kDefaultLimit = "default";
 
 std::vector<std::string_view> names_of(const std::vector<QuotaDef>& quotas) {
   std::vector<std::string_view> names;
+  names.reserve(quotas.size());
   for (const QuotaDef& quota : quotas) names.emplace_back(quota.name);
   return names;
 }

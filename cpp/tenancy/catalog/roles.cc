@@ -16,6 +16,7 @@ constexpr std::string_view kPatternRule = "\"resource:action\", with '*' allowed
 
 std::vector<std::string_view> names_of(const std::vector<RoleDef>& roles) {
   std::vector<std::string_view> names;
+  names.reserve(roles.size());
   for (const RoleDef& role : roles) names.emplace_back(role.name);
   return names;
 }

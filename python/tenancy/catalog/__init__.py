@@ -43,7 +43,6 @@ from ._views import (
 )
 
 __all__ = [
-    "SHIPPED",
     "Catalog",
     "Duty",
     "Effective",
@@ -58,9 +57,10 @@ __all__ = [
     "Window",
     "import_plans",
     "schema",
+    "shipped",
 ]
 
-SHIPPED = ("agent-orchestrator", "agent-platform", "spreadsheet-gateway", "stamping-service")
+shipped = ("agent-orchestrator", "agent-platform", "spreadsheet-gateway", "stamping-service")
 """The catalogs that come with the package."""
 
 
@@ -121,9 +121,9 @@ class Catalog:
         if isinstance(source, Catalog):
             return source
         name = os.fspath(source)
-        if isinstance(source, str) and name in SHIPPED:
-            shipped = resources.files("tenancy") / "catalogs" / f"{name}.yaml"
-            return cls.from_text(shipped.read_text(encoding="utf-8"), source=name)
+        if isinstance(source, str) and name in shipped:
+            file = resources.files("tenancy") / "catalogs" / f"{name}.yaml"
+            return cls.from_text(file.read_text(encoding="utf-8"), source=name)
         kind: Literal["yaml", "json"] = "json" if name.lower().endswith(".json") else "yaml"
         return cls.from_text(_decode(_read_bytes(name), name), format=kind, source=name)
 
@@ -253,8 +253,8 @@ def _read_bytes(name: str) -> bytes:
         with Path(name).open("rb") as file:
             data = file.read(_text.TEXT_BYTES_MAX + 1)
     except FileNotFoundError:
-        near = difflib.get_close_matches(name, SHIPPED, 1)
-        hint = f'did you mean "{near[0]}"?' if near else f"shipped are {', '.join(SHIPPED)}"
+        near = difflib.get_close_matches(name, shipped, 1)
+        hint = f'did you mean "{near[0]}"?' if near else f"shipped are {', '.join(shipped)}"
         message = f"no such file, and no shipped catalog of this name; {hint}"
         raise CatalogError(name, [Problem("", message)]) from None
     except (OSError, ValueError) as error:

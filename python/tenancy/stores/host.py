@@ -23,7 +23,7 @@ from sqlalchemy.engine import Connection
 
 from .. import _core
 from .._text import listed
-from ..catalog import SHIPPED, Catalog
+from ..catalog import Catalog, shipped
 from ..errors import (
     InvalidValue,
     StateUnavailable,
@@ -149,7 +149,7 @@ class Host:
             raise InvalidValue(
                 "catalog",
                 "the directory is new and has no catalog yet",
-                remedy=f"Tenancy.open(..., catalog=...) with {listed(SHIPPED)}, or a file",
+                remedy=f"Tenancy.open(..., catalog=...) with {listed(shipped)}, or a file",
             )
         if catalog is not None and (stored is None or stored[1] != catalog.to_json()):
             self.set_catalog(catalog, by="system", load=False)
