@@ -34,7 +34,8 @@ struct Question {
 };
 
 struct Rows {
-  using AssignmentKey = std::tuple<std::string, std::string, std::string>;  // principal role resource
+  using AssignmentKey =
+      std::tuple<std::string, std::string, std::string>;  // principal role resource
 
   struct SharedRole {
     RoleDef def;
@@ -73,7 +74,7 @@ struct Rows {
   }
 
   bool gives(TenantIndex tenant, const std::string& role, const std::string& permission,
-             std::vector<std::string> RoleDef::* list) const {
+             std::vector<std::string> RoleDef::*list) const {
     for (const std::string& name : lineage(tenant, role)) {
       for (const std::string& pattern : find(tenant, name)->*list) {
         if (matches(pattern, permission)) return true;
@@ -87,7 +88,8 @@ struct Rows {
     if (!assignments.contains(q.tenant)) return roles;
     for (const auto& [key, until] : assignments.at(q.tenant)) {
       const auto& [principal, role, resource] = key;
-      if (principal == q.principal && q.now < until && (resource.empty() || resource == q.resource)) {
+      if (principal == q.principal && q.now < until &&
+          (resource.empty() || resource == q.resource)) {
         roles.insert(role);
       }
     }

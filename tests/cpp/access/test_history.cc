@@ -1,4 +1,5 @@
-// Generated histories: the engine and the reference take the same edits and must give the same answers.
+// Generated histories: the engine and the reference take the same edits and must give the same
+// answers.
 #include <cstdlib>
 #include <memory>
 #include <random>
@@ -310,7 +311,8 @@ class History {
     REQUIRE(permission_covers(path.pattern, q.permission));
     if (q.principal.empty()) return;
     REQUIRE(!path.roles.empty());
-    const auto row = rows_.assignments.at(q.tenant).find({q.principal, path.roles[0], path.resource});
+    const auto row =
+        rows_.assignments.at(q.tenant).find({q.principal, path.roles[0], path.resource});
     REQUIRE(row != rows_.assignments.at(q.tenant).end());
     REQUIRE(row->second == path.until_ns);
     REQUIRE(q.now < path.until_ns);
