@@ -28,7 +28,7 @@ py::tuple text_tuple(const std::vector<std::string>& texts) {
   return result;
 }
 
-py::object text_or_none(const std::string& text) {
+py::object text_or_none(std::string_view text) {
   return text.empty() ? py::object(py::none()) : to_str(text);
 }
 
@@ -100,10 +100,9 @@ namespace {
 
 py::dict quota_dict(const QuotaDef& quota) {
   py::dict result;
-  const bool periodic = quota.kind == QuotaKind::kConsumption;
   result["kind"] = name_of(kKinds, quota.kind);
-  result["period"] =
-      periodic ? py::object(to_str(period_unit_name(quota.period))) : py::object(py::none());
+  const bool periodic = quota.kind == QuotaKind::kConsumption;
+  result["period"] = text_or_none(periodic ? period_unit_name(quota.period) : "");
   result["anchored"] = quota.anchored;
   result["unit"] = text_or_none(quota.unit);
   py::tuple alerts(quota.alert_percents.size());
