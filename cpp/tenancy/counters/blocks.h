@@ -144,7 +144,8 @@ class Blocks {
         seen, Stamp{.state = Stamp::kBusy, .epoch = epochs_->now()}.word());
   }
 
-  // Whether the block may be taken while its stamp is `*seen`. One that has become unused is marked.
+  // Whether the block may be taken while its stamp is `*seen`. One that has become unused is
+  // marked.
   bool is_free(size_t entry, uint64_t block, uint64_t* seen) {
     Word& word = header()->blocks[block].stamp;
     // The epoch is read before the directory: see the proof.
@@ -218,10 +219,8 @@ class Blocks {
 
   Result<Generation> prepare(size_t entry, unsigned slots_log2, uint64_t number, uint64_t block,
                              bool is_fresh) {
-    const GenerationRef ref{.page = extent(block).page,
-                            .slots_log2 = slots_log2,
-                            .block = block,
-                            .number = number};
+    const GenerationRef ref{
+        .page = extent(block).page, .slots_log2 = slots_log2, .block = block, .number = number};
     Generation made;
     if (!generation(entry, ref.word(), &made)) return unreachable();
     if (!is_fresh) {

@@ -60,15 +60,15 @@ class Core {
 
   Result<SlotRef> find_or_insert(size_t entry, uint64_t group, uint64_t key) {
     const uint64_t stored = stored_key(group, key);
-    if (outgrown_.load(std::memory_order_relaxed) != 0) [[unlikely]] tidy();
+    if (outgrown_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      tidy();
     SlotRef slot;
     uint64_t seen = 0;
     bool may_wait = false;
     for (;;) {
       // An attempt holds a pin; growing must not, because it would hold back its own reuse.
       switch (try_insert(entry, stored, may_wait, &slot, &seen)) {
-        case Outcome::kDone:
-          return slot;
+        case Outcome::kDone: return slot;
         case Outcome::kShouldGrow:
           may_wait = true;  // done or not, there is room for this key
           (void)grow(entry, seen, /*is_needed=*/false);
@@ -76,10 +76,8 @@ class Core {
         case Outcome::kMustGrow:
           if (Status status = grow(entry, seen, /*is_needed=*/true); !status) return status;
           break;
-        case Outcome::kRefused:
-          return full(entry);
-        case Outcome::kUnreachable:
-          return blocks_.unreachable();
+        case Outcome::kRefused: return full(entry);
+        case Outcome::kUnreachable: return blocks_.unreachable();
       }
     }
   }
@@ -172,13 +170,9 @@ class Core {
           case Seen::kFound:
             *slot = slot_at(generation, order.index(), std::move(pin));
             return Outcome::kDone;
-          case Seen::kFull:
-            *seen = generation.ref;
-            return Outcome::kMustGrow;
-          case Seen::kClosed:
-            continue;  // a move has begun since
-          case Seen::kEmpty:
-            break;
+          case Seen::kFull: *seen = generation.ref; return Outcome::kMustGrow;
+          case Seen::kClosed: continue;  // a move has begun since
+          case Seen::kEmpty: break;
         }
         *seen = generation.ref;
         const Outcome outcome = add(entry, source, generation, order.index(), stored, may_wait);
@@ -290,8 +284,9 @@ class Core {
   }
 
   static Status full(size_t entry) {
-    return {Code::kFull, entry < kSlotClasses ? "the tenant region of the counter table is full"
-                                              : "the anonymous region of the counter table is full"};
+    return {Code::kFull, entry < kSlotClasses
+                             ? "the tenant region of the counter table is full"
+                             : "the anonymous region of the counter table is full"};
   }
 
   // Whether the entry has moved on from the generation `seen`. With a pin.
@@ -323,8 +318,8 @@ class Core {
     if (sample.dead * 2 >= sample.used && publish_next(entry, from, from.slots_log2, same)) {
       return {};
     }
-    Status status = publish_next(entry, from, from.slots_log2 + 1,
-                                 {.may_append = append, .same_max = kBlocks});
+    Status status =
+        publish_next(entry, from, from.slots_log2 + 1, {.may_append = append, .same_max = kBlocks});
     if (status.ok() || !is_needed || !append) return status;
     return is_worth_moving(from, earliest) ? publish_next(entry, from, from.slots_log2, same)
                                            : status;
@@ -348,7 +343,8 @@ class Core {
     return std::max<uint64_t>(1, generation.slots() / kSampleSlots);
   }
 
-  // Whether moving would leave any slot behind, or mend a count that killed processes left too high.
+  // Whether moving would leave any slot behind, or mend a count that killed processes left too
+  // high.
   bool is_worth_moving(const Generation& from, uint64_t* earliest) const {
     const Census all = census(from, 1);
     *earliest = all.earliest;
@@ -359,8 +355,8 @@ class Core {
     const Shape& shape = kShapes[entry % kSlotClasses];
     unsigned slots_log2 = fixed_slots_log2(entry);
     if (slots_log2 == 0) {
-      const uint64_t slots = std::clamp<uint64_t>(sizes_.initial_slots, shape.chunk < 4 ? 4 : 16,
-                                                  shape.first_slots);
+      const uint64_t slots =
+          std::clamp<uint64_t>(sizes_.initial_slots, shape.chunk < 4 ? 4 : 16, shape.first_slots);
       slots_log2 = static_cast<unsigned>(std::bit_width(slots - 1));
     }
     const uint64_t same_max = entry < kSlotClasses ? kBlocks : kSameBlocksFixed;
@@ -375,11 +371,9 @@ class Core {
     return {};
   }
 
-  Status publish_next(size_t entry, const Generation& from, unsigned slots_log2,
-                      BlockRules rules) {
+  Status publish_next(size_t entry, const Generation& from, unsigned slots_log2, BlockRules rules) {
     if (slots_log2 > 40) return {Code::kFull, "a generation has at most 2^40 slots"};
-    Result<Generation> next =
-        blocks_.make(entry, slots_log2, from.head->number.load() + 1, rules);
+    Result<Generation> next = blocks_.make(entry, slots_log2, from.head->number.load() + 1, rules);
     if (!next) return next.status();
     uint64_t none = 0;
     Step::at(Point::kLink);
@@ -399,8 +393,7 @@ class Core {
     for (uint64_t i = 0; i < generation.slots(); i += step) {
       if (generation.key(i)->load(std::memory_order_relaxed) == 0) continue;
       ++result.used;
-      const uint64_t until =
-          generation.status(i)->load(std::memory_order_relaxed) & kStateMask;
+      const uint64_t until = generation.status(i)->load(std::memory_order_relaxed) & kStateMask;
       if (until <= now_ns) {
         ++result.dead;
       } else {

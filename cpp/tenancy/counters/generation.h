@@ -1,9 +1,9 @@
 // Generation: a view of one array of slots, and the order in which a key looks for its place.
 // Internal.
 //
-// A stored key is 24 bits of its group, then 40 bits of its key. The home line is its top bits, so a
-// slot can be moved without knowing its group, slots of one group are neighbours, and a generation
-// twice as large keeps the order: moving is a walk through both.
+// A stored key is 24 bits of its group, then 40 bits of its key. The home line is its top bits, so
+// a slot can be moved without knowing its group, slots of one group are neighbours, and a
+// generation twice as large keeps the order: moving is a walk through both.
 //
 // Thread safety: a view; the slots are atomic words.
 #pragma once

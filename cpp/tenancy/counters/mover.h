@@ -39,14 +39,12 @@ class Mover {
     ProbeOrder order(from_, stored);
     for (;;) {
       switch (probe(from_, &order, stored)) {
-        case Seen::kFound:
-          return move_slot(order.index());
+        case Seen::kFound: return move_slot(order.index());
         case Seen::kEmpty:
           if (close(order.index())) return;
           break;  // somebody took it: look again
         case Seen::kClosed:
-        case Seen::kFull:
-          return;
+        case Seen::kFull: return;
       }
     }
   }
@@ -143,9 +141,7 @@ class Mover {
     ProbeOrder order(to_, stored);
     for (;;) {
       switch (probe(to_, &order, stored)) {
-        case Seen::kFound:
-          *index = order.index();
-          return true;
+        case Seen::kFound: *index = order.index(); return true;
         case Seen::kEmpty:
           if (insert(to_, order.index(), stored)) {
             *index = order.index();
@@ -153,8 +149,7 @@ class Mover {
           }
           break;
         case Seen::kClosed:
-        case Seen::kFull:
-          return false;
+        case Seen::kFull: return false;
       }
     }
   }

@@ -31,8 +31,8 @@ enum class Seen { kRead, kGone, kUnknown };
 Seen read_stat(uint64_t pid, ProcessStat* stat) {
   const std::string path = "/proc/" + std::to_string(pid) + "/stat";
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return errno == ENOENT && access("/proc/self/stat", R_OK) == 0 ? Seen::kGone
-                                                                            : Seen::kUnknown;
+  if (fd < 0)
+    return errno == ENOENT && access("/proc/self/stat", R_OK) == 0 ? Seen::kGone : Seen::kUnknown;
   std::array<char, 1024> text{};
   const ssize_t got = read(fd, text.data(), text.size() - 1);
   const int error = errno;
@@ -83,12 +83,9 @@ bool process_alive(uint64_t process_id) {
   if (name_space != own_namespace()) return true;
   ProcessStat stat;
   switch (read_stat(process_id & kPidMask, &stat)) {
-    case Seen::kGone:
-      return false;
-    case Seen::kUnknown:
-      return true;
-    case Seen::kRead:
-      break;
+    case Seen::kGone: return false;
+    case Seen::kUnknown: return true;
+    case Seen::kRead: break;
   }
   if ((stat.start_ticks & kStartMask) != (process_id >> kPidBits & kStartMask)) return false;
   // A dead process stays visible until its parent asks. One whose main thread alone has ended
@@ -99,8 +96,7 @@ bool process_alive(uint64_t process_id) {
 
 void watch_forks() {
   static const bool kRegistered = [] {
-    pthread_atfork(nullptr, nullptr,
-                   [] { g_fork_count.fetch_add(1, std::memory_order_relaxed); });
+    pthread_atfork(nullptr, nullptr, [] { g_fork_count.fetch_add(1, std::memory_order_relaxed); });
     return true;
   }();
   (void)kRegistered;

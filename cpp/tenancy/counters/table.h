@@ -1,20 +1,26 @@
-// CounterTable: one open-addressing table of small lock-free counters, in private memory or in a file that
-// every worker process of the host maps. The same code serves both.
+// CounterTable: one open-addressing table of small lock-free counters, in private memory or in a
+// file that every worker process of the host maps. The same code serves both.
 //
-// A slot is `key, state words…`; slots of one size live in one sub-table ("class") of one region. The byte
-// layout and the protocols (insert, take, migrate) with their proofs are in cpp/FORMATS.md.
+// A slot is `key, state words…`; slots of one size live in one sub-table ("class") of one region.
+// The byte layout and the protocols (insert, take, migrate) with their proofs are in
+// cpp/FORMATS.md.
 //
 // Invariants:
-//  1. All shared state is std::atomic<uint64_t>, changed by compare-and-swap. A process killed or stopped at
+//  1. All shared state is std::atomic<uint64_t>, changed by compare-and-swap. A process killed or
+//  stopped at
 //     any instruction leaves nothing torn and nobody waiting.
-//  2. Within one generation of a class a key word is written once (0 -> key) and never changes, so two
+//  2. Within one generation of a class a key word is written once (0 -> key) and never changes, so
+//  two
 //     inserters of one key always end on one slot.
-//  3. Growth and reclaim are one mechanism: the live slots of a generation are frozen word by word, copied
-//     to the next, and marked moved. Only a slot equal to "never seen" is left behind. Every operation helps
-//     a little; none waits for another process.
-//  4. A region never takes room from another: a flood of unauthenticated keys cannot touch a tenant's.
+//  3. Growth and reclaim are one mechanism: the live slots of a generation are frozen word by word,
+//  copied
+//     to the next, and marked moved. Only a slot equal to "never seen" is left behind. Every
+//     operation helps a little; none waits for another process.
+//  4. A region never takes room from another: a flood of unauthenticated keys cannot touch a
+//  tenant's.
 //
-// Ownership: unique; limits and quotas borrow it. Thread safety: every method from any thread or process.
+// Ownership: unique; limits and quotas borrow it. Thread safety: every method from any thread or
+// process.
 #pragma once
 
 #include <atomic>
@@ -31,8 +37,9 @@
 namespace tenancy {
 
 enum class Region : uint8_t {
-  kTenant = 0,  // keys that belong to an authenticated tenant or to the operator: grows while running
-  kAnonymous,   // keys a stranger can choose (addresses): fixed size
+  kTenant =
+      0,  // keys that belong to an authenticated tenant or to the operator: grows while running
+  kAnonymous,  // keys a stranger can choose (addresses): fixed size
 };
 
 // Bytes of a slot. A class is made on first use.
@@ -81,8 +88,8 @@ struct SlotRef {
   explicit operator bool() const { return state != nullptr; }
 };
 
-// Every state word carries these two bits; algorithms use the 62 below them. A word is 0 only when it was
-// never written: a written word must keep some lower bit set.
+// Every state word carries these two bits; algorithms use the 62 below them. A word is 0 only when
+// it was never written: a written word must keep some lower bit set.
 constexpr uint64_t kFrozen = uint64_t{1} << 63;  // the slot is being moved: look it up again
 constexpr uint64_t kMoved = uint64_t{1} << 62;   // copied: the next generation holds it
 constexpr uint64_t kStateMask = kMoved - 1;
@@ -90,9 +97,9 @@ constexpr uint64_t kStateMask = kMoved - 1;
 class CounterTable {
  public:
   struct Options {
-    std::string path{};                     // empty: private memory
-    size_t initial_slots = 1024;            // per class and region, rounded up to a power of two
-    size_t max_bytes = size_t{4} << 30;     // the whole table; address space only until it is used
+    std::string path{};                  // empty: private memory
+    size_t initial_slots = 1024;         // per class and region, rounded up to a power of two
+    size_t max_bytes = size_t{4} << 30;  // the whole table; address space only until it is used
     size_t anonymous_bytes = size_t{8} << 20;  // all kAnonymous classes together
   };
 
@@ -100,25 +107,25 @@ class CounterTable {
                                                     std::shared_ptr<const Clock> clock);
   ~CounterTable();
 
-  // Nanoseconds on the table's own scale: runs with the clock's mono_ns, goes on after a reboot where it
-  // stopped or later, is never negative, and is close to wall time at the first open.
+  // Nanoseconds on the table's own scale: runs with the clock's mono_ns, goes on after a reboot
+  // where it stopped or later, is never negative, and is close to wall time at the first open.
   int64_t now_ns() const;
   const Clock& clock() const;
 
   // The secret of this table: all key hashes are made with it.
   const HashKey& hash_key() const;
 
-  // Finds the slot of `key` (never 0) or makes it. `group` places it: slots of one group are neighbours.
-  // kFull when the region cannot take another key and none of its slots is equal to "never seen".
-  // The caller works on the returned words; when it meets kFrozen it calls again.
+  // Finds the slot of `key` (never 0) or makes it. `group` places it: slots of one group are
+  // neighbours. kFull when the region cannot take another key and none of its slots is equal to
+  // "never seen". The caller works on the returned words; when it meets kFrozen it calls again.
   Result<SlotRef> find_or_insert(Region region, SlotClass slot_class, uint64_t group, uint64_t key);
   // The slot, or an empty SlotRef. Inserts nothing.
   SlotRef find(Region region, SlotClass slot_class, uint64_t group, uint64_t key);
   // Asks the processor to fetch the slot's line; a hint.
   void prefetch(Region region, SlotClass slot_class, uint64_t group) const;
 
-  // Raises the slot's expiry (table time, after which it equals "never seen") to at least `until_ns`.
-  // Called before the state changes. False when the slot is frozen: look it up again.
+  // Raises the slot's expiry (table time, after which it equals "never seen") to at least
+  // `until_ns`. Called before the state changes. False when the slot is frozen: look it up again.
   static bool raise_expiry(const SlotRef& slot, int64_t until_ns);
 
   // The host's newest revision of the definitions (design: odd while a writer commits).

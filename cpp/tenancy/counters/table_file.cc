@@ -21,16 +21,14 @@ namespace {
 // The first bytes of every version's file.
 constexpr std::string_view kMagicText("TNCYCNT", 8);
 
-FileHeader* header_of(const MappedFile& file) {
-  return reinterpret_cast<FileHeader*>(file.data());
-}
+FileHeader* header_of(const MappedFile& file) { return reinterpret_cast<FileHeader*>(file.data()); }
 
 uint64_t identity_check(const FileHeader& header) {
-  const std::array<uint64_t, 6> words{header.version.load(),   kByteOrder,
+  const std::array<uint64_t, 6> words{header.version.load(),      kByteOrder,
                                       header.header_bytes.load(), header.hash_key0.load(),
-                                      header.hash_key1.load(), header.created_wall_ns.load()};
-  return siphash(HashKey{}, std::string_view(reinterpret_cast<const char*>(words.data()),
-                                             sizeof(words)));
+                                      header.hash_key1.load(),    header.created_wall_ns.load()};
+  return siphash(HashKey{},
+                 std::string_view(reinterpret_cast<const char*>(words.data()), sizeof(words)));
 }
 
 bool is_all_zero(const FileHeader& header) {
@@ -40,8 +38,7 @@ bool is_all_zero(const FileHeader& header) {
 
 // A file whose maker died before the last store of make_header.
 bool was_never_valid(const FileHeader& header) {
-  return header.magic.load() == 0 &&
-         (header.byte_order.load() == kMaking || is_all_zero(header));
+  return header.magic.load() == 0 && (header.byte_order.load() == kMaking || is_all_zero(header));
 }
 
 void make_header(FileHeader* header, const Clock& clock) {
@@ -90,8 +87,9 @@ class Checker {
     if (header_->byte_order.load() == kMaking) header_->byte_order.store(kByteOrder);
     if (header_->byte_order.load() != kByteOrder) {
       return {Code::kUnsupported,
-              file_.path() + ": written on a machine of another byte order; counters cannot be "
-                             "carried over, move the file away"};
+              file_.path() +
+                  ": written on a machine of another byte order; counters cannot be "
+                  "carried over, move the file away"};
     }
     if (major != kMajor) {
       return {Code::kVersion,
@@ -118,8 +116,7 @@ class Checker {
         continue;
       }
       const Extent extent = Extent::of(word);
-      if (is_last || extent.page * kPage != end || extent.pages == 0 ||
-          extent.entry >= kEntries) {
+      if (is_last || extent.page * kPage != end || extent.pages == 0 || extent.entry >= kEntries) {
         return damaged("block " + std::to_string(i) + " lies at byte " +
                        std::to_string(extent.page * kPage) + ", expected " + std::to_string(end));
       }
@@ -146,8 +143,8 @@ class Checker {
 
   Status check_generation(size_t entry, uint64_t word) const {
     const GenerationRef ref = GenerationRef::of(word);
-    const std::string name = "generation " + std::to_string(ref.number) + " of class " +
-                             std::to_string(entry);
+    const std::string name =
+        "generation " + std::to_string(ref.number) + " of class " + std::to_string(entry);
     if (ref.block >= kBlocks || ref.slots_log2 == 0 || ref.slots_log2 > 40) {
       return damaged(name + " names block " + std::to_string(ref.block));
     }
@@ -196,9 +193,8 @@ Result<CounterTable::Options> check_options(const CounterTable::Options& options
                                              std::to_string(options.max_bytes) + " bytes"};
   }
   if (options.initial_slots == 0 || options.initial_slots > options.max_bytes / 16) {
-    return Error{Code::kInvalidArgument,
-                 "initial_slots: expected 1 to max_bytes / 16, got " +
-                     std::to_string(options.initial_slots)};
+    return Error{Code::kInvalidArgument, "initial_slots: expected 1 to max_bytes / 16, got " +
+                                             std::to_string(options.initial_slots)};
   }
   checked.anonymous_bytes =
       std::clamp<size_t>(options.anonymous_bytes, size_t{1} << 16, options.max_bytes / 4);
@@ -229,8 +225,7 @@ Result<std::unique_ptr<MappedFile>> open_table_file(const CounterTable::Options&
     make_header(header, clock);
   } else {
     // Read again: another process may have made or grown the file since.
-    const uint64_t file_bytes =
-        found_bytes % kPage == 0 ? size_on_disk(options.path) : found_bytes;
+    const uint64_t file_bytes = found_bytes % kPage == 0 ? size_on_disk(options.path) : found_bytes;
     if (Status status = Checker(file, file_bytes).check(); !status) return status;
     TableTime(header, &clock).begin_boot();
   }

@@ -27,8 +27,8 @@ class TableTime {
     const auto offset =
         static_cast<int64_t>(header_->clock_offset_ns.load(std::memory_order_relaxed));
     // Never 0, which means "never written", and never into the two flag bits.
-    const int64_t now = std::clamp<int64_t>(clock_->mono_ns() + offset, 1,
-                                            static_cast<int64_t>(kStateMask));
+    const int64_t now =
+        std::clamp<int64_t>(clock_->mono_ns() + offset, 1, static_cast<int64_t>(kStateMask));
     uint64_t high = header_->high_water_ns.load(std::memory_order_relaxed);
     if (now - static_cast<int64_t>(high) > kHighWaterStepNs) [[unlikely]] {
       header_->high_water_ns.compare_exchange_strong(high, static_cast<uint64_t>(now));

@@ -53,8 +53,8 @@ struct Place {
 
 // Counts up by one in state word `word`, live until `until_ns` (the same for all calls on a key).
 // In kWords2 the state word is a time, so the count is what it lies beyond `until_ns`.
-// `find` is find_or_insert of a table or of a core under test; `step` is called before every access.
-// Returns false when the region is full.
+// `find` is find_or_insert of a table or of a core under test; `step` is called before every
+// access. Returns false when the region is full.
 template <class Find, class Step>
 bool count_with(Find&& find, bool has_expiry, uint64_t word, int64_t until_ns, Step&& step) {
   for (;;) {
@@ -80,8 +80,7 @@ inline bool count(CounterTable& table, const Place& at, int64_t until_ns, uint64
 }
 
 // The count, looked up without inserting. 0 when the key is not there.
-inline uint64_t counted(CounterTable& table, const Place& at, int64_t until_ns,
-                        uint64_t word = 0) {
+inline uint64_t counted(CounterTable& table, const Place& at, int64_t until_ns, uint64_t word = 0) {
   for (;;) {
     const SlotRef slot = table.find(at.region, at.slot_class, at.group, at.key);
     if (!slot) return 0;

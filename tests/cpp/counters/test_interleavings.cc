@@ -1,8 +1,8 @@
 // Every order in which a few processes can step through the protocol, as far as it can be counted.
 //
 // Logical processes are fibers in one thread. They hand over before every access to shared memory
-// (counters::Point), so an execution is a list of choices, and all lists are tried: completely where
-// that is feasible, else all with at most a given number of preemptions, then random ones.
+// (counters::Point), so an execution is a list of choices, and all lists are tried: completely
+// where that is feasible, else all with at most a given number of preemptions, then random ones.
 
 #include <ucontext.h>
 
@@ -171,6 +171,23 @@ class Stage {
   size_t used_bytes_ = 0;
 };
 
+// Leaves the stage as a process does that is killed right after it has published the next
+// generation.
+void begin_move(Stage& stage, SlotClass slot_class) {
+  const size_t entry = counters::entry_index(Region::kTenant, slot_class);
+  counters::Generation generation;
+  REQUIRE(stage.core().blocks().generation(
+      entry, stage.core().header()->entries[entry].current.load(), &generation));
+  const std::vector<std::function<void()>> bodies{
+      [&] { stage.count({.slot_class = slot_class, .group = 999, .key = 999}); }};
+  Fibers killed(bodies);
+  killed.begin();
+  while (generation.head->next.load() == 0) {
+    REQUIRE_FALSE(killed.is_done(0));
+    killed.step(0);
+  }
+}
+
 constexpr size_t kNoBound = 1'000'000;
 constexpr size_t kStepsMax = 100'000;  // beyond this somebody waits for somebody
 
@@ -184,7 +201,8 @@ class Explorer {
  public:
   explicit Explorer(const Scenario& scenario) : scenario_(scenario), fibers_(scenario.bodies) {}
 
-  // All orders with at most `preemptions`, but no more than `executions_max`.
+  // All orders with at most `preemptions` (with a bound, the next in turn follows one that is
+  // done), but no more than `executions_max`.
   size_t explore(size_t preemptions, size_t executions_max) {
     choices_.clear();
     size_t executions = 0;
@@ -226,7 +244,8 @@ class Explorer {
   }
 
   // Option 0 goes on with the running fiber, the others switch to the next ones in turn.
-  void run_listed(size_t preemptions_left) {
+  void run_listed(size_t preemptions) {
+    size_t preemptions_left = preemptions;
     begin();
     size_t current = 0;
     size_t depth = 0;
@@ -238,7 +257,7 @@ class Explorer {
         if (!fibers_.is_done(fiber)) ready[options++] = fiber;
       }
       const bool must_switch = fibers_.is_done(current);
-      if (!must_switch && preemptions_left == 0) options = 1;
+      if (must_switch ? preemptions != kNoBound : preemptions_left == 0) options = 1;
       if (depth == choices_.size()) choices_.push_back({0, static_cast<uint8_t>(options)});
       const size_t taken = choices_[depth].taken;
       if (!must_switch && taken != 0) --preemptions_left;
@@ -275,22 +294,23 @@ TEST_CASE("two inserters of one key, in every order") {
     const Place at = at_key(slot_class, 1);
     std::array<std::atomic<uint64_t>*, 2> states{};
     const auto insert = [&](size_t i) {
-      states[i] = stage.core()
-                      .find_or_insert(counters::entry_index(at.region, slot_class), at.group, at.key)
-                      .value()
-                      .state;
+      states[i] =
+          stage.core()
+              .find_or_insert(counters::entry_index(at.region, slot_class), at.group, at.key)
+              .value()
+              .state;
     };
-    const Scenario inserting{stage,
-                             {[&] { insert(0); }, [&] { insert(1); }},
-                             [&] { return states[0] == states[1] && stage.slots_of(at) == 1; }};
+    const Scenario inserting{stage, {[&] { insert(0); }, [&] { insert(1); }}, [&] {
+                               return states[0] == states[1] && stage.slots_of(at) == 1;
+                             }};
     Explorer every(inserting);
     const size_t executions = every.explore(kNoBound, 200'000);
     REQUIRE(executions > 1'000);
     REQUIRE(executions < 200'000);  // the list came to its end
 
-    const Scenario counting{stage,
-                            {[&] { stage.count(at); }, [&] { stage.count(at); }},
-                            [&] { return stage.counted(at) == 2 && stage.slots_of(at) == 1; }};
+    const Scenario counting{stage, {[&] { stage.count(at); }, [&] { stage.count(at); }}, [&] {
+                              return stage.counted(at) == 2 && stage.slots_of(at) == 1;
+                            }};
     Explorer(counting).explore(4, 30'000);
   }
 }
@@ -299,10 +319,9 @@ TEST_CASE("two first users of a class, with up to three preemptions") {
   Stage stage;
   stage.keep();
   const Place at = at_key(SlotClass::kWords2, 1);
-  const Scenario scenario{
-      stage,
-      {[&] { stage.count(at); }, [&] { stage.count(at); }},
-      [&] { return stage.counted(at) == 2 && stage.slots_of(at) == 1; }};
+  const Scenario scenario{stage, {[&] { stage.count(at); }, [&] { stage.count(at); }}, [&] {
+                            return stage.counted(at) == 2 && stage.slots_of(at) == 1;
+                          }};
   Explorer explorer(scenario);
   REQUIRE(explorer.explore(3, 200'000) > 1000);
 }
@@ -376,23 +395,47 @@ TEST_CASE("two movers and a taker") {
     Stage stage;
     fill(stage, slot_class, kUntil);
     const Place another = at_key(slot_class, kNewKey + 1);
-    const Scenario scenario{stage,
-                            {[&] { stage.count(at_key(slot_class, kNewKey)); },
-                             [&] {
-                               stage.count(another);
-                               stage.count(at_key(slot_class, 5));
-                             },
-                             [&] {
-                               stage.count(at_key(slot_class, 5));
-                               stage.count(at_key(slot_class, 5));
-                             }},
-                            [&] {
-                              return all_counted(stage, slot_class, 5, 3) &&
-                                     stage.counted(another) == 1;
-                            }};
+    const Scenario scenario{
+        stage,
+        {[&] { stage.count(at_key(slot_class, kNewKey)); },
+         [&] {
+           stage.count(another);
+           stage.count(at_key(slot_class, 5));
+         },
+         [&] {
+           stage.count(at_key(slot_class, 5));
+           stage.count(at_key(slot_class, 5));
+         }},
+        [&] { return all_counted(stage, slot_class, 5, 3) && stage.counted(another) == 1; }};
     Explorer explorer(scenario);
     explorer.explore(1, 20'000);
     explorer.sample(2, 10'000);
+  }
+}
+
+TEST_CASE("a taker and two movers of its slot, in every order of two preemptions") {
+  for (const SlotClass slot_class : {SlotClass::kWords2, SlotClass::kWords4}) {
+    Stage stage;
+    const Place taken = at_key(slot_class, 5);
+    REQUIRE(stage.count(taken));
+    // The rest equals never seen, which keeps the lists short.
+    for (uint64_t key = 100; key < 100 + kKeysBefore - 1; ++key) {
+      REQUIRE(stage.count(at_key(slot_class, key), 1));
+    }
+    begin_move(stage, slot_class);
+    stage.keep();
+    const Place one = at_key(slot_class, kNewKey);
+    const Place two = at_key(slot_class, kNewKey + 1);
+    const Scenario scenario{
+        stage,
+        {[&] { stage.count(taken); }, [&] { stage.count(one); }, [&] { stage.count(two); }},
+        [&] {
+          return stage.counted(taken) == 2 && stage.slots_of(taken) == 1 &&
+                 stage.counted(one) == 1 && stage.counted(two) == 1;
+        }};
+    const size_t executions = Explorer(scenario).explore(2, 200'000);
+    REQUIRE(executions > 10'000);
+    REQUIRE(executions < 200'000);
   }
 }
 
@@ -404,8 +447,8 @@ TEST_CASE("a take on a slot that equals never seen, while a mover drops it") {
   const auto is_right = [&] {
     // Kept with what it had, or begun anew: never lost, never half of both.
     const uint64_t got = stage.counted(taken);
-    const SlotRef slot = stage.core().find(
-        counters::entry_index(taken.region, taken.slot_class), taken.group, taken.key);
+    const SlotRef slot = stage.core().find(counters::entry_index(taken.region, taken.slot_class),
+                                           taken.group, taken.key);
     return (got == 1 || got == 2) && slot.expiry->load() == static_cast<uint64_t>(kUntil) &&
            stage.slots_of(taken) == 1 && stage.counted(fresh) == 1;
   };
@@ -427,7 +470,8 @@ TEST_CASE("a take while memory is retired, reused and retired again") {
     REQUIRE(stage.count(lasting));
     for (uint64_t key = 100; key < 140; ++key) REQUIRE(stage.count(at_key(slot_class, key), 1));
     stage.keep();
-    const uint64_t begun = stage.core().stats(counters::entry_index(Region::kTenant, slot_class)).generation;
+    const uint64_t begun =
+        stage.core().stats(counters::entry_index(Region::kTenant, slot_class)).generation;
     const auto churn = [&] {
       for (uint64_t key = 200; key < 260; ++key) stage.count(at_key(slot_class, key), 1);
     };

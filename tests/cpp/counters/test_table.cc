@@ -3,7 +3,6 @@
 #include <map>
 #include <random>
 #include <set>
-
 #include <unordered_map>
 #include <vector>
 
@@ -32,9 +31,12 @@ TEST_CASE("a key that was never seen is not found and starts at zero") {
 }
 
 TEST_CASE("every class holds its words apart and keeps them while it grows") {
-  const std::array<std::pair<SlotClass, size_t>, 6> classes{
-      {{SlotClass::kWords2, 5000}, {SlotClass::kWords4, 5000}, {SlotClass::kWords8, 5000},
-       {SlotClass::kLog64, 500}, {SlotClass::kLog512, 100}, {SlotClass::kLog4096, 20}}};
+  const std::array<std::pair<SlotClass, size_t>, 6> classes{{{SlotClass::kWords2, 5000},
+                                                             {SlotClass::kWords4, 5000},
+                                                             {SlotClass::kWords8, 5000},
+                                                             {SlotClass::kLog64, 500},
+                                                             {SlotClass::kLog512, 100},
+                                                             {SlotClass::kLog4096, 20}}};
   auto table = open_table({.initial_slots = 16}, fake_clock());
   const int64_t until = table->now_ns() + kHour;
   for (const auto& [slot_class, keys] : classes) {
@@ -126,7 +128,8 @@ TEST_CASE("slots of one group share a cache line while there is room") {
   for (uint64_t group = 1; group < 100; ++group) {
     std::set<uintptr_t> lines;
     for (uint64_t key = 1; key <= 4; ++key) {
-      auto slot = table->find_or_insert(Region::kTenant, SlotClass::kWords2, group, group << 8 | key);
+      auto slot =
+          table->find_or_insert(Region::kTenant, SlotClass::kWords2, group, group << 8 | key);
       REQUIRE(slot.ok());
       lines.insert(reinterpret_cast<uintptr_t>(slot->key) / 64);
     }
@@ -163,8 +166,8 @@ TEST_CASE("moving copies what is live and leaves what equals never seen") {
   }
   clock->advance(2 * kSecond);
   for (uint64_t key = 10'001; key <= 10'300; ++key) {
-    REQUIRE(count(*table, {.slot_class = SlotClass::kWords4, .group = key, .key = key},
-                  now + kHour));
+    REQUIRE(
+        count(*table, {.slot_class = SlotClass::kWords4, .group = key, .key = key}, now + kHour));
   }
   const CounterTable::ClassStats stats = table->stats(Region::kTenant, SlotClass::kWords4);
   REQUIRE(stats.generation == 2);
@@ -264,7 +267,8 @@ TEST_CASE("one slot that dies in a full region makes room") {
   // While slots are moved a generation may fill to its last slot but one, not further.
   const uint64_t spare = table->stats(region, SlotClass::kWords2).slots / 16;
   uint64_t more = 0;
-  while (count(*table, {.region = region, .group = 2'000'000 + more, .key = 2}, now + kHour)) ++more;
+  while (count(*table, {.region = region, .group = 2'000'000 + more, .key = 2}, now + kHour))
+    ++more;
   REQUIRE(more < spare);
   for (uint64_t old = 2; old <= key; ++old) {
     REQUIRE(counted(*table, {.region = region, .group = old, .key = old}, now + kHour) == 1);
@@ -313,13 +317,12 @@ TEST_CASE("expiry only rises, and not while the slot is being moved") {
 TEST_CASE("probing covers every slot, near ones first") {
   for (size_t slot_class = 0; slot_class < kSlotClasses; ++slot_class) {
     for (const unsigned slots_log2 : {1U, 2U, 4U, 6U}) {
-      const counters::Generation generation{
-          .shape = &counters::kShapes[slot_class], .slots_log2 = slots_log2};
+      const counters::Generation generation{.shape = &counters::kShapes[slot_class],
+                                            .slots_log2 = slots_log2};
       for (uint64_t key = 1; key < 50; ++key) {
         const uint64_t stored = counters::stored_key(key, key);
         counters::ProbeOrder order(generation, stored);
-        REQUIRE(order.index() ==
-                counters::home_slot(*generation.shape, slots_log2, stored));
+        REQUIRE(order.index() == counters::home_slot(*generation.shape, slots_log2, stored));
         std::set<uint64_t> seen;
         for (; !order.done(); order.advance()) {
           REQUIRE(order.index() < generation.slots());

@@ -174,8 +174,8 @@ TEST_CASE("another major version is refused, naming the command; a newer minor o
     std::memcpy(&value, bytes.data() + at, sizeof(value));
     return value;
   };
-  const std::array<uint64_t, 6> identity{version, counters::kByteOrder, header_bytes, word(32),
-                                         word(40), word(48)};
+  const std::array<uint64_t, 6> identity{
+      version, counters::kByteOrder, header_bytes, word(32), word(40), word(48)};
   put_word(&bytes, offsetof(counters::FileHeader, identity_check),
            siphash(HashKey{}, std::string_view(reinterpret_cast<const char*>(identity.data()),
                                                sizeof(identity))));
@@ -222,8 +222,7 @@ TEST_CASE("many first openers at once agree on one table") {
     const pid_t child = fork();
     if (child == 0) {
       auto table = CounterTable::open({.path = dir.file("c")}, fake_clock());
-      const bool done =
-          table.ok() && count(**table, {.group = 1, .key = 2}, kStart + kHour);
+      const bool done = table.ok() && count(**table, {.group = 1, .key = 2}, kStart + kHour);
       _exit(done ? 0 : 1);
     }
     children.push_back(child);
