@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import _core
-from ..errors import raise_core
+from ..errors import InvalidValue, raise_core
 
 __all__ = [
     "Rehearsal",
@@ -55,5 +55,7 @@ class Rehearsal:
             try:
                 self._engine.apply(self._revision, rows, catalog=catalog, reset=True)
             except _core.CoreError as error:
+                if error.args[0] == "NOT_FOUND":  # it names something that is not there
+                    raise InvalidValue(field, str(error.args[1]), tenant=tenant) from error
                 raise_core(error, field=field, tenant=tenant)
             return self._engine

@@ -1,0 +1,23 @@
+"""The command line, `tenancy`. Exit status: 0 done, 1 refused or check failed, 2 usage."""
+
+from __future__ import annotations
+
+from . import audit, keys, limits, plans, roles, tenants
+from ._common import make_app
+from .explain import explain
+
+__all__ = ["app", "main"]
+
+app = make_app("Tenants, plans, limits, quotas and permissions of one data directory.")
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(keys.app, name="keys")
+app.add_typer(roles.app, name="roles")
+app.add_typer(plans.app, name="plans")
+app.add_typer(audit.app, name="audit")
+app.add_typer(limits.app, name="limits")
+app.command("explain")(explain)
+
+
+def main() -> None:
+    """Entry point of the `tenancy` program."""
+    app()

@@ -1,0 +1,199 @@
+"""What every command shares: options, opening the directory, output, exit status.
+
+Exit status: 0 done, 1 refused or check failed, 2 usage.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..app import DEFAULT_PATH, Tenancy
+from ..errors import CatalogError, InvalidValue, StoreError, TenancyError
+from ..stores.records import Page, Record
+
+Data = Annotated[
+    str | None,
+    typer.Option("--data", envvar="TENANCY_DATA", help="Data directory [./tenancy-data]."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Tenant = Annotated[str, typer.Argument(help="Id, external id or slug.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Items of a page.")]
+Cursor = Annotated[str | None, typer.Option("--cursor", help="Where the page before ended.")]
+
+DONE, REFUSED, USAGE = 0, 1, 2
+
+
+def make_app(help: str) -> typer.Typer:  # noqa: A002 - typer's word
+    return typer.Typer(
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+
+def operator() -> str:
+    """Who sits at the terminal, as the author of changes."""
+    return f"operator:{os.environ.get('SUDO_USER') or getpass.getuser()}"
+
+
+@contextmanager
+def opened(data: str | None, as_json: bool, *, catalog: Any = None) -> Iterator[Tenancy]:
+    """An open directory; errors of the package become messages and an exit status.
+
+    Only with `catalog` is a directory made; a mistyped path must not make one.
+    """
+    with reported(as_json):
+        path = data or DEFAULT_PATH
+        if catalog is None and "://" not in path and not (Path(path) / "VERSION").exists():
+            raise StoreError(
+                f"{path}: no data directory",
+                remedy="name one with --data or TENANCY_DATA, or make one with `tenancy plans use`",
+            )
+        with Tenancy.open(path, catalog) as tenancy:
+            yield tenancy
+
+
+@contextmanager
+def reported(as_json: bool) -> Iterator[None]:
+    try:
+        yield
+    except TenancyError as error:
+        status = REFUSED
+        if isinstance(error, InvalidValue) and not isinstance(error, CatalogError):
+            status = USAGE
+        if as_json:
+            body = {"code": error.code, "message": error.message, "remedy": error.remedy}
+            print(json.dumps({"error": body}, ensure_ascii=False), file=sys.stderr)
+        else:
+            Console(stderr=True, soft_wrap=True).print(Text(f"error: {error}", style="red"))
+        raise typer.Exit(status) from None
+
+
+# -------------------------------------------------------------------------------------- output
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold."""
+    if isinstance(value, Record):
+        return value.as_dict()
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(inner) for inner in value]
+    return value
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(plain(value), ensure_ascii=False, indent=2, default=str))
+
+
+def show(value: Any) -> str:
+    """A cell of a table."""
+    if value is None or value == "" or value == () or value == {}:
+        return "–"
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return json.dumps(plain(value), ensure_ascii=False)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(show(inner) for inner in value)
+    return str(value)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
+    table = Table(*columns, title=title or None, title_justify="left")
+    for row in rows:
+        table.add_row(*(Text(show(value)) for value in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # for pipes: lines stay whole
+    console.print(table)
+
+
+def print_page(page: Page[Any], columns: Mapping[str, Callable[[Any], Any]], as_json: bool) -> None:
+    if as_json:
+        print_json({"items": list(page), "cursor": page.cursor})
+        return
+    print_table(list(columns), [[get(item) for get in columns.values()] for item in page])
+    if page.cursor:
+        print(f"more: --cursor {page.cursor}")
+
+
+def print_record(value: Any, as_json: bool, **more: Any) -> None:
+    fields = value.as_dict() if isinstance(value, Record) else dict(value)
+    if as_json:
+        print_json({**fields, **more})
+        return
+    rows = [(name, field) for name, field in {**fields, **more}.items()]
+    print_table(("field", "value"), rows)
+
+
+# --------------------------------------------------------------------------------------- input
+
+
+def parse_object(text: str | None, option: str) -> dict[str, Any] | None:
+    """A JSON object given on the command line."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidValue(option, f"not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise InvalidValue(option, "expected a JSON object", remedy='\'{"key": "value"}\'')
+    return value
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def parse_duration(text: str | None, option: str) -> timedelta | None:
+    """`90`, `90s`, `15m`, `12h`, `30d`, `2w`."""
+    if text is None:
+        return None
+    digits, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    if not digits.isdigit():
+        raise InvalidValue(option, f"{text!r}", remedy="a length such as 30s, 15m, 12h, 30d")
+    return timedelta(seconds=int(digits) * _UNITS[unit])
+
+
+def parse_moment(text: str | None, option: str) -> datetime | timedelta | None:
+    """An ISO 8601 time (UTC unless it says otherwise), or a length of time from now."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return parse_duration(text, option)
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def parse_time(text: str | None, option: str) -> datetime | None:
+    """A point of time; a bare length of time is that long ago."""
+    moment = parse_moment(text, option)
+    if isinstance(moment, timedelta):
+        return datetime.now(timezone.utc) - moment
+    return moment
