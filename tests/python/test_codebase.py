@@ -40,6 +40,8 @@ PYTHON_RANKS = {
     "_text": 2,
     "catalog": 2,
     "context": 2,
+    "headers": 2,
+    "problem": 2,
     "limits": 2,
     "testing": 3,
     "stores": 3,
