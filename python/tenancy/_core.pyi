@@ -241,8 +241,12 @@ class Decision:
     tenant_slug: Final[str | None]
     plan: Final[str | None]
     principal: Final[str | None]
+    principal_is_hint: Final[bool]
+    """The principal was named beside a credential that has none: it gives no rights."""
     key: Final[str | None]
     """Public id of the API key."""
+    scopes: Final[list[str] | None]
+    """Permission patterns that cap the caller's rights; ``None`` when there is no cap."""
     session: Final[bool]
     limits: Final[tuple[Limit, ...]]
     tightest: Final[Limit | None]
@@ -264,7 +268,7 @@ class Gate:
         self,
         engine: Engine,
         *,
-        on_stale: Callable[[], None],
+        on_stale: Callable[[], object],
         on_event: Callable[[Decision], None],
         on_gauge: Callable[[str, str], int | None],
         reasons: Sequence[Any],
@@ -341,8 +345,8 @@ class Gate:
     def finish(self, decision: Decision, status: int = 200) -> None:
         """Settle: commit reservations below 500, release from 500 on; end leases. Idempotent."""
 
-    def explain(self, **request: Any) -> dict[str, Any]:
-        """The same arguments as `check`; takes nothing. Every stage with its outcome and the values used."""
+    def dry_run(self, **request: Any) -> Decision:
+        """The same arguments as `check`, deciding without taking anything; what `explain` stands on."""
 
 @final
 class Identity:
@@ -354,3 +358,92 @@ class Identity:
         tenants: Sequence[str] = (),
         scopes: Sequence[str] | None = None,
     ) -> None: ...
+
+class LimitPolicy:
+    """One limit as it was understood, immutable."""
+
+    @property
+    def limit(self) -> int: ...
+    @property
+    def burst(self) -> int:
+        """The most that one request can cost and still pass."""
+    @property
+    def window(self) -> float:
+        """Seconds."""
+    @property
+    def algorithm(self) -> str: ...
+    @property
+    def worst_case(self) -> int:
+        """The most that is ever admitted in any window, at cost 1."""
+    def explain(self) -> str:
+        """What the policy promises, in sentences."""
+
+def limit_policies(
+    text: str,
+    algorithm: str | None,
+    burst: int | None,
+    anchor_first: bool,
+    shadow: bool,
+    allow_on_full: bool,
+) -> list[LimitPolicy]:
+    """The limits of a text such as ``"10/second; 100/minute"``. Raises `CoreError`."""
+
+@final
+class LimitAnswer:
+    """What a limiter says to one hit. True when allowed.
+
+    With several limits the attributes are those of the limit that refuses longest or, when all
+    allow, of the one with the smallest share left; `windows` has them all.
+    """
+
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def shadow(self) -> bool:
+        """The limit only reports: it was exceeded, and the hit was let through."""
+    @property
+    def full(self) -> bool:
+        """The counters had no room for this key: the limiter's `on_full` answered."""
+    @property
+    def limit(self) -> int: ...
+    @property
+    def remaining(self) -> int: ...
+    @property
+    def window(self) -> float:
+        """Seconds."""
+    @property
+    def reset_after(self) -> float:
+        """Seconds until the full limit is back if nothing more is spent."""
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until the same hit passes if nobody else comes; 0.0 when allowed, ``None`` when it
+        costs more than the limit ever allows."""
+    @property
+    def delay(self) -> float:
+        """Leaky queue: begin after this many seconds."""
+    @property
+    def windows(self) -> tuple[LimitAnswer, ...]:
+        """One answer for each limit."""
+    def __bool__(self) -> bool: ...
+
+class LimiterCore:
+    """Policies and their counters. Use `tenancy.limits.Limiter`."""
+
+    def hit(self, key: str | bytes, cost: int = 1) -> LimitAnswer:
+        """Take `cost` of every limit, or nothing when one of them refuses.
+
+        Raises `InvalidValue` for an empty key and for a cost that is no positive whole number.
+        """
+    def peek(self, key: str | bytes, cost: int = 1) -> LimitAnswer:
+        """What `hit` would say; takes nothing and makes no counter."""
+    def refund(self, key: str | bytes, cost: int = 1, of: LimitAnswer | None = None) -> None:
+        """Give back what a hit took: `of` is its answer, without it the hit counts as made now.
+
+        Gives back what is still counted, never more than was taken.
+        """
+    def reset(self, key: str | bytes) -> None:
+        """Forget the key, as if never seen."""
+    def _open(
+        self, policies: list[LimitPolicy], path: str, clock: Clock | None, name: str, max_bytes: int
+    ) -> None: ...
+    def _bytes(self) -> int: ...

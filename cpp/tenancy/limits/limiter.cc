@@ -117,11 +117,12 @@ Verdict take(CounterTable& table, const LimitHit& hit, int64_t now_ns, SlotRef s
   const Attempt attempt{policy, table, hit.cost, true, now_ns};
   Verdict verdict;
   while (true) {
+    if (!slot) slot = find(table, hit);
     if (!slot) {
-      Result<SlotRef> found =
+      Result<SlotRef> made =
           table.find_or_insert(hit.region, limit_slot_class(policy), hit.group, hit.key);
-      if (!found) return {without_room(policy, hit.cost), false};
-      slot = std::move(*found);
+      if (!made) return {without_room(policy, hit.cost), false};
+      slot = std::move(*made);
     }
     if (attempt_on(attempt, slot, &verdict.state) == Outcome::kDone) break;
     slot = SlotRef{};
@@ -215,11 +216,16 @@ bool limit_take_all(CounterTable& table, std::span<const LimitHit> hits,
 }
 
 uint64_t limit_key(const HashKey& hash_key, uint64_t group, const LimitPolicy& policy) {
-  // A window of at most 400 days fits 55 bits.
+  // A window of at most 400 days fits 55 bits. The group is a keyed hash already: keys of two
+  // groups meet only where the groups differ by a certain number, which is as unlikely as two equal
+  // hashes. What follows is the finalizer of splitmix64, a bijection.
   const uint64_t kind =
       static_cast<uint64_t>(policy.algorithm) << 1 | (policy.anchor_first ? 1 : 0);
-  const uint64_t key =
-      siphash_join(hash_key, group, kind << 56 | static_cast<uint64_t>(policy.window_ns));
+  const uint64_t window = static_cast<uint64_t>(policy.window_ns);
+  uint64_t key = (group ^ hash_key.k1) + (kind << 56 | window) * 0x9e3779b97f4a7c15;
+  key = (key ^ (key >> 30)) * 0xbf58476d1ce4e5b9;
+  key = (key ^ (key >> 27)) * 0x94d049bb133111eb;
+  key ^= key >> 31;
   return key == 0 ? 1 : key;
 }
 
