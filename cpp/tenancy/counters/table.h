@@ -7,17 +7,15 @@
 //
 // Invariants:
 //  1. All shared state is std::atomic<uint64_t>, changed by compare-and-swap. A process killed or
-//  stopped at
-//     any instruction leaves nothing torn and nobody waiting.
+//     stopped at any instruction leaves nothing torn and nobody waiting.
 //  2. Within one generation of a class a key word is written once (0 -> key) and never changes, so
-//  two
-//     inserters of one key always end on one slot.
+//     two inserters of one key always end on one slot.
 //  3. Growth and reclaim are one mechanism: the live slots of a generation are frozen word by word,
-//  copied
-//     to the next, and marked moved. Only a slot equal to "never seen" is left behind. Every
+//     copied to the next, and marked moved. Only a slot equal to "never seen" is left behind. Every
 //     operation helps a little; none waits for another process.
 //  4. A region never takes room from another: a flood of unauthenticated keys cannot touch a
-//  tenant's.
+//     tenant's.
+//  5. Memory of a retired generation is used again only when no live process can be in it.
 //
 // Ownership: unique; limits and quotas borrow it. Thread safety: every method from any thread or
 // process.
@@ -37,9 +35,8 @@
 namespace tenancy {
 
 enum class Region : uint8_t {
-  kTenant =
-      0,  // keys that belong to an authenticated tenant or to the operator: grows while running
-  kAnonymous,  // keys a stranger can choose (addresses): fixed size
+  kTenant = 0,  // keys of an authenticated tenant or of the operator: grows while running
+  kAnonymous,   // keys a stranger can choose (addresses): fixed size
 };
 
 // Bytes of a slot. A class is made on first use.
@@ -100,9 +97,12 @@ class CounterTable {
     std::string path{};                  // empty: private memory
     size_t initial_slots = 1024;         // per class and region, rounded up to a power of two
     size_t max_bytes = size_t{4} << 30;  // the whole table; address space only until it is used
-    size_t anonymous_bytes = size_t{8} << 20;  // all kAnonymous classes together
+    // All kAnonymous classes together; at most a quarter of max_bytes is used.
+    size_t anonymous_bytes = size_t{8} << 20;
   };
 
+  // kForeign, kDamaged, kVersion: the file is not one to use, and stays as it was. kFull,
+  // kPermission, kUnsupported as MappedFile says. kInvalidArgument: sizes out of range.
   static Result<std::unique_ptr<CounterTable>> open(const Options& options,
                                                     std::shared_ptr<const Clock> clock);
   ~CounterTable();
@@ -115,9 +115,12 @@ class CounterTable {
   // The secret of this table: all key hashes are made with it.
   const HashKey& hash_key() const;
 
-  // Finds the slot of `key` (never 0) or makes it. `group` places it: slots of one group are
-  // neighbours. kFull when the region cannot take another key and none of its slots is equal to
-  // "never seen". The caller works on the returned words; when it meets kFrozen it calls again.
+  // Finds the slot of `key` or makes it. `group` places it: slots of one group are neighbours. Keys
+  // and groups are hashes made with hash_key(); 64 bits of both tell counters apart, 40 those of
+  // one group, so a group is a handful of counters, not a tenant's users.
+  // kFull when the region cannot take another key and none of its slots is equal to "never seen";
+  // a slot that has become so may go unnoticed for up to a second, less if that is known sooner.
+  // The caller works on the returned words; when it meets kFrozen it calls again.
   Result<SlotRef> find_or_insert(Region region, SlotClass slot_class, uint64_t group, uint64_t key);
   // The slot, or an empty SlotRef. Inserts nothing.
   SlotRef find(Region region, SlotClass slot_class, uint64_t group, uint64_t key);
