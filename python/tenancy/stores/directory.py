@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -110,7 +111,7 @@ def file_system_of(path: Path, mountinfo: str) -> str:
         fields = before.split()
         if len(fields) < 5 or not after:
             continue
-        mount = fields[4].encode().decode("unicode_escape")
+        mount = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
         inside = path.as_posix() == mount or path.as_posix().startswith(mount.rstrip("/") + "/")
         if inside and len(mount) >= len(best):
             best, found = mount, after.split()[0]
