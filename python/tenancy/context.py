@@ -1,0 +1,472 @@
+"""Which tenant this code runs for, and how that travels: tasks, threads, executors, jobs.
+
+A request's middleware makes a `TenantContext` and puts it into a context variable. It counts while the
+request lasts: a task that was started during a request and outlives it has no tenant, unless it was
+bound. So a worker that happened to be started by somebody's request never works on in their name.
+
+>>> executor.submit(bind(work), item)             # a thread, an executor, a task that lives on
+>>> queue.put({"do": "report", "for": require_tenant().to_job()})
+>>> with bind(message["for"], tenancy=t) as ctx:  # the other end of a queue
+...     ...
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar, Token
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from . import _core
+from ._text import check_principal, to_datetime
+from .errors import (
+    InvalidTenant,
+    InvalidValue,
+    MissingTenant,
+    PermissionDenied,
+    SuspendedTenant,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from ._core import Decision, Handle
+
+__all__ = ["Binding", "TenantContext", "bind", "current_tenant", "require_tenant"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_JOB_VERSION = 1
+_SERVED = ("active", "trial")
+
+_current: ContextVar[TenantContext | None] = ContextVar("tenancy", default=None)
+
+
+class Headers(Mapping[str, str]):
+    """Request headers, case-insensitive; repeated ones are joined by a comma."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        values: dict[str, str] = {}
+        for raw_name, raw_value in pairs:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            values[name] = f"{values[name]}, {value}" if name in values else value
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<{len(self._values)} headers>"  # credentials are among them
+
+
+class TenantContext:
+    """The tenant, the principal and what they may do.
+
+    `tenancy` is the `Tenancy` that decided, `decision` the request's decision (None outside of one).
+    Everything else is read when it is asked for.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_endpoint_counted",
+        "_headers",
+        "_limits",
+        "_over",
+        "_permissions",
+        "_principal",
+        "_record",
+        "_session_id",
+        "_source",
+        "_tenant_id",
+        "client_session_id",
+        "decision",
+        "request_time_ns",
+        "tenancy",
+    )
+
+    def __init__(
+        self,
+        tenancy: Any,
+        decision: Decision | None,
+        request_time_ns: int,
+        headers: Any = (),
+        client_session_id: str | None = None,
+    ) -> None:
+        # One per request: it only stores. `headers` are pairs of bytes, or a function that gives them.
+        self.tenancy = tenancy
+        self.decision = decision
+        self.request_time_ns = request_time_ns
+        self.client_session_id = client_session_id
+        self._headers = headers
+        self._over = False
+        self._endpoint_counted = False
+        self._limits: tuple[Any, ...] = ()
+        self._permissions: frozenset[str] | None = None
+        self._principal: str | None = None
+        self._record: Any = None
+        self._session_id: str | None = None
+        self._source: Decision | None = None
+        self._tenant_id: str | None = None
+
+    # ------------------------------------------------------------------------------ who
+
+    @property
+    def tenant_id(self) -> str:
+        decision = self.decision
+        found = self._tenant_id if decision is None else decision.tenant
+        assert found is not None
+        return found
+
+    @property
+    def principal(self) -> str | None:
+        """The user or service; None for a key that is its own principal."""
+        decision = self.decision
+        return self._principal if decision is None else decision.principal
+
+    @property
+    def tenant(self) -> Any:
+        """The tenant's record, read on first use."""
+        if self._record is None:
+            self._record = self.tenancy.tenants.get(self.tenant_id)
+        return self._record
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that authenticated, came along, or was opened by `open_session`."""
+        decision = self.decision
+        if self._session_id is None and decision is not None and decision.session:
+            return self.client_session_id
+        return self._session_id
+
+    @property
+    def request_time(self) -> datetime:
+        moment = to_datetime(self.request_time_ns)
+        assert moment is not None
+        return moment
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        if not isinstance(self._headers, Headers):
+            raw = self._headers
+            self._headers = Headers(raw() if callable(raw) else raw)
+        return self._headers
+
+    # ------------------------------------------------------------------------------ what
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """What the caller may do, as names and patterns."""
+        if self._permissions is None:
+            decision = self._source if self.decision is None else self.decision
+            if decision is not None:
+                self._permissions = frozenset(decision.permissions())
+            elif self._principal is not None:
+                granted = self.tenancy.access.permissions(self.tenant_id, self._principal)
+                self._permissions = frozenset(granted)
+            else:
+                self._permissions = frozenset()
+        return self._permissions
+
+    def can(self, permission: str) -> bool:
+        """Whether the caller has the permission, on the tenant as a whole. Takes and refuses nothing."""
+        held = self.permissions
+        return permission in held or any(_covers(pattern, permission) for pattern in held)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The tenant's settings."""
+        settings: Mapping[str, Any] = self.tenant.settings
+        return settings
+
+    @property
+    def entitlements(self) -> Mapping[str, Any]:
+        """Quotas, limits and features in force, each with its origin."""
+        effective: Mapping[str, Any] = self.tenancy.tenants.effective(self.tenant_id)
+        return effective
+
+    @property
+    def quotas(self) -> Mapping[str, Any]:
+        """The status of every quota."""
+        every: Mapping[str, Any] = self.tenancy.quotas.all(self.tenant_id)
+        return every
+
+    @property
+    def over(self) -> bool:
+        """True when the request, or the block of `bind`, has ended."""
+        return self._over
+
+    # ------------------------------------------------------------------------------ deciding
+
+    def require(self, *, endpoint: str | None = None, **wants: Any) -> None:
+        """Go on only if allowed: `permission`, `resource`, `feature`, `action`, `cost`, `consume`.
+
+        Within a request this continues its decision, and what is consumed is reserved until the
+        request ends; elsewhere it is final. `endpoint` counts once per request. Raises the `Refused`
+        that fits.
+        """
+        if self._over:
+            raise MissingTenant("the request is over", remedy="use `tenancy.bind(...)`")
+        decision = self.decision
+        if decision is None:
+            self._require_bound(endpoint, wants)
+            return
+        if endpoint is not None and not self._endpoint_counted:
+            self._endpoint_counted = True
+            wants["endpoint"] = endpoint
+        if not self.tenancy.authorize(decision, **wants):
+            error = refusal(decision)
+            error.status = decision.status  # type: ignore[misc] - quotas: as configured, 403 or 429
+            raise error
+
+    def _require_bound(self, endpoint: str | None, wants: dict[str, Any]) -> None:
+        permission = wants.get("permission")
+        if permission is not None and not self.can(permission):
+            raise PermissionDenied(
+                f"permission {permission} is missing", tenant=self.tenant_id, permission=permission
+            )
+        if self._principal is None:
+            # The rights of a key without a user travel with the job.
+            identity = _core.Identity(None, (self.tenant_id,), sorted(self.permissions))
+            self.tenancy.require(identity=identity, endpoint=endpoint, **wants)
+        else:
+            self.tenancy.require(
+                tenant=self.tenant_id, principal=self._principal, endpoint=endpoint, **wants
+            )
+
+    def reservation(self, quota: str) -> Handle:
+        """The reservation or lease of `quota` that this request holds, to settle it by hand."""
+        decision = self.decision
+        if decision is not None:
+            for handle in (*decision.reservations, *decision.leases):
+                if handle.quota == quota:
+                    return handle
+        raise LookupError(f"this request holds nothing of quota {quota!r}")
+
+    def must_be(self, reference: str) -> None:
+        """Raise `TenantConflict` unless `reference` (id, external id or slug) names this tenant.
+
+        For a tenant named inside a body or an envelope; see `tenancy.resolve.tenant_in`. The
+        attempt is audited like one made with a header.
+        """
+        engine = self.tenancy.engine
+        if engine.word() != 2 * engine.revision:
+            self.tenancy.refresh()
+        found = engine.tenant(reference)
+        if found is not None and found[0] == self.tenant_id:
+            return
+        # Asked as a hint beside the proven tenant, so that the engine refuses, counts and reports it.
+        identity = _core.Identity(self.principal, (self.tenant_id,))
+        self.tenancy.require(identity=identity, hints=(reference,))
+
+    # ------------------------------------------------------------------------------ sessions
+
+    def open_session(self, platform: str = "web", **options: Any) -> Any:
+        """The caller's session on `platform`, resumed by the id it sent, or a new one.
+
+        Its id goes into the response header for sessions.
+        """
+        session = self.tenancy.sessions.get_or_create(*self._session_arguments(platform, options))
+        self._session_id = session.id
+        return session
+
+    async def aopen_session(self, platform: str = "web", **options: Any) -> Any:
+        """`open_session` for asyncio."""
+        arguments = self._session_arguments(platform, options)
+        session = await self.tenancy.sessions.aget_or_create(*arguments, **options)
+        self._session_id = session.id
+        return session
+
+    def _session_arguments(self, platform: str, options: dict[str, Any]) -> tuple[str, str, str]:
+        options.setdefault("session_id", self.client_session_id)
+        principal = self.principal
+        if principal is None:
+            raise InvalidValue("principal", "a session belongs to a user, and none is known")
+        return self.tenant_id, principal, platform
+
+    # ------------------------------------------------------------------------------ travelling
+
+    def detached(self) -> TenantContext:
+        """A copy that belongs to no request: it reserves nothing and does not end with one."""
+        copy = TenantContext(self.tenancy, None, self.request_time_ns, self._headers)
+        copy.client_session_id = self.client_session_id
+        copy._tenant_id = self.tenant_id
+        copy._principal = self.principal
+        copy._session_id = self.session_id
+        copy._record = self._record
+        copy._permissions = self._permissions
+        copy._source = self.decision or self._source
+        return copy
+
+    def to_job(self) -> dict[str, Any]:
+        """What a job needs to run for this caller, as plain JSON values; `bind` reads it.
+
+        The permissions are a ceiling: what is revoked before the job runs is gone, what is granted
+        later does not count. No credential is in it, and nothing protects it: whoever can write to
+        the queue can name any tenant, as with every other argument of a job.
+        """
+        return {
+            "tenancy": _JOB_VERSION,
+            "tenant": self.tenant_id,
+            "principal": self.principal,
+            "permissions": sorted(self.permissions),
+            "time_ns": self.request_time_ns,
+        }
+
+    def __repr__(self) -> str:
+        over = ", over" if self._over else ""
+        return f"TenantContext(tenant={self.tenant_id!r}, principal={self.principal!r}{over})"
+
+
+def current_tenant() -> TenantContext | None:
+    """The context in force, or None."""
+    context = _current.get()
+    return None if context is None or context._over else context
+
+
+def require_tenant() -> TenantContext:
+    """The context in force. Raises `MissingTenant` when there is none: never "no filter"."""
+    context = current_tenant()
+    if context is None:
+        raise MissingTenant("no tenant is in force here")
+    return context
+
+
+class Binding:
+    """What `bind` gives: a context manager, also `async with`. Each entering is a context of its own."""
+
+    __slots__ = ("_context", "_entered")
+
+    def __init__(self, context: TenantContext) -> None:
+        self._context = context
+        self._entered: list[tuple[TenantContext, Token[TenantContext | None]]] = []
+
+    def __enter__(self) -> TenantContext:
+        context = self._context.detached()
+        self._entered.append((context, _current.set(context)))
+        return context
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        context, token = self._entered.pop()
+        context._over = True
+        _current.reset(token)
+
+    async def __aenter__(self) -> TenantContext:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self.__exit__()
+
+
+@overload
+def bind(what: F, /) -> F: ...
+@overload
+def bind(
+    what: TenantContext | Mapping[str, Any] | str | Any,
+    /,
+    *,
+    tenancy: Any = None,
+    principal: str | None = None,
+) -> Binding: ...
+def bind(what: Any, /, *, tenancy: Any = None, principal: str | None = None) -> Any:
+    """Carry a tenant to where the context variable does not reach.
+
+    - `bind(function)`: the function (or coroutine function), running for the tenant that is in force
+      now, in whatever thread or task it is called. Raises `MissingTenant` when none is.
+    - `with bind(context)`: a context that was kept.
+    - `with bind(job, tenancy=t)`: what `to_job` made.
+    - `with bind(tenant, tenancy=t, principal=...)`: a tenant named by the program, as a record, id,
+      external id or slug.
+
+    The last two raise `SuspendedTenant` or `InvalidTenant` when the tenant is not served now.
+    """
+    if isinstance(what, TenantContext):
+        return Binding(what)
+    if callable(what):
+        return _bound_function(what)
+    context = current_tenant()
+    tenancy = tenancy if tenancy is not None or context is None else context.tenancy
+    if tenancy is None:
+        raise InvalidValue("tenancy", "nothing says which one", remedy="bind(..., tenancy=t)")
+    if isinstance(what, Mapping):
+        return Binding(_of_job(what, tenancy))
+    return Binding(_of_reference(getattr(what, "id", what), tenancy, principal))
+
+
+def _bound_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    kept = require_tenant().detached()
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def run_async(*args: Any, **kwargs: Any) -> Any:
+            with Binding(kept):
+                return await function(*args, **kwargs)
+
+        return run_async
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with Binding(kept):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _of_job(job: Mapping[str, Any], tenancy: Any) -> TenantContext:
+    if job.get("tenancy") != _JOB_VERSION:
+        raise InvalidValue(
+            "job", f"not made by `to_job` of this release: {sorted(map(str, job))}"
+        )
+    tenant, principal, held = job.get("tenant"), job.get("principal"), job.get("permissions")
+    texts = isinstance(tenant, str) and isinstance(held, (list, tuple, set, frozenset))
+    if not texts or not all(isinstance(permission, str) for permission in held or ()):
+        raise InvalidValue("job", "damaged: tenant and permissions are expected to be texts")
+    context = _of_reference(tenant, tenancy, principal)
+    context._permissions = frozenset(held or ())
+    context.request_time_ns = int(job.get("time_ns", context.request_time_ns))
+    return context
+
+
+def _of_reference(reference: Any, tenancy: Any, principal: str | None) -> TenantContext:
+    if not isinstance(reference, str):
+        raise InvalidValue(
+            "tenant", f"expected a tenant, a job or a function, got {type(reference).__name__}"
+        )
+    if principal is not None:
+        check_principal(principal)
+    engine = tenancy.engine
+    if engine.word() != 2 * engine.revision:
+        tenancy.refresh()
+    found = engine.tenant(reference)
+    if found is None:
+        raise InvalidTenant("the tenant is not valid")
+    tenant_id, status, _ = found
+    if status not in _SERVED:
+        kind = SuspendedTenant if status == "suspended" else InvalidTenant
+        raise kind(f"the tenant is {status}", tenant=tenant_id)
+    context = TenantContext(tenancy, None, tenancy.clock.wall_ns())
+    context._tenant_id = tenant_id
+    context._principal = principal
+    return context
+
+
+def _covers(pattern: str, permission: str) -> bool:
+    """`resource:*`, `*:action` and `*:*` by whole segments, as the engine has it."""
+    if "*" not in pattern:
+        return pattern == permission
+    held, asked = pattern.split(":"), permission.split(":")
+    return len(held) == len(asked) and all(h in ("*", a) for h, a in zip(held, asked, strict=True))
