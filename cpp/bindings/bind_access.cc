@@ -72,16 +72,7 @@ py::dict explain(const Engine& engine, const py::str& tenant, const py::object& 
     query.scopes = value_or_raise(editor.intern_scopes(scopes.cast<std::vector<std::string>>()));
     model = editor.finish();
   }
-  const AccessPath path = model->explain(query);
-  py::dict out;
-  out["allowed"] = path.allowed;
-  out["reason"] = to_str(access_reason_name(path.reason));
-  out["pattern"] = path.pattern;
-  out["roles"] = path.roles;
-  out["resource"] = path.resource.empty() ? py::object(py::none()) : py::object(py::str(path.resource));
-  out["until_wall_ns"] = until_or_none(path.until_ns);
-  out["nearest_miss"] = path.nearest_miss;
-  return out;
+  return access_path_dict(model->explain(query));
 }
 
 std::vector<std::string> permissions(const Engine& engine, const py::str& tenant,
@@ -121,6 +112,18 @@ py::object missing_for_grant(const Engine& engine, const py::str& tenant, const 
 }
 
 }  // namespace
+
+py::dict access_path_dict(const AccessPath& path) {
+  py::dict out;
+  out["allowed"] = path.allowed;
+  out["reason"] = to_str(access_reason_name(path.reason));
+  out["pattern"] = path.pattern;
+  out["roles"] = path.roles;
+  out["resource"] = path.resource.empty() ? py::object(py::none()) : py::object(py::str(path.resource));
+  out["until_wall_ns"] = until_or_none(path.until_ns);
+  out["nearest_miss"] = path.nearest_miss;
+  return out;
+}
 
 void bind_engine_access(EngineClass& engine) {
   engine

@@ -15,6 +15,9 @@ std::shared_ptr<const Definitions> definitions_of(const Engine& engine);
 // By id, external id or slug; raises CoreError NOT_FOUND.
 const TenantEntry& tenant_of(const Definitions& definitions, const py::str& reference);
 
+// {"allowed", "reason", "pattern", "roles", "resource", "until_wall_ns", "nearest_miss"}
+py::dict access_path_dict(const AccessPath& path);
+
 void bind_engine_quotas(EngineClass& engine);
 void bind_engine_access(EngineClass& engine);
 

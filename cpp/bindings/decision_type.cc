@@ -1,6 +1,7 @@
 // Decision: the answer to one request, read lazily from the C++ decision it owns.
 #include <new>
 
+#include "bind_engine.h"
 #include "decision_types.h"
 
 namespace tenancy {
@@ -170,6 +171,28 @@ PyObject* handles_of(PyObject* self, bool leases) {
 PyObject* get_reservations(PyObject* self, void*) { return handles_of(self, false); }
 PyObject* get_leases(PyObject* self, void*) { return handles_of(self, true); }
 
+PyObject* get_principal_is_hint(PyObject* self, void*) {
+  return PyBool_FromLong(as_decision(self)->decision.principal_is_hint ? 1 : 0);
+}
+// explain_permission(permission, resource=None): which role grants it by which path, or the nearest miss.
+PyObject* decision_explain_permission(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+  return guarded([&]() -> PyObject* {
+    const Decision& decision = as_decision(self)->decision;
+    if (count < 1 || count > 2) {
+      throw py::type_error("explain_permission() takes a permission and a resource");
+    }
+    if (decision.tenant == nullptr) Py_RETURN_NONE;
+    AccessQuery query;
+    query.tenant = decision.tenant->index;
+    if (!decision.principal_is_hint) query.principal = decision.principal;
+    query.permission = utf8_view(args[0]);
+    if (count == 2 && args[1] != Py_None) query.resource = utf8_view(args[1]);
+    query.scopes = decision.scopes;
+    query.wall_ns = decision.now_wall_ns;
+    return access_path_dict(decision.definitions->access->explain(query)).release().ptr();
+  });
+}
+
 PyObject* decision_permissions(PyObject* self, PyObject*) {
   return guarded([&] {
     const Decision& decision = as_decision(self)->decision;
@@ -200,6 +223,8 @@ PyObject* decision_repr(PyObject* self) {
 
 PyMethodDef kMethods[] = {
     {"permissions", decision_permissions, METH_NOARGS, "What this caller may do, by name."},
+    {"explain_permission", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(decision_explain_permission)),
+     METH_FASTCALL, "Which role grants a permission, or the nearest miss."},
     {nullptr, nullptr, 0, nullptr}};
 
 #define TENANCY_GETTER(name) {#name, get_##name, nullptr, nullptr, nullptr}
@@ -210,7 +235,8 @@ PyGetSetDef kGetters[] = {
     TENANCY_GETTER(key),         TENANCY_GETTER(session),  TENANCY_GETTER(limits),
     TENANCY_GETTER(tightest),    TENANCY_GETTER(quotas),   TENANCY_GETTER(reservations),
     TENANCY_GETTER(leases),      TENANCY_GETTER(revision), TENANCY_GETTER(retry_after),
-    TENANCY_GETTER(finished),    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+    TENANCY_GETTER(finished),    TENANCY_GETTER(principal_is_hint),
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
 #undef TENANCY_GETTER
 
 PyType_Slot kSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(decision_dealloc)},

@@ -245,8 +245,6 @@ class Decision:
     """The principal was named beside a credential that has none: it gives no rights."""
     key: Final[str | None]
     """Public id of the API key."""
-    scopes: Final[list[str] | None]
-    """Permission patterns that cap the caller's rights; ``None`` when there is no cap."""
     session: Final[bool]
     limits: Final[tuple[Limit, ...]]
     tightest: Final[Limit | None]
@@ -258,7 +256,12 @@ class Decision:
     revision: Final[int]
     finished: Final[bool]
     def __bool__(self) -> bool: ...
-    def permissions(self) -> list[str]: ...
+    def permissions(self) -> list[str]:
+        """What this caller may do, by name."""
+    def explain_permission(
+        self, permission: str, resource: str | None = None, /
+    ) -> dict[str, Any] | None:
+        """Which role grants it by which path, or the nearest miss; ``None`` without a tenant."""
 
 @final
 class Gate:

@@ -23,6 +23,7 @@ from .errors import (
     TenancyError,
     refusal,
 )
+from .explanation import Explainer
 from .keys import Keys
 from .limit_counters import Limits
 from .operators import Operator
@@ -153,7 +154,7 @@ class Tenancy:
         self.admit = gate.admit
         self.authorize = gate.authorize
         self.finish = gate.finish
-        self.explain = gate.explain
+        self.explain = Explainer(gate)
         self.tenants.process_due()
         _open.add(self)
 

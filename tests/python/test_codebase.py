@@ -47,6 +47,7 @@ PYTHON_RANKS = {
     "stores": 3,
     "access": 4,
     "audit": 4,
+    "explanation": 4,
     "keys": 4,
     "limit_counters": 4,
     "operators": 4,
