@@ -21,11 +21,12 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from . import _core
 from ._core import LimitAnswer, LimitPolicy
-from .errors import InvalidValue, RateLimitExceeded, raise_core
+from .errors import InvalidValue, RateLimitExceeded, StoreError, raise_core
 
 __all__ = ["LimitAnswer", "LimitPolicy", "Limiter"]
 
@@ -52,13 +53,14 @@ class Limiter(_core.LimiterCore):
     100 in *any* minute. `burst` makes it a token bucket of that capacity; `algorithm` chooses
     another one. `explain` says what the choice promises.
 
-    `shared` is the path of a file: every process that opens it counts together, and counting goes on
-    where it stopped after a crash or restart. Limiters with another `name` on one file count apart.
+    `shared` is the path of a file: every process that opens it counts together, and counting goes
+    on where it stopped after a crash or restart. Limiters with another `name` on one file count
+    apart.
     `on_full` says what happens to new keys when the counters have no room left (`max_bytes`):
     ``"refuse"`` or ``"allow"``. `shadow` counts and reports, and refuses nothing. `anchor="first"`
     begins a fixed window with its first hit. `clock` is `tenancy.testing.FakeClock` in tests.
 
-    Raises `InvalidValue` for what cannot be a limit and `StoreError` for a file that cannot be used.
+    Raises `InvalidValue` for what cannot be a limit, `StoreError` for a file that cannot be used.
     """
 
     __slots__ = ("_policies",)
@@ -94,9 +96,14 @@ class Limiter(_core.LimiterCore):
                 shadow=bool(shadow),
                 allow_on_full=on_full == "allow",
             )
-            self._open(self._policies, path, native, name, max_bytes)
         except _core.CoreError as error:
             raise_core(error, field="limit")
+        try:
+            self._open(self._policies, path, native, name, max_bytes)
+        except _core.CoreError as error:
+            if error.args[0] in ("NOT_FOUND", "INVALID_ARGUMENT"):
+                raise StoreError(error.args[1]) from error
+            raise_core(error, field="shared")
 
     @property
     def policies(self) -> tuple[LimitPolicy, ...]:
@@ -115,9 +122,9 @@ class Limiter(_core.LimiterCore):
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """A decorator: each call is a hit, a refused one raises `RateLimitExceeded`.
 
-        `key` and `cost` are values, or functions of the call's arguments; without a key all calls of
-        the function count together. Plain and ``async`` functions alike; nothing waits except in a
-        leaky queue, where the call begins after its delay (``asyncio.sleep`` in ``async`` functions).
+        `key` and `cost` are values, or functions of the call's arguments; without a key all calls
+        of the function count together. Plain and ``async`` functions alike; nothing waits except in
+        a leaky queue, where the call begins after its delay (``async`` functions await it).
         """
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -163,20 +170,25 @@ class Limiter(_core.LimiterCore):
 
 
 def _one_text(limit: str | Iterable[str]) -> str:
-    parts = [limit] if isinstance(limit, str) else limit
-    if isinstance(parts, (bytes, bytearray)) or not isinstance(parts, Iterable):
-        raise InvalidValue(
-            "limit", f"expected text, got {type(limit).__name__}", remedy='such as "100/minute"'
-        )
-    texts = list(parts)
+    texts: list[Any] = [limit] if isinstance(limit, (str, bytes, bytearray)) else _list(limit)
     for text in texts:
         if not isinstance(text, str):
-            raise InvalidValue(
-                "limit", f"expected text, got {type(text).__name__}", remedy='such as "100/minute"'
-            )
+            raise _no_text(text)
     if not texts:
         raise InvalidValue("limit", "no limit was given", remedy='such as "100/minute"')
     return ";".join(texts)
+
+
+def _list(limit: Any) -> list[Any]:
+    if not isinstance(limit, Iterable):
+        raise _no_text(limit)
+    return list(limit)
+
+
+def _no_text(value: object) -> InvalidValue:
+    return InvalidValue(
+        "limit", f"expected text, got {type(value).__name__}", remedy='such as "100/minute"'
+    )
 
 
 def _path(shared: str | os.PathLike[str] | None) -> str:
@@ -184,8 +196,8 @@ def _path(shared: str | os.PathLike[str] | None) -> str:
         return ""
     path = os.fspath(shared)
     if not isinstance(path, str) or not path or "\0" in path:
-        raise InvalidValue("shared", f"{shared!r} is no path of a file", remedy="pass a path as text")
-    return os.path.abspath(path)
+        raise InvalidValue("shared", f"{shared!r} is no path of a file", remedy="pass it as text")
+    return str(Path(path).absolute())
 
 
 def _check_options(
@@ -215,5 +227,5 @@ def _exceeded(policies: list[LimitPolicy], answer: LimitAnswer) -> RateLimitExce
         f"more than {' and '.join(refusing)}",
         limit="; ".join(refusing),
         retry_after=answer.retry_after,
-        remedy=None if answer.retry_after is not None else "it costs more than the limit ever allows",
+        remedy=None if answer.retry_after is not None else "it costs more than the limit",
     )
