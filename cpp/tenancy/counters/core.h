@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "tenancy/base/clock.h"
 #include "tenancy/base/mapped_file.h"
@@ -23,6 +24,7 @@ namespace tenancy::counters {
 
 // How long one process is trusted to be building before others do the same.
 constexpr int64_t kBuildNs = 20'000'000;
+constexpr int kYields = 16;
 // How soon and how late a full region is looked at again.
 constexpr int64_t kFullMinNs = 20'000'000;
 constexpr int64_t kFullMaxNs = 1'000'000'000;
@@ -260,20 +262,20 @@ class Core {
     Entry& at = header_->entries[entry];
     const uint64_t now_ns = now();
     if (is_needed && is_ahead(at.full_until, now_ns)) return full(entry);
-    if (!is_needed) {
-      uint64_t until = at.build_until.load();
-      if (is_ahead(at.build_until, now_ns)) return {};
-      if (!at.build_until.compare_exchange_strong(until, now_ns + kBuildNs)) return {};
-    }
+    if (!claim_building(&at, now_ns) && (!is_needed || is_built_soon(entry, seen))) return {};
     // First what can be reused after the grace, then, once more with a new grace, new room.
     for (const bool append : {false, true}) {
       epochs_.advance_by_grace();
       const SlotPin pin = epochs_.pin();
       uint64_t earliest = 0;
       const Status status = publish(entry, seen, is_needed, append, &earliest);
-      if (status.ok()) return status;
+      if (changed(entry, seen)) {
+        at.build_until.store(0, std::memory_order_relaxed);
+        at.full_until.store(0, std::memory_order_relaxed);
+        return {};
+      }
+      if (status.ok()) return status;  // it can wait
       if (append && is_needed) {
-        if (changed(entry, seen)) return {};
         const uint64_t soonest = now_ns + kFullMinNs;
         const uint64_t latest = now_ns + kFullMaxNs;
         at.full_until.store(std::clamp(earliest, soonest, latest), std::memory_order_relaxed);
@@ -281,6 +283,25 @@ class Core {
       }
     }
     return {};
+  }
+
+  // Only saves work: whoever must build does so without it.
+  static bool claim_building(Entry* at, uint64_t now_ns) {
+    if (is_ahead(at->build_until, now_ns)) return false;
+    uint64_t until = at->build_until.load();
+    return at->build_until.compare_exchange_strong(until, now_ns + kBuildNs);
+  }
+
+  // Lets the one who builds go first, so that many who need room at once do not all make some.
+  bool is_built_soon(size_t entry, uint64_t seen) {
+    for (int i = 0; i < kYields; ++i) {
+      {
+        const SlotPin pin = epochs_.pin();
+        if (changed(entry, seen)) return true;
+      }
+      Step::yield();
+    }
+    return false;
   }
 
   static Status full(size_t entry) {

@@ -2,10 +2,11 @@
 //
 // The protocol is a template over a class with `static void at(Point)`, called before every access
 // to shared memory that another process could fall in between. The product uses NoStep, which
-// compiles to nothing; tests bring their own.
+// compiles to nothing; tests bring their own. `yield` lets others run where that saves work.
 #pragma once
 
 #include <cstdint>
+#include <thread>
 
 namespace tenancy::counters {
 
@@ -33,6 +34,7 @@ enum class Point : uint8_t {
 
 struct NoStep {
   static void at(Point) {}
+  static void yield() { std::this_thread::yield(); }
 };
 
 }  // namespace tenancy::counters

@@ -151,6 +151,7 @@ TEST_CASE("workers killed at random, also while it grows, lose and double nothin
 
 // A core that stops its own process where the test says, once.
 struct StopStep {
+  static void yield() { std::this_thread::yield(); }
   static inline Point stop_at{};
   static inline int countdown = -1;
   static void at(Point point) {
