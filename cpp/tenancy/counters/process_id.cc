@@ -87,7 +87,9 @@ bool process_alive(uint64_t process_id) {
     case Seen::kUnknown: return true;
     case Seen::kRead: break;
   }
-  if ((stat.start_ticks & kStartMask) != (process_id >> kPidBits & kStartMask)) return false;
+  // 0: it could not read its own start time, so a process of its number may be the one.
+  const uint64_t started = process_id >> kPidBits & kStartMask;
+  if (started != 0 && started != (stat.start_ticks & kStartMask)) return false;
   // A dead process stays visible until its parent asks. One whose main thread alone has ended
   // looks the same, but still has others.
   const bool ended = stat.state == 'Z' || stat.state == 'X' || stat.state == 'x';
