@@ -254,6 +254,7 @@ PyObject* limiter_open(PyObject* self, PyObject* args) {
     }
     plan.options.path = std::string(utf8_view(path));
     plan.options.max_bytes = max_bytes;
+    plan.options.anonymous_bytes = 0;  // all keys are in the one region that grows
     plan.clock =
         clock == Py_None ? Clock::system() : py::handle(clock).cast<std::shared_ptr<Clock>>();
     plan.name = std::string(utf8_view(name));
