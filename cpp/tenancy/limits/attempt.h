@@ -53,27 +53,63 @@ inline bool swap_word(std::atomic<uint64_t>& word, uint64_t expected, uint64_t d
                                       std::memory_order_acquire);
 }
 
-// The largest power of ten that divides `window_ns` into at least `parts` (1 ns at least): times
-// stored in such ticks are exact for the moments people choose, so a burst made at a whole second
-// is forgotten exactly one window later.
-inline int64_t tick_length_ns(int64_t window_ns, int64_t parts) {
-  constexpr auto kPowers = [] {
-    std::array<int64_t, 19> powers{};
-    int64_t power = 1;
-    for (int64_t& value : powers) {
+// value / 10^exponent for value >= 0: constants, because a division by a variable costs as much as
+// all the rest of a hit.
+inline int64_t divide_by_power_of_ten(int64_t value, unsigned exponent) {
+  const uint64_t number = static_cast<uint64_t>(value);
+  const auto quotient = [&]() -> uint64_t {
+    switch (exponent) {
+      case 0: return number;
+      case 1: return number / 10;
+      case 2: return number / 100;
+      case 3: return number / 1'000;
+      case 4: return number / 10'000;
+      case 5: return number / 100'000;
+      case 6: return number / 1'000'000;
+      case 7: return number / 10'000'000;
+      case 8: return number / 100'000'000;
+      case 9: return number / 1'000'000'000;
+      case 10: return number / 10'000'000'000;
+      case 11: return number / 100'000'000'000;
+      default: return number / 1'000'000'000'000;
+    }
+  };
+  return static_cast<int64_t>(quotient());
+}
+
+// The unit of stored times: a power of ten of nanoseconds, so that it divides the moments people
+// choose and a burst made at a whole second is forgotten exactly one window later.
+class Tick {
+ public:
+  // The largest that fits at least `parts` times into the window; 1 ns at least. 400 days / 10^4 is
+  // below 10^13.
+  static Tick of(int64_t window_ns, int64_t parts) {
+    const uint64_t longest = static_cast<uint64_t>(std::max<int64_t>(window_ns / parts, 1));
+    // 1233 / 4096 is just above log10(2): the guess is right or one too high.
+    unsigned exponent = (static_cast<unsigned>(std::bit_width(longest)) * 1233) >> 12;
+    if (kPowers[exponent] > longest) --exponent;
+    return Tick(exponent);
+  }
+
+  int64_t ns() const { return static_cast<int64_t>(kPowers[exponent_]); }
+  int64_t floor(int64_t ns) const { return divide_by_power_of_ten(ns, exponent_); }
+  int64_t ceil(int64_t value_ns) const {
+    return divide_by_power_of_ten(value_ns + ns() - 1, exponent_);
+  }
+
+ private:
+  explicit Tick(unsigned exponent) : exponent_(exponent) {}
+  static constexpr auto kPowers = [] {
+    std::array<uint64_t, 14> powers{};
+    uint64_t power = 1;
+    for (uint64_t& value : powers) {
       value = power;
-      power = power > INT64_MAX / 10 ? power : power * 10;
+      power *= 10;
     }
     return powers;
   }();
-  const int64_t longest = std::max<int64_t>(window_ns / parts, 1);
-  // 1233 / 4096 is just above log10(2): the guess is right or one too high.
-  const unsigned bits = static_cast<unsigned>(std::bit_width(static_cast<uint64_t>(longest)));
-  const size_t guess = (bits * 1233) >> 12;
-  return kPowers[guess] > longest ? kPowers[guess - 1] : kPowers[guess];
-}
-
-inline int64_t ceil_div(int64_t value, int64_t by) { return (value + by - 1) / by; }
+  unsigned exponent_;
+};
 
 // `difference` of two counters that keep only `kBits` bits, as the nearest signed number.
 template <int kBits>

@@ -18,19 +18,21 @@ class Line {
   Line(const LimitPolicy& policy, int64_t now_ns)
       : anchored_(policy.anchor_first),
         window_ns_(policy.window_ns),
-        unit_ns_(anchored_ ? tick_length_ns(window_ns_, 10'000) : window_ns_),
+        tick_(Tick::of(window_ns_, 10'000)),
         now_ns_(now_ns),
         time_(time_at(now_ns)) {}
 
   int64_t now_ns() const { return now_ns_; }
   // Where `ns` lies: its window, or the tick of a window that began then.
-  int64_t time_at(int64_t ns) const { return anchored_ ? ceil_div(ns, unit_ns_) : ns / unit_ns_; }
+  int64_t time_at(int64_t ns) const { return anchored_ ? tick_.ceil(ns) : ns / window_ns_; }
   int64_t time_of(uint64_t word) const {
     return time_ -
            signed_difference<kTimeBits>(static_cast<uint64_t>(time_) - (word >> kCountBits));
   }
   bool ahead_of_clock(uint64_t word) const { return time_of(word) > time_; }
-  int64_t end_ns(int64_t time) const { return time * unit_ns_ + window_ns_; }
+  int64_t end_ns(int64_t time) const {
+    return time * (anchored_ ? tick_.ns() : window_ns_) + window_ns_;
+  }
   bool over(uint64_t word) const { return end_ns(time_of(word)) <= now_ns_; }
   bool holds(uint64_t word, int64_t ns) const {
     return anchored_ ? time_of(word) <= time_at(ns) : time_of(word) == time_at(ns);
@@ -43,7 +45,7 @@ class Line {
  private:
   bool anchored_;
   int64_t window_ns_;
-  int64_t unit_ns_;
+  Tick tick_;
   int64_t now_ns_;
   int64_t time_;
 };

@@ -11,16 +11,16 @@ namespace {
 // How a window is cut. Times of entries are whole ticks; a grid cell is what one entry gathers.
 struct WindowGrid {
   int64_t window_ns;
-  int64_t tick_ns;
+  Tick tick;
   int64_t cell_ticks;
 };
 
 struct QuarterShape {
   using Words = Ring<6, 27>;
   static WindowGrid grid(int64_t window_ns) {
-    const int64_t tick_ns = tick_length_ns(window_ns, 10'000);
+    const Tick tick = Tick::of(window_ns, 10'000);
     // Rounded up: four cells are at least a window, which the proof of invariant 1 needs.
-    return {window_ns, tick_ns, ceil_div(window_ns, 4 * tick_ns)};
+    return {window_ns, tick, (tick.ceil(window_ns) + 3) / 4};
   }
 };
 
@@ -28,7 +28,7 @@ template <size_t kSize>
 struct LogShape {
   using Words = Ring<kSize, 13>;
   static WindowGrid grid(int64_t window_ns) {
-    return {window_ns, tick_length_ns(window_ns, 100'000'000), 1};
+    return {window_ns, Tick::of(window_ns, 100'000'000), 1};
   }
 };
 
@@ -61,8 +61,8 @@ class Window {
   // The oldest entry that can hold the hit gets it back: the hit may be counted there or later,
   // never earlier, so nothing is forgotten sooner for it.
   Outcome refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) {
-    const int64_t taken_tick = ceil_div(taken_ns, grid_.tick_ns);
-    if (taken_tick * grid_.tick_ns + grid_.window_ns <= now_ns) return Outcome::kDone;
+    const int64_t taken_tick = grid_.tick.ceil(taken_ns);
+    if (taken_tick * grid_.tick.ns() + grid_.window_ns <= now_ns) return Outcome::kDone;
     const int64_t cell = cell_start(taken_tick);
     while (true) {
       View view;
@@ -100,7 +100,7 @@ class Window {
 
   void set_now(int64_t now_ns) {
     now_ns_ = now_ns;
-    tick_ = ceil_div(now_ns, grid_.tick_ns);
+    tick_ = grid_.tick.ceil(now_ns);
     cell_start_ = cell_start(tick_);
   }
   int64_t cell_start(int64_t tick) const {
@@ -108,8 +108,10 @@ class Window {
   }
   int64_t tick_of(uint64_t word) const { return tick_ - Words::age(tick_, word); }
   // When an entry stops counting.
-  int64_t forget_ns(uint64_t word) const { return tick_of(word) * grid_.tick_ns + grid_.window_ns; }
-  int64_t newest_ns(const View& view) const { return tick_of(view.newest_word) * grid_.tick_ns; }
+  int64_t forget_ns(uint64_t word) const {
+    return tick_of(word) * grid_.tick.ns() + grid_.window_ns;
+  }
+  int64_t newest_ns(const View& view) const { return tick_of(view.newest_word) * grid_.tick.ns(); }
 
   // Whether every entry has expired by invariant 2. Called after the entries were read: their
   // writers raised the expiry first.
@@ -125,7 +127,7 @@ class Window {
   // one raise serves a whole cell.
   bool raise_expiry() const {
     const int64_t last_tick = cell_start_ + grid_.cell_ticks - 1;
-    return CounterTable::raise_expiry(slot_, last_tick * grid_.tick_ns + grid_.window_ns);
+    return CounterTable::raise_expiry(slot_, last_tick * grid_.tick.ns() + grid_.window_ns);
   }
 
   // --- counting
@@ -152,7 +154,7 @@ class Window {
     const uint64_t used = sum.used + taken;
     state->allowed = allowed;
     state->remaining = policy_.limit > used ? policy_.limit - used : 0;
-    const int64_t reset_ns = taken != 0      ? tick_ * grid_.tick_ns + grid_.window_ns
+    const int64_t reset_ns = taken != 0      ? tick_ * grid_.tick.ns() + grid_.window_ns
                              : sum.used != 0 ? sum.reset_ns
                                              : now_ns_;
     state->reset_after_ns = std::max<int64_t>(reset_ns - now_ns_, 0);
@@ -219,7 +221,7 @@ class Window {
     const uint64_t taken = fits && attempt.take ? attempt.cost : 0;
     const uint64_t carried = std::min(sum.used + taken, Words::kCountMax);
     const std::optional<Outcome> step = begin(view, true, carried);
-    sum.reset_ns = tick_ * grid_.tick_ns + grid_.window_ns;
+    sum.reset_ns = tick_ * grid_.tick.ns() + grid_.window_ns;
     sum.retry_ns = sum.reset_ns;
     if (step == Outcome::kDone) answer(sum, fits, taken, state);
     return step;

@@ -177,7 +177,7 @@ TEST_CASE("entries of any age are told apart after years of silence", "[limits]"
   for (const char* text : {"3/ms", "3/s", "3/minute"}) {
     const LimitPolicy policy = policy_of(text);
     Rig rig(policy);
-    const int64_t tick_ns = tick_length_ns(policy.window_ns, 10'000);
+    const int64_t tick_ns = Tick::of(policy.window_ns, 10'000).ns();
     const int64_t round_ns = tick_ns << Quarters::kTimeBits;
     for (const int64_t silence : {round_ns - policy.window_ns / 2, round_ns, round_ns / 2,
                                   round_ns + policy.window_ns / 2, 2 * round_ns}) {
