@@ -20,14 +20,18 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from . import _core
+from ._core import Identity
+from ._leases import keeper
 from ._text import check_principal, to_datetime
 from .errors import (
+    ExpiredCredential,
+    InvalidCredential,
     InvalidTenant,
     InvalidValue,
     MissingTenant,
     PermissionDenied,
     SuspendedTenant,
+    UnknownKey,
     refusal,
 )
 
@@ -39,6 +43,7 @@ __all__ = ["Binding", "TenantContext", "bind", "current_tenant", "require_tenant
 F = TypeVar("F", bound=Callable[..., Any])
 
 _JOB_VERSION = 1
+_DENIED = "denied"
 _SERVED = ("active", "trial")
 
 _current: ContextVar[TenantContext | None] = ContextVar("tenancy", default=None)
@@ -78,16 +83,19 @@ class TenantContext:
 
     __slots__ = (
         "__weakref__",
+        "_claims",
         "_endpoint_counted",
         "_headers",
-        "_limits",
+        "_key_id",
+        "_leased",
         "_over",
-        "_permissions",
         "_principal",
         "_record",
+        "_reserves",
+        "_scopes",
         "_session_id",
-        "_source",
         "_tenant_id",
+        "_window",
         "client_session_id",
         "decision",
         "request_time_ns",
@@ -101,21 +109,27 @@ class TenantContext:
         request_time_ns: int,
         headers: Any = (),
         client_session_id: str | None = None,
+        claims: tuple[str, ...] = (),
     ) -> None:
-        # One per request: it only stores. `headers` are pairs of bytes, or a function that gives them.
+        # One per request: it only stores. `headers` are pairs of bytes, or a function that gives
+        # them; `claims` are permissions that a verified token brought along.
         self.tenancy = tenancy
         self.decision = decision
         self.request_time_ns = request_time_ns
         self.client_session_id = client_session_id
         self._headers = headers
+        self._claims = claims
         self._over = False
         self._endpoint_counted = False
-        self._limits: tuple[Any, ...] = ()
-        self._permissions: frozenset[str] | None = None
-        self._principal: str | None = None
+        self._reserves = False
+        self._leased = False
+        self._window: Any = None
         self._record: Any = None
         self._session_id: str | None = None
-        self._source: Decision | None = None
+        # Without a decision:
+        self._key_id: str | None = None
+        self._principal: str | None = None
+        self._scopes: tuple[str, ...] | None = None
         self._tenant_id: str | None = None
 
     # ------------------------------------------------------------------------------ who
@@ -165,22 +179,33 @@ class TenantContext:
 
     @property
     def permissions(self) -> frozenset[str]:
-        """What the caller may do, as names and patterns."""
-        if self._permissions is None:
-            decision = self._source if self.decision is None else self.decision
-            if decision is not None:
-                self._permissions = frozenset(decision.permissions())
-            elif self._principal is not None:
-                granted = self.tenancy.access.permissions(self.tenant_id, self._principal)
-                self._permissions = frozenset(granted)
-            else:
-                self._permissions = frozenset()
-        return self._permissions
+        """What the caller may do on the tenant as a whole: names, and patterns where those are held."""
+        decision = self.decision
+        if decision is not None:
+            return frozenset(decision.permissions()).union(self._claims)
+        held: Iterable[str] = self._scopes or ()
+        if self._principal is not None:
+            held = self.tenancy.access.permissions(self.tenant_id, self._principal)
+            if self._scopes is not None:
+                held = [name for name in held if _any_covers(self._scopes, name)]
+        return frozenset(held).union(self._claims)
 
-    def can(self, permission: str) -> bool:
-        """Whether the caller has the permission, on the tenant as a whole. Takes and refuses nothing."""
-        held = self.permissions
-        return permission in held or any(_covers(pattern, permission) for pattern in held)
+    def can(self, permission: str, resource: str | None = None) -> bool:
+        """Whether the caller has the permission now, perhaps on one resource `type/id`.
+
+        A question only: nothing is taken, and a no refuses nothing.
+        """
+        decision = self.decision
+        if decision is not None:
+            answer = decision.explain_permission(permission, resource)
+        else:
+            answer = self._engine().access_explain(
+                self.tenant_id, self._principal, permission, resource, self._scopes
+            )
+        if answer is None:
+            return False
+        denied = answer["reason"] == _DENIED
+        return bool(answer["allowed"]) or (not denied and _any_covers(self._claims, permission))
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -227,21 +252,53 @@ class TenantContext:
             error = refusal(decision)
             error.status = decision.status  # type: ignore[misc] - quotas: as configured, 403 or 429
             raise error
+        if wants.get("consume"):
+            self._note_held(decision)
+
+    def _note_held(self, decision: Decision) -> None:
+        self._reserves = True
+        if not self._leased and decision.leases:
+            self._leased = True
+            quotas = self.tenancy.catalog.quotas
+            lives = [quotas[lease.quota].lease for lease in decision.leases]
+            keeper.keep(self, min(life for life in lives if life is not None))
+
+    def held_leases(self) -> tuple[Handle, ...]:
+        """The leases that end with this request."""
+        return () if self.decision is None else self.decision.leases
+
+    @property
+    def reserves(self) -> bool:
+        """True when something is reserved until the end of the request."""
+        return self._reserves
+
+    @property
+    def window(self) -> Any:
+        """The window of an inline limit with the smallest share left, for response headers; or None."""
+        return self._window
+
+    def note_window(self, window: Any) -> None:
+        """Take an inline limit's window into account for the response's headers."""
+        before = self._window
+        if before is None or window.remaining * before.limit < before.remaining * window.limit:
+            self._window = window
 
     def _require_bound(self, endpoint: str | None, wants: dict[str, Any]) -> None:
-        permission = wants.get("permission")
-        if permission is not None and not self.can(permission):
+        permission = wants.pop("permission", None)
+        if permission is not None and not self.can(permission, wants.get("resource")):
             raise PermissionDenied(
                 f"permission {permission} is missing", tenant=self.tenant_id, permission=permission
             )
-        if self._principal is None:
-            # The rights of a key without a user travel with the job.
-            identity = _core.Identity(None, (self.tenant_id,), sorted(self.permissions))
-            self.tenancy.require(identity=identity, endpoint=endpoint, **wants)
-        else:
-            self.tenancy.require(
-                tenant=self.tenant_id, principal=self._principal, endpoint=endpoint, **wants
-            )
+        self.tenancy.require(
+            tenant=self.tenant_id, principal=self._principal, endpoint=endpoint, **wants
+        )
+
+    def _engine(self) -> Any:
+        """The engine, with the newest definitions."""
+        engine = self.tenancy.engine
+        if engine.word() != 2 * engine.revision:
+            self.tenancy.refresh()
+        return engine
 
     def reservation(self, quota: str) -> Handle:
         """The reservation or lease of `quota` that this request holds, to settle it by hand."""
@@ -258,14 +315,11 @@ class TenantContext:
         For a tenant named inside a body or an envelope; see `tenancy.resolve.tenant_in`. The
         attempt is audited like one made with a header.
         """
-        engine = self.tenancy.engine
-        if engine.word() != 2 * engine.revision:
-            self.tenancy.refresh()
-        found = engine.tenant(reference)
+        found = self._engine().tenant(reference)
         if found is not None and found[0] == self.tenant_id:
             return
         # Asked as a hint beside the proven tenant, so that the engine refuses, counts and reports it.
-        identity = _core.Identity(self.principal, (self.tenant_id,))
+        identity = Identity(self.principal, (self.tenant_id,))
         self.tenancy.require(identity=identity, hints=(reference,))
 
     # ------------------------------------------------------------------------------ sessions
@@ -297,30 +351,41 @@ class TenantContext:
 
     def detached(self) -> TenantContext:
         """A copy that belongs to no request: it reserves nothing and does not end with one."""
-        copy = TenantContext(self.tenancy, None, self.request_time_ns, self._headers)
-        copy.client_session_id = self.client_session_id
+        copy = TenantContext(
+            self.tenancy, None, self.request_time_ns, self._headers, self.client_session_id
+        )
+        copy._claims = self._claims
         copy._tenant_id = self.tenant_id
         copy._principal = self.principal
         copy._session_id = self.session_id
         copy._record = self._record
-        copy._permissions = self._permissions
-        copy._source = self.decision or self._source
+        copy._key_id, copy._scopes = self._key_id, self._scopes
+        decision = self.decision
+        if decision is not None and decision.key is not None:
+            copy._key_id = decision.key
+            copy._scopes = _scopes_of(self.tenancy, decision.key, copy._tenant_id)
         return copy
 
     def to_job(self) -> dict[str, Any]:
         """What a job needs to run for this caller, as plain JSON values; `bind` reads it.
 
-        The permissions are a ceiling: what is revoked before the job runs is gone, what is granted
-        later does not count. No credential is in it, and nothing protects it: whoever can write to
-        the queue can name any tenant, as with every other argument of a job.
+        Rights are looked up again when the job runs, so what was revoked in between is gone. No
+        credential is in it, and nothing protects it: whoever can write to the queue can name any
+        tenant, as with every other argument of a job.
         """
+        decision = self.decision
         return {
             "tenancy": _JOB_VERSION,
             "tenant": self.tenant_id,
             "principal": self.principal,
-            "permissions": sorted(self.permissions),
+            "key": self._key_id if decision is None else decision.key,
+            "claims": list(self._claims),
             "time_ns": self.request_time_ns,
         }
+
+    def end(self) -> None:
+        """The request is over: what inherited this context has no tenant any more."""
+        self._over = True
 
     def __repr__(self) -> str:
         over = ", over" if self._over else ""
@@ -428,17 +493,35 @@ def _bound_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _of_job(job: Mapping[str, Any], tenancy: Any) -> TenantContext:
     if job.get("tenancy") != _JOB_VERSION:
-        raise InvalidValue(
-            "job", f"not made by `to_job` of this release: {sorted(map(str, job))}"
-        )
-    tenant, principal, held = job.get("tenant"), job.get("principal"), job.get("permissions")
-    texts = isinstance(tenant, str) and isinstance(held, (list, tuple, set, frozenset))
-    if not texts or not all(isinstance(permission, str) for permission in held or ()):
-        raise InvalidValue("job", "damaged: tenant and permissions are expected to be texts")
-    context = _of_reference(tenant, tenancy, principal)
-    context._permissions = frozenset(held or ())
-    context.request_time_ns = int(job.get("time_ns", context.request_time_ns))
+        raise InvalidValue("job", f"not made by `to_job` of this release: {sorted(map(str, job))}")
+    key, claims, moment = job.get("key"), job.get("claims"), job.get("time_ns")
+    if not (
+        isinstance(claims, (list, tuple))
+        and all(isinstance(claim, str) for claim in claims)
+        and (key is None or isinstance(key, str))
+        and isinstance(moment, int)
+    ):
+        raise InvalidValue("job", "damaged: it is not as `to_job` made it")
+    context = _of_reference(job.get("tenant"), tenancy, job.get("principal"))
+    context.request_time_ns = moment
+    context._claims = tuple(claims)
+    if key is not None:
+        context._key_id = key
+        context._scopes = _scopes_of(tenancy, key, context.tenant_id)
     return context
+
+
+def _scopes_of(tenancy: Any, key_id: str, tenant_id: str) -> tuple[str, ...] | None:
+    """The scopes of a key that still counts. A rotated one does: its successor has the same."""
+    try:
+        record = tenancy.keys.get(key_id, tenant=tenant_id)
+    except UnknownKey:
+        raise InvalidCredential("the key is gone", tenant=tenant_id) from None
+    state = record.state(to_datetime(tenancy.clock.wall_ns()))
+    if state in ("revoked", "expired"):
+        kind = ExpiredCredential if state == "expired" else InvalidCredential
+        raise kind(f"the key is {state}", tenant=tenant_id)
+    return None if record.scopes is None else tuple(record.scopes)
 
 
 def _of_reference(reference: Any, tenancy: Any, principal: str | None) -> TenantContext:
@@ -448,25 +531,24 @@ def _of_reference(reference: Any, tenancy: Any, principal: str | None) -> Tenant
         )
     if principal is not None:
         check_principal(principal)
-    engine = tenancy.engine
-    if engine.word() != 2 * engine.revision:
-        tenancy.refresh()
-    found = engine.tenant(reference)
+    context = TenantContext(tenancy, None, tenancy.clock.wall_ns())
+    found = context._engine().tenant(reference)
     if found is None:
         raise InvalidTenant("the tenant is not valid")
     tenant_id, status, _ = found
     if status not in _SERVED:
         kind = SuspendedTenant if status == "suspended" else InvalidTenant
         raise kind(f"the tenant is {status}", tenant=tenant_id)
-    context = TenantContext(tenancy, None, tenancy.clock.wall_ns())
     context._tenant_id = tenant_id
     context._principal = principal
     return context
 
 
-def _covers(pattern: str, permission: str) -> bool:
+def _any_covers(patterns: Iterable[str], permission: str) -> bool:
     """`resource:*`, `*:action` and `*:*` by whole segments, as the engine has it."""
-    if "*" not in pattern:
-        return pattern == permission
-    held, asked = pattern.split(":"), permission.split(":")
-    return len(held) == len(asked) and all(h in ("*", a) for h, a in zip(held, asked, strict=True))
+    asked = permission.split(":")
+    for pattern in patterns:
+        held = pattern.split(":")
+        if len(held) == len(asked) and all(h in ("*", a) for h, a in zip(held, asked, strict=True)):
+            return True
+    return False

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .errors import CatalogError, Refused, TenancyError, refusal
-from .headers import limit_headers, retry_after_seconds
+from .headers import Window, retry_after_seconds
 
 if TYPE_CHECKING:
     from ._core import Decision
@@ -102,8 +102,11 @@ def of_decision(
     members = _members(code, decision.status, error.message, instance)
     if code == "EXPIRED_CREDENTIAL":
         members["detail"] = "the credential has expired"
-    if code == "RATE_LIMIT_EXCEEDED":
-        members.update(_limit_state(decision, now_ns))
+    if decision.tenant is not None and members["status"] != 401:
+        members["tenant"] = decision.tenant
+    window = decision.tightest
+    if code == "RATE_LIMIT_EXCEEDED" and window is not None:
+        members.update(_limit_state(window, now_ns))
     elif code in ("QUOTA_EXCEEDED", "CONCURRENCY_EXCEEDED"):
         members.update(_quota_state(decision))
     elif code == "PERMISSION_DENIED":
@@ -117,6 +120,9 @@ def of_error(error: TenancyError, *, now_ns: int, instance: str | None = None) -
     """The answer to an error that left a handler."""
     if isinstance(error, Refused) and error.decision is not None:
         return of_decision(error.decision, now_ns=now_ns, instance=instance)
+    window = getattr(error, "window", None)
+    if window is not None:
+        return _of_window(window, error.tenant, now_ns, instance)
     if error.status >= 500 or isinstance(error, CatalogError):
         _log.error("answered as %d: %s", error.status, error.code, exc_info=error)
         if error.code == "STATE_UNAVAILABLE" or error.status == 503:
@@ -166,55 +172,43 @@ def _iso(wall_ns: int) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _limit_state(decision: Decision, now_ns: int) -> dict[str, Any]:
-    window = decision.tightest
-    state: dict[str, Any] = {} if decision.tenant is None else {"tenant": decision.tenant}
-    if window is not None:
-        seconds = window.window
-        state.update(
-            limit_name=window.name,
-            window=int(seconds) if seconds == int(seconds) else seconds,
-            count=window.limit - window.remaining,
-            limit=window.limit,
-            remaining=window.remaining,
-            reset=_iso(now_ns + int(window.reset_after * 1e9)),
-            exceeded=not window.allowed,
-        )
-    return state
+def _limit_state(window: Window, now_ns: int) -> dict[str, Any]:
+    seconds = window.window
+    return {
+        "limit_name": window.name,
+        "window": int(seconds) if seconds == int(seconds) else seconds,
+        "count": window.limit - window.remaining,
+        "limit": window.limit,
+        "remaining": window.remaining,
+        "reset": _iso(now_ns + int(window.reset_after * 1e9)),
+        "exceeded": not window.allowed,
+    }
 
 
 def _quota_state(decision: Decision) -> dict[str, Any]:
-    state: dict[str, Any] = {"tenant": decision.tenant}
     for quota in reversed(decision.quotas):
         if not quota["allowed"]:
-            state.update(
-                quota=quota["quota"],
-                used=quota["used"],
-                reserved=quota["reserved"],
-                limit=quota["limit"],
-                requested=quota["amount"],
-                exceeded=True,
-            )
+            state = {
+                "quota": quota["quota"],
+                "used": quota["used"],
+                "reserved": quota["reserved"],
+                "limit": quota["limit"],
+                "requested": quota["amount"],
+                "exceeded": True,
+            }
             if quota["period_end_wall_ns"]:
                 state["reset"] = _iso(quota["period_end_wall_ns"])
-            break
-    return state
+            return state
+    return {}
 
 
-def limit_problem(window: Any, tenant: str | None, now_ns: int, instance: str | None) -> Problem:
-    """The answer to a refusal by an inline limit."""
+def _of_window(
+    window: Window, tenant: str | None, now_ns: int, instance: str | None
+) -> Problem:
+    """The answer to a refusal by a limit that stands at its endpoint."""
     detail = f"rate limit {window.name} is exceeded"
     members = _members("RATE_LIMIT_EXCEEDED", 429, detail, instance)
     if tenant is not None:
         members["tenant"] = tenant
-    members.update(
-        limit_name=window.name,
-        window=window.window,
-        count=window.limit - window.remaining,
-        limit=window.limit,
-        remaining=window.remaining,
-        reset=_iso(now_ns + int(window.reset_after * 1e9)),
-        exceeded=True,
-    )
-    answer = _answer(members, window.retry_after)
-    return Problem(429, members, [*answer.headers, *limit_headers(window, now_ns)])
+    members.update(_limit_state(window, now_ns))
+    return _answer(members, window.retry_after)
