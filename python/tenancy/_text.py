@@ -54,6 +54,13 @@ def check_text(text: str, field: str, longest: int) -> str:
     return text
 
 
+def storable(text: object) -> bool:
+    """Whether it is text that UTF-8 can hold, so that it can be looked up at all."""
+    if not isinstance(text, str) or not text or "\0" in text:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def check_principal(principal: str, field: str = "principal") -> str:
     return check_text(principal, field, _PRINCIPAL_MAX)
 

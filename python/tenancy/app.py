@@ -13,9 +13,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._text import check_principal
 from .access import Access
 from .audit import Audit
 from .catalog import Catalog
+from .context import current_tenant
 from .errors import (
     InvalidValue,
     Reason,
@@ -34,7 +36,7 @@ from .sessions import Sessions
 from .stores.directory import open_directory
 from .stores.events import Events
 from .stores.grants import SYSTEM
-from .stores.host import Host
+from .stores.host import Actor, Host
 from .stores.twins import twin
 from .tenants import Tenants
 
@@ -283,12 +285,13 @@ def _clock(clock: Any) -> _core.Clock:
     return native
 
 
-def _actor(by: str | None) -> str:
-    """Who acts: as said, else the context's principal, else the system."""
-    from ._text import check_principal
-    from .context import current_tenant
-
+def _actor(by: str | None) -> Actor:
+    """Who acts: as said, else the context's caller, else the system."""
     if by is not None:
-        return check_principal(by, "by")
+        return Actor(check_principal(by, "by"))
     context = current_tenant()
-    return (context.principal if context is not None else None) or SYSTEM
+    if context is None:
+        return Actor(SYSTEM)
+    decision = context.decision
+    key = context._key_id if decision is None else decision.key
+    return Actor(context.principal or key or "anonymous", context.tenant_id, key)

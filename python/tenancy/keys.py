@@ -110,8 +110,7 @@ class Keys:
             if expires is not None:
                 values["expires_ns"] = deadline_ns(expires, change.now_ns, "expires")
             new = self._insert(change, values)
-            # Grace of nothing is over at once; 0 would mean that the key was never rotated.
-            until = change.now_ns + max(grace_ns, 1)
+            until = change.now_ns + grace_ns
             self._update(change, row.id, rotated_to=new.key.id, grace_until_ns=until)
             change.fact(
                 "key_rotated",

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from . import _core
 from ._text import check_slug, from_json, listed, merged, slugify, to_ns
+from .catalog import Entitlements
 from .errors import (
     AlreadyExists,
     InvalidValue,
@@ -328,9 +329,11 @@ class Tenants(Lifecycle):
                 tenant=record.id,
             )
 
-    def effective(self, tenant: Tenant | str) -> Mapping[str, Any]:
+    def effective(self, tenant: Tenant | str) -> Entitlements:
         """Quotas, limits and features in force, each with its origin: plan, override or default."""
-        return self._host.current().effective(self._host.tenant_id(tenant))
+        record = self.get(tenant)
+        self._host.current()
+        return self._host.catalog.effective(record.plan, record.overrides)
 
     # ------------------------------------------------------------------------------ inside
 

@@ -243,13 +243,15 @@ def test_a_full_disk_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
     with open_shop(tmp_path) as t:
         t.tenants.create("Acme", slug="acme")
         before = t.revision, t.engine.word()
-        with (
-            pytest.raises(StoreError, match="nothing was changed"),
-            t._host.write("system") as change,
-        ):
-            pages = change.connection.exec_driver_sql("PRAGMA page_count").scalar()
-            change.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-            for number in range(10_000):
-                change.fact("test", "fill", context={"text": "x" * 500, "number": number})
+
+        def fill() -> None:
+            with t._host.write("system") as change:
+                pages = change.connection.exec_driver_sql("PRAGMA page_count").scalar()
+                change.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+                for number in range(10_000):
+                    change.fact("test", "fill", context={"text": "x" * 500, "number": number})
+
+        with pytest.raises(StoreError, match="nothing was changed"):
+            fill()
         assert (t.revision, t.engine.word()) == before
         assert t.tenants.create("Beta").slug == "beta"

@@ -8,7 +8,7 @@ scopes. Principals and roles are different name spaces; a role's name gives nobo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,49 +55,57 @@ def check_patterns(patterns: Iterable[str], field: str) -> list[str]:
 
 def must_hold_patterns(host: Host, change: Change, tenant_id: str, patterns: Sequence[str]) -> None:
     """Raise `Escalation` unless the change's author holds everything the patterns cover."""
-    by = change.by
-    if outside(by) or not patterns:
+    if outside(change.by) or not patterns:
         return
-    scopes = _scopes_of_key(change, tenant_id, by)
-    if scopes is not None:
-        for pattern in patterns:
-            if not any(_covers(scope, pattern) for scope in scopes):
-                raise _escalation(tenant_id, by, pattern)
-        return
-    role: tuple[Any, ...] = (tenant_id, _GRANT, list(patterns), [], [])
-    engine = host.rehearse(change, tenant_id, field="scopes", principal=by, extra={"roles": [role]})
-    missing = engine.access_missing_for_grant(tenant_id, by, _GRANT)
-    if missing is not None:
-        raise _escalation(tenant_id, by, missing)
+    own = _key_alone(change, tenant_id, patterns)
+    if not own:
+        role: tuple[Any, ...] = (tenant_id, _GRANT, list(patterns), [], [])
+        _must_hold(host, change, tenant_id, _GRANT, "scopes", {"roles": [role]})
 
 
 def must_hold_role(host: Host, change: Change, tenant_id: str, role: str) -> None:
     """Raise `Escalation` unless the change's author holds everything the role gives."""
-    by = change.by
-    if outside(by):
+    if outside(change.by):
         return
-    if _scopes_of_key(change, tenant_id, by) is not None:
-        raise Escalation(
-            f"API key {by} cannot grant role {role}",
-            tenant=tenant_id,
-            remedy="make the key for a principal who holds the role, or grant it as that principal",
-        )
-    engine = host.rehearse(change, tenant_id, field="role", principal=by)
+    # What a role gives changes with the role: only a key without bounds may pass it on.
+    own = _key_alone(change, tenant_id, ("*:*",))
+    if not own:
+        _must_hold(host, change, tenant_id, role, "role", {})
+
+
+def _must_hold(
+    host: Host,
+    change: Change,
+    tenant_id: str,
+    role: str,
+    field: str,
+    extra: Mapping[str, Sequence[tuple[Any, ...]]],
+) -> None:
+    by = change.by
+    engine = host.rehearse(change, tenant_id, field=field, principal=by, extra=extra)
     missing = engine.access_missing_for_grant(tenant_id, by, role)
     if missing is not None:
         raise _escalation(tenant_id, by, missing)
 
 
-def _scopes_of_key(change: Change, tenant_id: str, by: str) -> list[str] | None:
-    """The scopes of a key that is its own principal; None when `by` is no such key."""
+def _key_alone(change: Change, tenant_id: str, patterns: Sequence[str]) -> bool:
+    """Judge the key that the author is or came with. True: it is its own principal, all is said."""
+    actor = change.actor
+    if actor.tenant not in (None, tenant_id):
+        raise Escalation(f"{actor.name} belongs to another tenant", tenant=tenant_id)
     found = change.execute(
-        sa.select(keys.c.scopes).where(
-            keys.c.id == by, keys.c.tenant_id == tenant_id, keys.c.principal.is_(None)
+        sa.select(keys.c.scopes, keys.c.principal).where(
+            keys.c.id == (actor.key or actor.name), keys.c.tenant_id == tenant_id
         )
     ).one_or_none()
     if found is None:
-        return None
-    return [] if found.scopes is None else list(json.loads(found.scopes))
+        return False
+    if found.scopes is not None:
+        scopes = json.loads(found.scopes)
+        for pattern in patterns:
+            if not any(_covers(scope, pattern) for scope in scopes):
+                raise _escalation(tenant_id, actor.name, pattern)
+    return found.principal is None
 
 
 def _covers(wide: str, narrow: str) -> bool:

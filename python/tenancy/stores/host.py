@@ -16,13 +16,14 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from .. import _core
-from .._text import listed
+from .._text import listed, storable
 from ..catalog import Catalog, shipped
 from ..errors import (
     InvalidValue,
@@ -42,7 +43,7 @@ from .rehearsal import Rehearsal, private_engine
 from .revision import RevisionWord, newest_revision
 
 __all__ = [
-    "CHANGES_KEPT",
+    "Actor",
     "Change",
     "Host",
 ]
@@ -52,13 +53,25 @@ CHANGES_KEPT = 65_536
 _log = logging.getLogger("tenancy")
 
 
+@dataclass(frozen=True)
+class Actor:
+    """Who makes a change: named by the program, or the caller of the current context."""
+
+    name: str
+    tenant: str | None = None
+    """The tenant in which the name means somebody; None: named by the program."""
+    key: str | None = None
+    """Public id of the API key that the caller came with, whose scopes cut its rights."""
+
+
 class Change:
     """One transaction under way. Belongs to the thread that began it."""
 
-    def __init__(self, connection: Connection, now_ns: int, by: str) -> None:
+    def __init__(self, connection: Connection, now_ns: int, actor: Actor) -> None:
         self.connection = connection
         self.now_ns = now_ns
-        self.by = by
+        self.actor = actor
+        self.by = actor.name
         self.base = newest_revision(connection)
         self.revision: int | None = None
 
@@ -109,7 +122,7 @@ class Host:
         clock: _core.Clock,
         *,
         default_tenant: str | None,
-        actor: Callable[[str | None], str],
+        actor: Callable[[str | None], Actor],
         engine_options: Mapping[str, Any],
     ) -> None:
         self.directory = directory
@@ -228,7 +241,7 @@ class Host:
         The block judges by the newest definitions: nobody else writes while it runs.
         """
         self._check_open()
-        actor = self.actor(by)
+        actor = self._actor(by)
         pending = False
         try:
             with self._newest(refresh) as connection:
@@ -259,9 +272,6 @@ class Host:
                     yield connection
                     return
         raise StoreBusy("other writers were quicker 64 times", remedy="try again")
-
-    def actor(self, by: str | None) -> str:
-        return self._actor(by)
 
     def rehearse(
         self,
@@ -360,7 +370,7 @@ class Host:
         """The id of a tenant named by record, id, external id or slug."""
         if isinstance(tenant, Tenant):
             return tenant.id
-        found = self.current().tenant(tenant) if isinstance(tenant, str) and tenant else None
+        found = self.current().tenant(tenant) if storable(tenant) else None
         if found is None:
             raise UnknownTenant(f"no tenant is named {tenant!r}")
         return found[0]

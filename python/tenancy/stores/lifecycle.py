@@ -54,7 +54,15 @@ class Lifecycle:
         def rows(change: Change, _row: Any) -> dict[str, Any]:
             return {"suspended_ns": change.now_ns, "suspension_reason": reason}
 
-        return self._step(tenant, "suspended", "suspend", by, rows, context={"reason": reason})
+        return self._step(
+            tenant,
+            "suspended",
+            "suspend",
+            by,
+            rows,
+            only=("trial", "active"),  # a deleted one is suspended by `restore`
+            context={"reason": reason},
+        )
 
     def resume(self, tenant: Tenant | str, *, by: str | None = None) -> Tenant:
         """Serve a suspended or churned tenant again."""
@@ -409,7 +417,7 @@ def end_sessions(change: Change, tenant_id: str) -> int:
 
 def _found(connection: Any, tenant: Tenant | str) -> Any:
     reference = tenant.id if isinstance(tenant, Tenant) else tenant
-    row = by_reference(connection, reference) if isinstance(reference, str) else None
+    row = by_reference(connection, reference)
     if row is None:
         raise UnknownTenant(f"no tenant is named {reference!r}")
     return row

@@ -17,6 +17,7 @@ from .._text import (
     check_text,
     from_json,
     listed,
+    storable,
     to_datetime,
     to_json,
     to_ns,
@@ -92,6 +93,8 @@ def from_row(row: Any) -> Tenant:
 
 def by_reference(connection: sa.engine.Connection, reference: str) -> Any | None:
     """The row named by id, external id or slug, in this order."""
+    if not storable(reference):
+        return None
     for column in (tenants.c.id, tenants.c.external_id, tenants.c.slug):
         row = connection.execute(sa.select(tenants).where(column == reference)).one_or_none()
         if row is not None:
