@@ -135,10 +135,20 @@ def main() -> None:
         ours_hot, ours_zipf = measure(Ours(directory, tenants), tenants, 20_000)
     peer_hot, peer_zipf = measure(Assembled(tenants), tenants, 300)
     rows = [
-        ["tenancy", f"{ours_hot:,.0f}", f"{percentile(ours_zipf, 0.5):,}",
-         f"{percentile(ours_zipf, 0.99):,}", "1"],
-        ["limits + casbin + hashlib", f"{peer_hot:,.0f}", f"{percentile(peer_zipf, 0.5):,}",
-         f"{percentile(peer_zipf, 0.99):,}", f"{peer_hot / ours_hot:,.0f} x"],
+        [
+            "tenancy",
+            f"{ours_hot:,.0f}",
+            f"{percentile(ours_zipf, 0.5):,}",
+            f"{percentile(ours_zipf, 0.99):,}",
+            "1",
+        ],
+        [
+            "limits + casbin + hashlib",
+            f"{peer_hot:,.0f}",
+            f"{percentile(peer_zipf, 0.5):,}",
+            f"{percentile(peer_zipf, 0.99):,}",
+            f"{peer_hot / ours_hot:,.0f} x",
+        ],
     ]
     print_table(
         f"Whole decision, {tenants} tenants; {version('limits')}, {version('casbin')}",
