@@ -1,0 +1,231 @@
+"""`tenancy` on the command line: what each command does, its JSON, its exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from store_support import CATALOG, run_python, write_catalog
+from tenancy import Tenancy
+from tenancy.cli import app
+
+
+class Shell:
+    """Runs commands on one data directory."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.status = 0
+        self.error = ""
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        result = CliRunner().invoke(app, [*words, "--data", str(self.data)])
+        self.error = result.stderr
+        assert result.exit_code == status, (words, result.output, result.exception)
+        return result.stdout
+
+    def json(self, *words: str, status: int = 0) -> Any:
+        return json.loads(self(*words, "--json", status=status))
+
+
+@pytest.fixture
+def sh(tmp_path: Path) -> Shell:
+    shell = Shell(tmp_path / "data")
+    shell("plans", "use", str(write_catalog(tmp_path)))
+    return shell
+
+
+def test_a_tenants_life(sh: Shell) -> None:
+    made = sh.json("tenants", "create", "Acme", "--owner-email", "a@b.co", "--plan", "pro")
+    assert (made["slug"], made["plan"], made["owner"]) == ("acme", "pro", {"email": "a@b.co"})
+    assert made["created"].endswith("Z")
+    sh("tenants", "create", "Beta")
+    assert [x["slug"] for x in sh.json("tenants", "list")["items"]] == ["acme", "beta"]
+    assert [x["slug"] for x in sh.json("tenants", "list", "--plan", "pro")["items"]] == ["acme"]
+    first = sh.json("tenants", "list", "--limit", "1")
+    rest = sh.json("tenants", "list", "--cursor", first["cursor"])
+    assert [x["slug"] for x in rest["items"]] == ["beta"]
+    assert sh.json("tenants", "suspend", "acme", "--reason", "unpaid")["status"] == "suspended"
+    assert sh.json("tenants", "show", "acme")["suspension_reason"] == "unpaid"
+    assert sh.json("tenants", "resume", "acme")["status"] == "active"
+    assert sh.json("tenants", "plan", "acme", "free")["after"] == "free"
+    assert sh.json("tenants", "plan", "acme", "pro", "--at", "period_end")["scheduled"]
+    assert sh.json("tenants", "update", "acme", "--settings", '{"x": 1}')["settings"] == {"x": 1}
+    assert sh.json("tenants", "delete", "acme", "--purge-after", "2d")["status"] == "deleted"
+    assert sh.json("tenants", "restore", "acme")["status"] == "suspended"
+    sh("tenants", "delete", "acme")
+    assert sh.json("tenants", "hold", "acme")["legal_hold"]
+    sh("tenants", "purge", "acme", "--yes", status=1)
+    sh("tenants", "hold", "acme", "--release")
+    assert sh.json("tenants", "purge", "acme", "--yes")["status"] == "purged"
+    assert sh.json("tenants", "process-due") == {"done": 0}
+
+
+def test_tables_are_for_people(sh: Shell) -> None:
+    sh("tenants", "create", "Acme", "--external-id", "[red]crm[/red]")
+    listed = sh("tenants", "list")
+    assert "acme" in listed
+    assert "status" in listed
+    shown = sh("tenants", "show", "acme")
+    assert "[red]crm[/red]" in shown  # what tenants write is text, not mark-up
+    assert "projects" in shown
+    assert "api_requests" in sh("limits", "show", "acme")
+    assert "pro" in sh("plans", "show")
+    assert "sso" in sh("plans", "show", "pro")
+
+
+def test_keys(sh: Shell) -> None:
+    sh("tenants", "create", "Acme")
+    made = sh.json("keys", "create", "acme", "--scope", "ticket:read", "--expires", "90d")
+    secret = made["secret"]
+    with Tenancy.open(sh.data) as t:
+        assert t.check(api_key=secret, permission="ticket:read")
+    assert sh.json("keys", "list", "acme")["items"][0]["id"] == made["id"]
+    assert secret not in sh("keys", "list", "acme")
+    new = sh.json("keys", "rotate", made["id"], "--grace", "1h")
+    assert sh.json("keys", "show", made["id"])["rotated_to"] == new["id"]
+    assert sh.json("keys", "renew", new["id"])["expires"] is None
+    assert sh.json("keys", "revoke", new["id"])["revoked"]
+    with Tenancy.open(sh.data) as t:
+        assert not t.check(api_key=new["secret"])
+    sh("keys", "create", "acme", status=2)  # neither scopes nor principal
+    sh("keys", "show", "tk_nothing1", status=1)
+
+
+def test_roles(sh: Shell) -> None:
+    sh("tenants", "create", "Acme")
+    made = sh.json(
+        *("roles", "define", "support", "--permission", "ticket:read"),
+        *("--permission", "report:read", "--deny", "ticket:write"),
+    )
+    assert made["permissions"] == ["report:read", "ticket:read"]
+    assert sh.json("roles", "assign", "acme", "ann", "support", "--until", "8h")["until"]
+    assert sh.json("roles", "assignments", "acme")["items"][0]["principal"] == "ann"
+    assert "support" in {r["name"] for r in sh.json("roles", "list")["items"]}
+    assert sh.json("roles", "revoke", "acme", "ann", "support") == {"revoked": True}
+    sh("roles", "revoke", "acme", "ann", "support", status=1)
+    assert sh.json("roles", "report", "acme")["unused"] == ["support"]
+    sh("roles", "remove", "support")
+
+
+def test_plans(sh: Shell, tmp_path: Path) -> None:
+    assert sh.json("plans", "show", "pro")["quotas"]["projects"] == 10
+    bad = write_catalog(tmp_path, CATALOG.replace("projects: 3", "projects: -5"), "bad.yaml")
+    runner = CliRunner()
+    told = runner.invoke(app, ["plans", "validate", str(bad)])
+    assert told.exit_code == 1
+    assert "bad.yaml:" in told.stdout
+    assert "plans.free.quotas.projects" in told.stdout
+    problems = json.loads(runner.invoke(app, ["plans", "validate", str(bad), "--json"]).stdout)
+    assert problems["problems"][0]["line"] is not None
+    assert runner.invoke(app, ["plans", "validate", "agent-orchestrator"]).exit_code == 0
+    sh("plans", "use", str(bad), status=1)
+    sh("tenants", "create", "Acme", "--plan", "pro")
+    sh("plans", "use", "agent-orchestrator", status=2)
+    assert "plan 'pro'" in sh.error
+    sh("plans", "show", "gold", status=1)
+
+
+def test_foreign_plans_are_converted(tmp_path: Path) -> None:
+    foreign = tmp_path / "plans.json"
+    foreign.write_text(
+        '{"basic": {"maxUsers": 5, "maxProjects": -1, "colour": "blue",'
+        ' "api": {"maxRequests": 100, "windowMs": 60000}}}'
+    )
+    out = tmp_path / "catalog.yaml"
+    runner = CliRunner()
+    done = runner.invoke(app, ["plans", "import", str(foreign), "--output", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "colour" in done.stderr
+    assert runner.invoke(app, ["plans", "validate", str(out)]).exit_code == 0
+    printed = runner.invoke(app, ["plans", "import", str(foreign)]).stdout
+    assert printed == out.read_text()
+    assert runner.invoke(app, ["plans", "import", str(tmp_path / "none.json")]).exit_code == 1
+
+
+def test_audit(sh: Shell) -> None:
+    sh("tenants", "create", "Acme")
+    sh("tenants", "suspend", "acme", "--reason", "unpaid")
+    events = sh.json("audit", "search", "--tenant", "acme")["items"]
+    assert [e["type"] for e in events] == ["tenant_suspended", "tenant_created"]
+    assert events[0]["principal"].startswith("operator:")
+    every = sh.json("audit", "search", "--type", "config_changed", "--since", "1h")["items"]
+    assert [e["action"] for e in every] == ["catalog:replace"]
+    shown = sh.json("audit", "show", events[0]["id"])
+    assert shown["context"]["reason"] == "unpaid"
+    looked = sh.json("audit", "search", "--type", "cross_tenant_access")["items"]
+    assert {e["action"] for e in looked} >= {"audit:search", "audit:show"}
+
+
+def test_limits(sh: Shell) -> None:
+    sh("tenants", "create", "Acme")
+    with Tenancy.open(sh.data) as t:
+        for _ in range(100):
+            t.check(tenant="acme")
+    shown = sh.json("limits", "show", "acme")
+    assert (shown["limits"][0]["remaining"], shown["limits"][0]["of"]) == (0, 100)
+    assert set(shown["quotas"]) == {"projects", "tokens", "agents"}
+    sh("limits", "reset", "acme")
+    assert sh.json("limits", "show", "acme")["limits"][0]["remaining"] == 100
+
+
+def test_explain(sh: Shell) -> None:
+    sh("tenants", "create", "Acme")
+    secret = sh.json("keys", "create", "acme", "--scope", "ticket:read")["secret"]
+    told = sh.json("explain", "--api-key", secret, "--permission", "ticket:read")
+    assert told["allowed"]
+    refused = sh.json(
+        "explain", "--tenant", "acme", "--principal", "ann", "--permission", "ticket:read", status=1
+    )
+    assert refused["code"] == "PERMISSION_DENIED"
+    sh("explain", "--tenant", "acme", "--consume", "tokens=5000", status=1)
+    sh("explain", "--tenant", "acme", "--consume", "nothing=1", status=2)
+    sh("explain", "--tenant", "acme", "--consume", "tokens=x", status=2)
+    assert "tokens" in sh("explain", "--tenant", "acme", "--consume", "tokens=5")
+
+
+def test_exit_status_and_messages(sh: Shell, tmp_path: Path) -> None:
+    sh("tenants", "show", "nobody", status=1)
+    assert "no tenant is named 'nobody'" in sh.error
+    sh("tenants", "create", "Acme", "--slug", "Not Good", status=2)
+    sh("tenants", "create", status=2)
+    sh("tenants", "fly", status=2)
+    sh("tenants", "create", "Acme", "--settings", "{", status=2)
+    sh("tenants", "show", "nobody", "--json", status=1)
+    assert json.loads(sh.error)["error"]["code"] == "UNKNOWN_TENANT"
+    elsewhere = Shell(tmp_path / "typo")
+    elsewhere("tenants", "list", status=1)
+    assert "no data directory" in elsewhere.error
+    assert not (tmp_path / "typo").exists()  # a mistyped path makes nothing
+
+
+def test_the_directory_comes_from_the_environment(
+    sh: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENANCY_DATA", str(sh.data))
+    result = CliRunner().invoke(app, ["tenants", "list", "--json"])
+    assert json.loads(result.stdout) == {"items": [], "cursor": None}
+
+
+def test_python_dash_m(sh: Shell) -> None:
+    done = run_python(
+        f"""
+        import runpy, sys
+        sys.argv = ["tenancy", "tenants", "list", "--data", {str(sh.data)!r}, "--json"]
+        runpy.run_module("tenancy", run_name="__main__")
+        """
+    )
+    assert json.loads(done.stdout) == {"items": [], "cursor": None}, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [[], *([name] for name in ("tenants", "keys", "roles", "plans", "audit", "limits"))]
+)
+def test_every_group_has_help(words: list[str]) -> None:
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout
