@@ -1,8 +1,9 @@
 """A whole decision from Python: API key, tenant, six windows on two scopes, permission, quota.
 
-Beside it the usual way to put the same together from installable parts: SHA-256 from hashlib and a dict of
-keys, six `limits` windows (moving window, in memory: the kind that is exact like ours), casbin for the
-permission and a counter for the quota. The peer keeps all state in one process; ours is shared by all workers.
+Beside it the usual way to put the same together from installable parts: SHA-256 from hashlib and a
+dict of keys, six `limits` windows (moving window, in memory: the kind that is exact like ours),
+casbin for the permission and a counter for the quota. The peer keeps all state in one process; ours
+is shared by all workers.
 
     python benchmarks/bench_decision.py [--tenants 1000]
 """
@@ -17,7 +18,6 @@ from bisect import bisect_left
 from itertools import accumulate
 
 from common import each_ns, median_ns, percentile, print_table, version
-
 from tenancy import Catalog, Tenancy
 
 CATALOG = {
@@ -30,7 +30,7 @@ CATALOG = {
     "limits": {
         "per_user": {
             "scope": "tenant*user",
-            "limits": ["1000000/minute", "10000000/hour", "60000000/day"],
+            "windows": ["1000000/minute", "10000000/hour", "60000000/day"],
         }
     },
     "roles": {"agent": {"permissions": ["agent:create"]}},
@@ -44,7 +44,7 @@ CATALOG = {
 
 
 def zipf_order(count: int, draws: int, seed: int = 1) -> list[int]:
-    """Draws of Zipf(1.0) over ``count`` items, ranks shuffled so that neighbours are not hot together."""
+    """Draws of Zipf(1.0) over ``count`` items, ranks shuffled so that the hot ones are far apart."""
     rng = random.Random(seed)
     edges = list(accumulate(1 / (rank + 1) for rank in range(count)))
     places = list(range(count))

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine and versions they state, timing, and the table they print."""
+"""What the benchmarks share: machine and versions, timing, and the table they print."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 
 def machine() -> str:
     """Processor, cores, Python: one line."""
     model = platform.processor() or platform.machine()
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as info:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as info:
             model = next(line.split(":", 1)[1].strip() for line in info if "model name" in line)
     except (OSError, StopIteration):
         pass
@@ -32,7 +33,7 @@ def version(package: str) -> str:
 
 
 def median_ns(call: Callable[[], object], *, calls: int = 20_000, rounds: int = 7) -> float:
-    """The median over rounds of the mean time of one call, in nanoseconds, without the collector."""
+    """The median over rounds of the mean nanoseconds of one call, without the collector."""
     for _ in range(min(calls, 1000)):
         call()
     means = []

@@ -1,4 +1,4 @@
-"""What one process changes is obeyed by the next decision of every other, both alive and under load."""
+"""What one process changes is obeyed by the next decision of every other, under load."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_support import ask, open_shop, start_python, write_catalog
 
+from store_support import ask, open_shop, start_python, write_catalog
 from tenancy import Tenancy
 
 WORKERS = 3

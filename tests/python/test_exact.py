@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_support import write_catalog
 
+from store_support import write_catalog
 from tenancy import Tenancy
 from tenancy.testing import FakeClock
 
@@ -72,7 +72,7 @@ def start_worker(t: Tenancy, tenant: str, action: str, log: int) -> int:
 
 
 def test_a_thousand_workers_killed_never_admit_more(t: Tenancy, tmp_path: Path) -> None:
-    """Short by at most kills × the largest cost in flight, for limits and quotas; leases all come back."""
+    """Short by at most kills × the largest cost in flight; leases all come back."""
     random.seed(20)
     kills = 0
     for number in range(50):
@@ -116,7 +116,7 @@ def test_processes_together_admit_exactly_the_plan(
         path = tmp_path / f"worker-{number}"
         logs.append(path)
         if os.fork() == 0:
-            granted = {name: 0 for name in (*ACTIONS, "tokens")}
+            granted = dict.fromkeys((*ACTIONS, "tokens"), 0)
             for _ in range(700 // processes + 1):
                 for action in ACTIONS:
                     granted[action] += bool(t.check(tenant=tenant, action=action))

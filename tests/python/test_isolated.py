@@ -1,7 +1,7 @@
 """No tenant's operations ever change another's answers.
 
-Histories over several tenants are run twice on fresh data: together, and for one tenant alone. Its answers
-have to be the same to the last field.
+Histories over several tenants are run twice on fresh data: together, and for one tenant alone. Its
+answers have to be the same to the last field.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_support import open_shop
 
+from store_support import open_shop
 from tenancy import Tenancy
 from tenancy.errors import TenancyError
 from tenancy.testing import FakeClock
