@@ -404,7 +404,9 @@ IdentityData make_identity(const py::object& principal, const py::iterable& tena
 
 void bind_gate(py::module_& module) {
   bind_decision_types(module);
-  py::class_<IdentityData>(module, "Identity")
+  py::class_<IdentityData>(module, "Identity",
+                           "A caller whom the program verified itself: the tenants it may select, its "
+                           "user and scopes.")
       .def(py::init(&make_identity), py::arg("principal") = py::none(),
            py::arg("tenants") = py::tuple(), py::arg("scopes") = py::none())
       .def_readonly("principal", &IdentityData::principal);

@@ -361,6 +361,9 @@ class Identity:
         tenants: Sequence[str] = (),
         scopes: Sequence[str] | None = None,
     ) -> None: ...
+    @property
+    def principal(self) -> str:
+        """Empty where the caller has no user."""
 
 class LimitPolicy:
     """One limit as it was understood, immutable."""
