@@ -140,6 +140,10 @@ class ClosureBuilder {
   // Keys in any order, duplicates welcome.
   void add(std::span<const PatternKey> allow, std::span<const PatternKey> deny);
   void add(const Closure& other);
+  void clear() {
+    blocks_.clear();
+    dynamic_duty_ = false;
+  }
   void set_dynamic_duty() { dynamic_duty_ = true; }
   Closure view() const;
 

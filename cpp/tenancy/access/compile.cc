@@ -17,8 +17,8 @@ class TableCompiler {
   std::vector<uint32_t> run(const std::vector<uint32_t>& dirty) {
     const std::vector<uint32_t> order = affected(dirty);
     for (const uint32_t position : order) {
-      const ClosureBuilder closure = build(position);
-      table_.set_closure(position, closure.view(), token_);
+      build(position);
+      table_.set_closure(position, closure_.view(), token_);
     }
     return order;
   }
@@ -55,20 +55,20 @@ class TableCompiler {
     return order;
   }
 
-  ClosureBuilder build(uint32_t position) const {
+  // Into `closure_`.
+  void build(uint32_t position) {
     const Role& role = *table_.roles[position];
-    ClosureBuilder closure;
-    std::vector<PatternKey> given = role.allow;
+    closure_.clear();
+    keys_.assign(role.allow.begin(), role.allow.end());
     for (const RoleCode parent : role.parents) {
-      closure.add(state_.closure(owner_, parent));
-      given.push_back(make_key(KeyKind::kAncestor, parent));
+      closure_.add(state_.closure(owner_, parent));
+      keys_.push_back(make_key(KeyKind::kAncestor, parent));
     }
-    closure.add(given, role.deny);
+    closure_.add(keys_, role.deny);
     const RoleCode self = owner_ == nullptr ? position : position | kOwnRole;
     for (const DutyCodes& rule : state_.duties->dynamic) {
-      if (std::ranges::find(rule.roles, self) != rule.roles.end()) closure.set_dynamic_duty();
+      if (std::ranges::find(rule.roles, self) != rule.roles.end()) closure_.set_dynamic_duty();
     }
-    return closure;
   }
 
   bool in_table(RoleCode code) const { return is_own(code) == (owner_ != nullptr); }
@@ -77,6 +77,8 @@ class TableCompiler {
   const TenantAccess* owner_;
   RoleTable& table_;
   EditToken token_;
+  ClosureBuilder closure_;  // kept from role to role for its memory
+  std::vector<PatternKey> keys_;
 };
 
 // Roles of tenants that inherit a shared role whose closure is new.

@@ -202,7 +202,8 @@ struct Rows {
       for (const auto& [key, until] : rows) {
         held_by[std::get<0>(key)].merge(lineage(tenant, std::get<1>(key)));
       }
-      for (const auto& [principal, roles] : held_by) {
+      for (const auto& item : held_by) {
+        const std::set<std::string>& roles = item.second;
         for (const DutyRule& rule : duties) {
           const std::set<std::string> once(rule.roles.begin(), rule.roles.end());
           const auto held_count =

@@ -74,7 +74,7 @@ TEST_CASE("a map of names agrees with std::map while it grows, shrinks and is sh
   for (int i = 0; i < 40'000; ++i) step(60'000, 6);  // past one page
   compare(map, model);
   publish();
-  for (int i = 0; i < 60'000; ++i) step(60'000, 1 + i / 30'000);
+  for (uint64_t i = 0; i < 60'000; ++i) step(60'000, 1 + i / 30'000);
   compare(map, model);
   for (const auto& [old_map, old_model] : snapshots) compare(old_map, old_model);
 }
