@@ -1,0 +1,156 @@
+"""Everything `tenancy` raises, as one tree.
+
+::
+
+    TenancyError
+    ├── Refused                      a decision said no; raised by `Tenancy.require` and `raise_for`
+    │   ├── MissingTenant            401  MISSING_TENANT
+    │   ├── InvalidTenant            401  INVALID_TENANT
+    │   ├── InvalidCredential        401  INVALID_CREDENTIAL
+    │   │   └── ExpiredCredential    401  EXPIRED_CREDENTIAL
+    │   ├── SuspendedTenant          401  SUSPENDED_TENANT
+    │   ├── TenantConflict           403  TENANT_CONFLICT
+    │   ├── PermissionDenied         403  PERMISSION_DENIED
+    │   │   ├── Escalation                a grant of more than its giver holds
+    │   │   └── DutyViolated              two duties that must stay apart
+    │   ├── FeatureNotInPlan         403  FEATURE_NOT_IN_PLAN
+    │   ├── MfaRequired              403  MFA_REQUIRED
+    │   ├── QuotaExceeded            403  QUOTA_EXCEEDED
+    │   │   └── ConcurrencyExceeded  403  CONCURRENCY_EXCEEDED
+    │   ├── RateLimitExceeded        429  RATE_LIMIT_EXCEEDED
+    │   ├── ModelNotAllowed          403  MODEL_NOT_ALLOWED
+    │   ├── RegionNotAllowed         403  REGION_NOT_ALLOWED
+    │   └── StateUnavailable         503  STATE_UNAVAILABLE
+    ├── NotFound (LookupError)
+    │   ├── UnknownTenant   ├── UnknownPlan   ├── UnknownRole      ├── UnknownQuota
+    │   └── UnknownKey      └── UnknownSession └── UnknownResource
+    ├── Conflict                     the change contradicts what is there
+    │   ├── AlreadyExists            a slug, external id, … that is taken
+    │   ├── IllegalTransition        the status machine has no such step
+    │   ├── LegalHold                a purge that a legal hold stops
+    │   ├── RoleInUse                a role that is still assigned or inherited
+    │   └── HookRefused              a `before` hook said no
+    ├── InvalidValue (ValueError)    an argument; names the field
+    │   └── CatalogError             a catalog; carries every problem with its path and line
+    ├── StoreError                   the data directory or database
+    │   ├── StoreNotWritable ├── StoreUnsafe     owner or mode of the directory
+    │   ├── StoreBusy        ├── StoreDamaged
+    │   └── VersionMismatch  └── StoreUnsupported
+    ├── StoreClosed                  a `Tenancy` that was closed
+    └── ExtraMissing (ImportError)   an optional dependency; names the extra to install
+
+Every error has `code` (a machine's word for it), `tenant`, `limit`, `permission` where they apply,
+`retry_after` in seconds where waiting helps, `remedy` (what to do), and a message that holds the
+remedy.
+"""
+
+from __future__ import annotations
+
+from ._administration import (
+    AlreadyExists,
+    CatalogError,
+    Conflict,
+    HookRefused,
+    IllegalTransition,
+    InvalidValue,
+    LegalHold,
+    NotFound,
+    Problem,
+    RoleInUse,
+    UnknownKey,
+    UnknownPlan,
+    UnknownQuota,
+    UnknownResource,
+    UnknownRole,
+    UnknownSession,
+    UnknownTenant,
+)
+from ._base import Reason, TenancyError
+from ._refusals import (
+    ConcurrencyExceeded,
+    DutyViolated,
+    Escalation,
+    ExpiredCredential,
+    FeatureNotInPlan,
+    InvalidCredential,
+    InvalidTenant,
+    MfaRequired,
+    MissingTenant,
+    ModelNotAllowed,
+    PermissionDenied,
+    QuotaExceeded,
+    RateLimitExceeded,
+    Refused,
+    RegionNotAllowed,
+    StateUnavailable,
+    SuspendedTenant,
+    TenantConflict,
+)
+from ._store import (
+    ExtraMissing,
+    StoreBusy,
+    StoreClosed,
+    StoreDamaged,
+    StoreError,
+    StoreNotWritable,
+    StoreUnsafe,
+    StoreUnsupported,
+    VersionMismatch,
+)
+from ._translation import raise_core, raise_for, refusal
+
+__all__ = [
+    "AlreadyExists",
+    "CatalogError",
+    "ConcurrencyExceeded",
+    "Conflict",
+    "DutyViolated",
+    "Escalation",
+    "ExpiredCredential",
+    "ExtraMissing",
+    "FeatureNotInPlan",
+    "HookRefused",
+    "IllegalTransition",
+    "InvalidCredential",
+    "InvalidTenant",
+    "InvalidValue",
+    "LegalHold",
+    "MfaRequired",
+    "MissingTenant",
+    "ModelNotAllowed",
+    "NotFound",
+    "PermissionDenied",
+    "Problem",
+    "QuotaExceeded",
+    "RateLimitExceeded",
+    "Reason",
+    "Refused",
+    "RegionNotAllowed",
+    "RoleInUse",
+    "StateUnavailable",
+    "StoreBusy",
+    "StoreClosed",
+    "StoreDamaged",
+    "StoreError",
+    "StoreNotWritable",
+    "StoreUnsafe",
+    "StoreUnsupported",
+    "SuspendedTenant",
+    "TenancyError",
+    "TenantConflict",
+    "UnknownKey",
+    "UnknownPlan",
+    "UnknownQuota",
+    "UnknownResource",
+    "UnknownRole",
+    "UnknownSession",
+    "UnknownTenant",
+    "VersionMismatch",
+    "raise_core",
+    "raise_for",
+    "refusal",
+]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__  # where users find it
+del _name
