@@ -44,7 +44,7 @@ CATALOG = {
 
 
 def zipf_order(count: int, draws: int, seed: int = 1) -> list[int]:
-    """Draws of Zipf(1.0) over ``count`` items, ranks shuffled so that the hot ones are far apart."""
+    """Draws of Zipf(1.0) over ``count`` items, ranks shuffled: hot ones lie far apart."""
     rng = random.Random(seed)
     edges = list(accumulate(1 / (rank + 1) for rank in range(count)))
     places = list(range(count))
