@@ -36,18 +36,13 @@ int64_t mark_of(uint64_t word) {
 
 }  // namespace
 
-int64_t PeriodBook::wall_ns() const {
-  return std::max(mark_of(table_->shared_word(kWallMarkWord).load()), clock_->wall_ns());
-}
-
-int64_t PeriodBook::note_wall() {
+int64_t PeriodBook::note_wall(int64_t own_ns) {
   std::atomic<uint64_t>& word = table_->shared_word(kWallMarkWord);
-  const int64_t own = clock_->wall_ns();
   uint64_t mark = word.load();
-  while (own > mark_of(mark) + kMarkLagNs) {
-    if (word.compare_exchange_weak(mark, static_cast<uint64_t>(own))) return own;
+  while (own_ns > mark_of(mark) + kMarkLagNs) {
+    if (word.compare_exchange_weak(mark, static_cast<uint64_t>(own_ns))) return own_ns;
   }
-  return std::max(own, mark_of(mark));
+  return std::max(own_ns, mark_of(mark));
 }
 
 Period PeriodBook::next_period(const QuotaTarget& target, int64_t wall, const Period* before) {
@@ -65,33 +60,35 @@ Period PeriodBook::next_period(const QuotaTarget& target, int64_t wall, const Pe
   return period;
 }
 
-Period PeriodBook::enter(const QuotaTarget& target, uint64_t root, bool* full) {
-  const int64_t wall = note_wall();
+PeriodBook::Entered PeriodBook::enter(const QuotaTarget& target, uint64_t root) {
+  const int64_t own_wall = clock_->wall_ns();
+  const int64_t wall = note_wall(own_wall);
   Cells cells(table_, SlotClass::kWords4, period_key(table_->hash_key(), root));
-  *full = false;
   cells.find();
   for (;;) {
     const uint64_t seen = cells.load(0);
+    Entered entered;
     Period before;
     if (seen != 0) {
       before = period_of(seen);
       if (wall < before.end_wall_ns) {
+        entered.period = before;
+        entered.keep_until_ns = keep_until_ns(before, own_wall);
         // After a step back its end is further away than it was when it was made.
-        cells.keep(keep_until_ns(before));
-        return before;
+        cells.keep(entered.keep_until_ns);
+        return entered;
       }
     }
-    const Period next = next_period(target, wall, seen == 0 ? nullptr : &before);
-    if (!cells.make(keep_until_ns(next))) {
-      *full = true;
-      return next;
-    }
-    if (cells.swap(0, seen, period_word(next))) return next;
+    entered.period = next_period(target, wall, seen == 0 ? nullptr : &before);
+    entered.keep_until_ns = keep_until_ns(entered.period, own_wall);
+    entered.full = !cells.make(entered.keep_until_ns);
+    if (entered.full || cells.swap(0, seen, period_word(entered.period))) return entered;
   }
 }
 
 Period PeriodBook::look(const QuotaTarget& target, uint64_t root) const {
-  const int64_t wall = wall_ns();
+  const int64_t wall =
+      std::max(mark_of(table_->shared_word(kWallMarkWord).load()), clock_->wall_ns());
   Cells cells(table_, SlotClass::kWords4, period_key(table_->hash_key(), root));
   cells.find();
   const uint64_t seen = cells.load(0);
@@ -100,8 +97,8 @@ Period PeriodBook::look(const QuotaTarget& target, uint64_t root) const {
   return wall < before.end_wall_ns ? before : next_period(target, wall, &before);
 }
 
-int64_t PeriodBook::keep_until_ns(const Period& period) const {
-  const int64_t left_ns = std::max<int64_t>(period.end_wall_ns - clock_->wall_ns(), 0);
+int64_t PeriodBook::keep_until_ns(const Period& period, int64_t own_wall_ns) const {
+  const int64_t left_ns = std::max<int64_t>(period.end_wall_ns - own_wall_ns, 0);
   return table_->now_ns() + std::min(left_ns, kForeverNs / 4) + kGraceNs;
 }
 

@@ -25,17 +25,20 @@ class PeriodBook {
  public:
   PeriodBook(CounterTable* table, const Clock* clock) : table_(table), clock_(clock) {}
 
-  // The period in force, made and remembered if need be. `*full`: the table has no room for it.
-  Period enter(const QuotaTarget& target, uint64_t root, bool* full);
+  struct Entered {
+    Period period;
+    int64_t keep_until_ns = 0;  // table time until which the counters of the period are needed
+    bool full = false;          // the table has no room to remember the period
+  };
+  // The period in force, made and remembered if need be.
+  Entered enter(const QuotaTarget& target, uint64_t root);
   // The same without changing anything.
   Period look(const QuotaTarget& target, uint64_t root) const;
-  // Table time until which the counters of the period are needed.
-  int64_t keep_until_ns(const Period& period) const;
 
  private:
-  // The newest wall clock any process saw, this one's included.
-  int64_t wall_ns() const;
-  int64_t note_wall();
+  // The newest wall clock any process saw: `own_ns` or the mark, which it moves.
+  int64_t note_wall(int64_t own_ns);
+  int64_t keep_until_ns(const Period& period, int64_t own_wall_ns) const;
   static Period next_period(const QuotaTarget& target, int64_t wall_ns, const Period* before);
 
   CounterTable* table_;

@@ -182,18 +182,16 @@ QuotaState Quotas::Impl::look_leases(const QuotaTarget& target, uint64_t amount)
 
 Quotas::Impl::Place Quotas::Impl::enter(const QuotaTarget& target, int64_t extra_ns) {
   const uint64_t quota = root(target);
-  Period period;
-  int64_t until_ns = quotas::kForeverNs;
-  bool full = false;
+  quotas::PeriodBook::Entered entered;
   if (target.def->kind == QuotaKind::kConsumption) {
-    period = book.enter(target, quota, &full);
-    until_ns = book.keep_until_ns(period) + extra_ns;
+    entered = book.enter(target, quota);
+    entered.keep_until_ns += extra_ns;
+  } else {
+    entered.keep_until_ns = quotas::kForeverNs;
   }
-  Place place{.period = period,
-              .cells = UsageCells(table, quotas::usage_key(table->hash_key(), quota,
-                                                           period.start_wall_ns)),
-              .full = full};
-  if (!place.full) place.full = !place.cells.make(until_ns);
+  const uint64_t key = quotas::usage_key(table->hash_key(), quota, entered.period.start_wall_ns);
+  Place place{.period = entered.period, .cells = UsageCells(table, key), .full = entered.full};
+  if (!place.full) place.full = !place.cells.make(entered.keep_until_ns);
   return place;
 }
 
