@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import audit, keys, limits, plans, roles, tenants
 from ._common import make_app
+from .demo import demo, serve
 from .explain import explain
 
 __all__ = ["app", "main"]
@@ -16,6 +17,8 @@ app.add_typer(plans.app, name="plans")
 app.add_typer(audit.app, name="audit")
 app.add_typer(limits.app, name="limits")
 app.command("explain")(explain)
+app.command("demo")(demo)
+app.command("serve")(serve)
 
 
 def main() -> None:
