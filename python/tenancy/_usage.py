@@ -12,7 +12,7 @@ def usage_of(context: TenantContext) -> dict[str, Any]:
     tenancy, tenant = context.tenancy, context.tenant
     effective = context.entitlements
     windows: dict[tuple[str, str], dict[str, Any]] = {}
-    for action in effective["rate_limits"]:
+    for action in effective.rate_limits:
         for window in tenancy.limits.peek(tenant.id, action, principal=context.principal):
             windows[(window.name, window.policy)] = {
                 "name": window.name,
@@ -27,7 +27,7 @@ def usage_of(context: TenantContext) -> dict[str, Any]:
         "tenant": {"id": tenant.id, "slug": tenant.slug, "name": tenant.name},
         "status": tenant.status,
         "plan": tenant.plan,
-        "features": sorted(name for name, value in effective["features"].items() if value[0]),
+        "features": sorted(name for name, value in effective.features.items() if value.value),
         "limits": list(windows.values()),
         "quotas": {
             name: {**status.as_dict(), "remaining": status.remaining}

@@ -9,7 +9,7 @@ from typing import Any
 from ._core import Decision
 from .context import TenantContext
 from .errors import TenancyError
-from .headers import NAMES, limit_fields
+from .headers import NAMES, limit_fields, limit_headers
 from .problem import Problem, gateway_error, of_decision
 from .resolve import Found, Options, Resolved, Resolver
 
@@ -24,13 +24,17 @@ class Web:
 
     def __init__(self, tenancy: Any, preset: str | None, options: Mapping[str, Any]) -> None:
         self.tenancy = tenancy
+        self._finish = tenancy.finish
         self.options = settings = Options.of(preset, options)
         self.resolver = resolver = Resolver(settings, tenancy)
         self.wanted = resolver.wanted | {_ORIGIN}
         self.lone_key = resolver.api_key if resolver.simple and settings.cost == 1 else None
         self.has_exempt = bool(settings.exempt)
-        self._tenant_field = _field(settings.tenant_response_header)
-        self._session_field = _field(settings.session_response_header)
+        self.shows_limits = settings.limit_headers
+        self._tenant_header = settings.tenant_response_header
+        self._session_header = settings.session_response_header
+        self._tenant_field = _field(self._tenant_header)
+        self._session_field = _field(self._session_header)
         shown = [*(NAMES if settings.limit_headers else ("Retry-After",))]
         shown += [n for n in (settings.tenant_response_header, settings.session_response_header) if n]
         self.exposed = ", ".join(shown).encode("ascii")
@@ -43,22 +47,10 @@ class Web:
         query: bytes,
         peer: str | None,
         request: Mapping[str, Any],
-    ) -> tuple[Decision, Resolved | None]:
-        """The first half of the decision. No `Resolved`: an API key alone, nothing to remember."""
-        key = found.get(self.lone_key)  # type: ignore[call-overload] - None is in no request
-        if key and key.__class__ is bytes and len(found) == (2 if _ORIGIN in found else 1):
-            return self.tenancy.admit(api_key=key, ip=peer), None
+    ) -> tuple[Decision, Resolved]:
+        """The first half of the decision, for requests that are not just an API key."""
         resolved = self.resolver.resolve(found, method, path, query, peer, request)
         return self.tenancy.admit(**resolved.arguments), resolved
-
-    def context(
-        self, decision: Decision, resolved: Resolved | None, now_ns: int, headers: Any
-    ) -> TenantContext:
-        if resolved is None:
-            return TenantContext(self.tenancy, decision, now_ns, headers)
-        return TenantContext(
-            self.tenancy, decision, now_ns, headers, resolved.session, resolved.claims
-        )
 
     def goes_on_without_tenant(self, decision: Decision, resolved: Resolved | None) -> bool:
         """Public service, no credential: nothing was wrong, there is just nobody."""
@@ -85,36 +77,61 @@ class Web:
     def fields(
         self, decision: Decision, context: TenantContext | None, now_ns: int
     ) -> list[tuple[bytes, bytes]]:
-        """What a response says of the caller and of what is left."""
+        """What a response says of the caller and of what is left, as ASGI has it."""
         window = decision.tightest
-        if context is not None and context.window is not None:
-            inline = context.window
-            if window is None or inline.remaining * window.limit < window.remaining * inline.limit:
-                window = inline
-        if window is not None and self.options.limit_headers:
-            fields = limit_fields(window, now_ns)
-        else:
-            fields = []
+        if context is None or context.window is not None or not self.shows_limits:
+            window = self._other_window(window, context)
+        fields = [] if window is None else limit_fields(window, now_ns)
         if context is not None:
             if self._tenant_field is not None:
                 fields.append((self._tenant_field, context.tenant_id.encode()))
-            if self._session_field is not None and context.client_session_id is not None:
-                session = context.session_id
-                if session is not None:
-                    fields.append((self._session_field, session.encode("latin-1", "replace")))
+            session = context.session_id
+            if session is not None and self._session_field is not None:
+                fields.append((self._session_field, session.encode("ascii", "replace")))
         return fields
+
+    def text_fields(
+        self, decision: Decision, context: TenantContext | None, now_ns: int
+    ) -> list[tuple[str, str]]:
+        """The same as WSGI has it."""
+        window = decision.tightest
+        if context is None or context.window is not None or not self.shows_limits:
+            window = self._other_window(window, context)
+        fields = [] if window is None else limit_headers(window, now_ns)
+        if context is not None:
+            if self._tenant_header is not None:
+                fields.append((self._tenant_header, context.tenant_id))
+            session = context.session_id
+            if session is not None and self._session_header is not None:
+                fields.append((self._session_header, session))
+        return fields
+
+    def _other_window(self, window: Any, context: TenantContext | None) -> Any:
+        """The window to show when it is not just the decision's: the smallest share left."""
+        if not self.shows_limits:
+            return None
+        inline = None if context is None else context.window
+        if inline is None:
+            return window
+        if window is None or inline.remaining * window.limit < window.remaining * inline.limit:
+            return inline
+        return window
 
     def finish(
         self, decision: Decision, context: TenantContext | None, status: int, done: bool
     ) -> None:
         """Settle. `done`: a response of `status` was begun, and nothing failed."""
-        if context is not None:
-            context.end()
-        keep = done and status < 500 and (bool(decision) or status < 400)
         try:
-            if keep and context is not None and context.reserves:
+            if context is None:
+                self._finish(decision, 500)
+                return
+            context.end()
+            keep = done and status < 500
+            if status >= 400 and (context.refused or not decision):
+                keep = False  # refused: it keeps nothing, unless its handler made something of it
+            if keep and context.reserves:
                 self._keep_late(decision, context)
-            self.tenancy.finish(decision, status if keep else 500)
+            self._finish(decision, status if keep else 500)
         except Exception:
             log.exception("a decision could not be settled")
 

@@ -53,6 +53,8 @@ class TenancyMiddleware:
         self.tenancy = tenancy
         self.web = web = Web(tenancy, preset, options)
         self._wanted = web.wanted
+        self._lone_key = web.lone_key
+        self._admit = tenancy.admit
         self._engine = tenancy.engine
         self._wall_ns = tenancy.clock.wall_ns
 
@@ -61,7 +63,8 @@ class TenancyMiddleware:
         if kind != "http" and kind != "websocket":
             await self.app(scope, receive, send)
             return
-        web, found, wanted = self.web, {}, self._wanted
+        web, wanted = self.web, self._wanted
+        found: dict[Any, Any] = {}
         for name, value in scope["headers"]:
             if name in wanted:
                 if name in found:
@@ -78,22 +81,17 @@ class TenancyMiddleware:
             engine = self._engine
             if engine.word() != 2 * engine.revision:
                 await self._catch_up()
-            decision, resolved = web.admit(
-                found,
-                scope.get("method", "GET"),
-                path,
-                scope.get("query_string", b""),
-                client[0] if client else None,
-                scope,
-            )
-            context = None
-            if decision:
-                context = web.context(decision, resolved, now_ns, scope["headers"])
-                problem = None
-            elif web.goes_on_without_tenant(decision, resolved):
-                problem = None
+            peer = client[0] if client else None
+            key = found.get(self._lone_key)
+            context = problem = None
+            if key and key.__class__ is bytes and len(found) == 1:
+                decision = self._admit(api_key=key, ip=peer)
+                if decision:
+                    context = TenantContext(self.tenancy, decision, now_ns, scope["headers"])
+                else:
+                    problem = web.refusal(decision, None, now_ns, path)
             else:
-                problem = web.refusal(decision, resolved, now_ns, path)
+                decision, context, problem = self._decide(scope, found, path, peer, now_ns)
         except Exception:
             await _answer(scope, receive, send, web.failure(path), [])
             return
@@ -103,6 +101,21 @@ class TenancyMiddleware:
             await _answer(scope, receive, send, problem, exchange.fields(problem))
             return
         await self._run(scope, exchange, path)
+
+    def _decide(
+        self, scope: Scope, found: dict[bytes, Any], path: str, peer: str | None, now_ns: int
+    ) -> tuple[Decision, TenantContext | None, Problem | None]:
+        """Whatever is not an API key alone."""
+        method, query = scope.get("method", "GET"), scope.get("query_string", b"")
+        decision, resolved = self.web.admit(found, method, path, query, peer, scope)
+        if decision:
+            context = TenantContext(
+                self.tenancy, decision, now_ns, scope["headers"], resolved.session, resolved.claims
+            )
+            return decision, context, None
+        if self.web.goes_on_without_tenant(decision, resolved):
+            return decision, None, None
+        return decision, None, self.web.refusal(decision, resolved, now_ns, path)
 
     async def _run(self, scope: Scope, exchange: _Exchange, path: str) -> None:
         """The application, with the context in force, and what must happen whatever it does."""

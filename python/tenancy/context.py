@@ -81,26 +81,20 @@ class TenantContext:
     Everything else is read when it is asked for.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_claims",
-        "_endpoint_counted",
-        "_headers",
-        "_key_id",
-        "_leased",
-        "_over",
-        "_principal",
-        "_record",
-        "_reserves",
-        "_scopes",
-        "_session_id",
-        "_tenant_id",
-        "_window",
-        "client_session_id",
-        "decision",
-        "request_time_ns",
-        "tenancy",
-    )
+    # One is made per request, so creating it stores what differs; the rest are these defaults.
+    _over = False
+    _endpoint_counted = False
+    _leased = False
+    _refused = False
+    _reserves = False
+    _window: Any = None
+    _record: Any = None
+    _session_id: str | None = None
+    # Without a decision:
+    _key_id: str | None = None
+    _principal: str | None = None
+    _scopes: tuple[str, ...] | None = None
+    _tenant_id: str | None = None
 
     def __init__(
         self,
@@ -111,26 +105,14 @@ class TenantContext:
         client_session_id: str | None = None,
         claims: tuple[str, ...] = (),
     ) -> None:
-        # One per request: it only stores. `headers` are pairs of bytes, or a function that gives
-        # them; `claims` are permissions that a verified token brought along.
+        # `headers` are pairs of bytes, or a function that gives them; `claims` are permissions that
+        # a verified token brought along.
         self.tenancy = tenancy
         self.decision = decision
         self.request_time_ns = request_time_ns
         self.client_session_id = client_session_id
         self._headers = headers
         self._claims = claims
-        self._over = False
-        self._endpoint_counted = False
-        self._reserves = False
-        self._leased = False
-        self._window: Any = None
-        self._record: Any = None
-        self._session_id: str | None = None
-        # Without a decision:
-        self._key_id: str | None = None
-        self._principal: str | None = None
-        self._scopes: tuple[str, ...] | None = None
-        self._tenant_id: str | None = None
 
     # ------------------------------------------------------------------------------ who
 
@@ -157,9 +139,9 @@ class TenantContext:
     @property
     def session_id(self) -> str | None:
         """The session that authenticated, came along, or was opened by `open_session`."""
-        decision = self.decision
-        if self._session_id is None and decision is not None and decision.session:
-            return self.client_session_id
+        if self._session_id is None and self.client_session_id is not None:
+            decision = self.decision
+            return self.client_session_id if decision is not None and decision.session else None
         return self._session_id
 
     @property
@@ -214,10 +196,9 @@ class TenantContext:
         return settings
 
     @property
-    def entitlements(self) -> Mapping[str, Any]:
-        """Quotas, limits and features in force, each with its origin."""
-        effective: Mapping[str, Any] = self.tenancy.tenants.effective(self.tenant_id)
-        return effective
+    def entitlements(self) -> Any:
+        """Quotas, limits and features in force, each with its origin: `tenancy.catalog.Entitlements`."""
+        return self.tenancy.tenants.effective(self.tenant_id)
 
     @property
     def quotas(self) -> Mapping[str, Any]:
@@ -277,9 +258,15 @@ class TenantContext:
         """The window of an inline limit with the smallest share left, for response headers; or None."""
         return self._window
 
+    @property
+    def refused(self) -> bool:
+        """True when an inline limit refused; what the decision refused, the decision says."""
+        return self._refused
+
     def note_window(self, window: Any) -> None:
-        """Take an inline limit's window into account for the response's headers."""
+        """Take an inline limit's answer into account, for the response's headers and the end."""
         before = self._window
+        self._refused |= not window.allowed
         if before is None or window.remaining * before.limit < before.remaining * window.limit:
             self._window = window
 

@@ -7,7 +7,7 @@ move: nothing else knows it. They describe one window, the one with the smallest
 
 from __future__ import annotations
 
-import math
+from math import ceil
 from typing import Protocol
 
 __all__ = ["NAMES", "Window", "limit_fields", "limit_headers", "retry_after_seconds"]
@@ -22,7 +22,6 @@ NAMES = (
 )
 """What browsers must be told that scripts may read."""
 
-_SECOND_NS = 1_000_000_000
 _KNOWN_MAX = 4096
 
 
@@ -45,47 +44,60 @@ class Window(Protocol):
     def retry_after(self) -> float | None: ...
 
 
-# (name, limit, window) -> its parts that stay the same: b"100", b'"x";q=100;w=60', b'"x";r='.
-_known: dict[tuple[str, int, float], tuple[bytes, bytes, bytes]] = {}
+Parts = tuple[str, str, str, bytes, bytes, bytes]
+
+_known: dict[tuple[str, int, float], Parts] = {}
+"""What stays the same in the fields of a window: size, policy, beginning of the state; twice."""
 
 
-def _constant_parts(name: str, limit: int, window: float) -> tuple[bytes, bytes, bytes]:
-    seconds = max(1, math.ceil(window))
-    # A name stays with one window: clients keep policies by name, and one action has several windows.
+def _learn(name: str, limit: int, window: float) -> Parts:
+    seconds = max(1, ceil(window))
+    # A name stays with one window: clients keep policies by name, and an action has several.
     shown = "".join(c if " " <= c <= "~" and c not in '"\\' else "-" for c in name) or "limit"
     item = f'"{shown}-{seconds}s"'
-    parts = (
-        b"%d" % limit,
-        f"{item};q={limit};w={seconds}".encode(),
-        f"{item};r=".encode(),
-    )
+    texts = str(limit), f"{item};q={limit};w={seconds}", f"{item};r="
+    size, policy, state = (text.encode("ascii") for text in texts)
     if len(_known) >= _KNOWN_MAX:
         _known.clear()
-    _known[(name, limit, window)] = parts
+    parts = _known[(name, limit, window)] = (*texts, size, policy, state)
     return parts
 
 
 def limit_fields(window: Window, now_wall_ns: int) -> list[tuple[bytes, bytes]]:
     """The fields of one window as ASGI has them."""
-    name, limit, seconds = window.name, window.limit, window.window
-    parts = _known.get((name, limit, seconds)) or _constant_parts(name, limit, seconds)
-    reset_ns = int(window.reset_after * 1e9)
+    place = window.name, window.limit, window.window
+    _, _, _, size, policy, state = _known.get(place) or _learn(*place)
+    reset_after = window.reset_after
     remaining = b"%d" % window.remaining
     return [
-        (b"x-ratelimit-limit", parts[0]),
+        (b"x-ratelimit-limit", size),
         (b"x-ratelimit-remaining", remaining),
-        (b"x-ratelimit-reset", b"%d" % -(-(now_wall_ns + reset_ns) // _SECOND_NS)),
-        (b"ratelimit-policy", parts[1]),
-        (b"ratelimit", b"%b%b;t=%d" % (parts[2], remaining, -(-reset_ns // _SECOND_NS))),
+        (b"x-ratelimit-reset", b"%d" % _reset(now_wall_ns, reset_after)),
+        (b"ratelimit-policy", policy),
+        (b"ratelimit", b"%b%b;t=%d" % (state, remaining, ceil(reset_after))),
     ]
 
 
 def limit_headers(window: Window, now_wall_ns: int) -> list[tuple[str, str]]:
     """The same as WSGI has them."""
-    values = limit_fields(window, now_wall_ns)
-    return [(NAMES[i], value.decode("ascii")) for i, (_, value) in enumerate(values)]
+    place = window.name, window.limit, window.window
+    size, policy, state, _, _, _ = _known.get(place) or _learn(*place)
+    reset_after = window.reset_after
+    remaining = str(window.remaining)
+    return [
+        ("X-RateLimit-Limit", size),
+        ("X-RateLimit-Remaining", remaining),
+        ("X-RateLimit-Reset", str(_reset(now_wall_ns, reset_after))),
+        ("RateLimit-Policy", policy),
+        ("RateLimit", f"{state}{remaining};t={ceil(reset_after)}"),
+    ]
+
+
+def _reset(now_wall_ns: int, reset_after: float) -> int:
+    """Unix seconds, rounded up. In integers: a float of today's nanoseconds is hundreds of them off."""
+    return (now_wall_ns + int(reset_after * 1e9) + 999_999_999) // 1_000_000_000
 
 
 def retry_after_seconds(retry_after: float) -> int:
     """Whole seconds, rounded up, at least 1 (RFC 9110, 10.2.3)."""
-    return max(1, math.ceil(retry_after))
+    return max(1, ceil(retry_after))

@@ -14,12 +14,16 @@ True
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
+from typing import Any
 
 from . import _core
+from .context import TenantContext, bind
 from .errors import InvalidValue, raise_core
 
-__all__ = ["FakeClock"]
+__all__ = ["FakeClock", "as_tenant"]
 
 _NS = 1_000_000_000
 _START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -29,8 +33,8 @@ class FakeClock:
     """Time that a test owns. Every object of this package that reads time takes `clock=`.
 
     `start` is a `datetime` with a time zone, or seconds since the Unix epoch; the default is the
-    beginning of 2026. With `path` all processes that open the same file share one time, begun by the
-    first of them.
+    beginning of 2026. With `path` all processes that open the same file share one time, begun by
+    the first of them.
     """
 
     __slots__ = ("native",)
@@ -80,3 +84,16 @@ def _start_ns(start: datetime | float | None) -> int:
         raise InvalidValue("start", "it has no time zone", remedy="tzinfo=timezone.utc")
     moment = _START if start is None else start
     return _ns(moment.timestamp() if isinstance(moment, datetime) else moment)
+
+
+@contextmanager
+def as_tenant(
+    tenancy: Any, tenant: Any, *, principal: str | None = None
+) -> Iterator[TenantContext]:
+    """Run a block of a test as a tenant: `with as_tenant(t, "acme", principal="ann") as ctx: ...`.
+
+    `tenant` is a record, id, external id or slug. Code that asks `current_tenant()` finds it; requests sent
+    through a client are still decided by their own credentials.
+    """
+    with bind(tenant, tenancy=tenancy, principal=principal) as context:
+        yield context

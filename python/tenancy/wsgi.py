@@ -11,7 +11,7 @@ The context is in force while the body is produced, not only while the applicati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -46,79 +46,108 @@ class TenancyMiddleware:
         self.tenancy = tenancy
         self.web = web = Web(tenancy, preset, options)
         # PEP 3333 spells headers so. A server joins repeated ones by commas, which no credential has.
-        self._wanted = tuple((_variable(name), name) for name in sorted(web.wanted))
+        self._wanted = {_variable(name): name for name in sorted(web.wanted)}
+        lone = None if web.lone_key is None else _variable(web.lone_key)
+        self._lone_key = lone
+        self._others = frozenset(self._wanted) - {lone}
+        self._admit = tenancy.admit
         self._wall_ns = tenancy.clock.wall_ns
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         web = self.web
-        found: dict[bytes, Any] = {}
-        for variable, name in self._wanted:
-            if variable in environ:
-                found[name] = environ[variable].encode("latin-1", "replace")
         path = environ.get("PATH_INFO", "")
         if not path.isascii():
             path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-        if (web.has_exempt and web.resolver.exempt(path)) or _is_preflight(environ, found):
+        if (web.has_exempt and web.resolver.exempt(path)) or _is_preflight(environ):
             # A request before, on this thread, may have been left open by its server.
             _current.set(None)
             return self.app(environ, start_response)
         now_ns = self._wall_ns()
+        context = problem = None
         try:
-            decision, resolved = web.admit(
-                found,
-                environ.get("REQUEST_METHOD", "GET"),
-                path,
-                environ.get("QUERY_STRING", "").encode("latin-1", "replace"),
-                environ.get("REMOTE_ADDR") or None,
-                environ,
-            )
-            context = problem = None
-            if decision:
-                context = web.context(decision, resolved, now_ns, _headers_of(environ))
-            elif not web.goes_on_without_tenant(decision, resolved):
-                problem = web.refusal(decision, resolved, now_ns, path)
+            key = environ.get(self._lone_key)
+            if key and environ.keys().isdisjoint(self._others):
+                decision = self._admit(api_key=key, ip=environ.get("REMOTE_ADDR") or None)
+                if decision:
+                    context = TenantContext(self.tenancy, decision, now_ns, _HeadersOf(environ))
+                else:
+                    problem = web.refusal(decision, None, now_ns, path)
+            else:
+                decision, context, problem = self._decide(environ, path, now_ns)
         except Exception:
             _current.set(None)
             return _answer(start_response, web.failure(path), [])
-        exchange = _Exchange(web, start_response, decision, context, now_ns, b"origin" in found)
+        exchange = _Exchange(web, start_response, decision, context, now_ns)
+        exchange.cross_origin = "HTTP_ORIGIN" in environ
         if problem is not None:
             _current.set(None)
             return _answer(start_response, problem, exchange.refusal_headers(problem))
         return self._run(environ, exchange, path)
 
+    def _decide(
+        self, environ: Environ, path: str, now_ns: int
+    ) -> tuple[Decision, TenantContext | None, Problem | None]:
+        """Whatever is not an API key alone."""
+        web = self.web
+        found = {
+            name: environ[variable].encode("latin-1", "replace")
+            for variable, name in self._wanted.items()
+            if variable in environ
+        }
+        decision, resolved = web.admit(
+            found,
+            environ.get("REQUEST_METHOD", "GET"),
+            path,
+            environ.get("QUERY_STRING", "").encode("latin-1", "replace"),
+            environ.get("REMOTE_ADDR") or None,
+            environ,
+        )
+        if decision:
+            headers = _HeadersOf(environ)
+            context = TenantContext(
+                self.tenancy, decision, now_ns, headers, resolved.session, resolved.claims
+            )
+            return decision, context, None
+        if web.goes_on_without_tenant(decision, resolved):
+            return decision, None, None
+        return decision, None, web.refusal(decision, resolved, now_ns, path)
+
     def _run(self, environ: Environ, exchange: _Exchange, path: str) -> Iterable[bytes]:
-        if exchange.context is not None:
-            environ["tenancy"] = exchange.context
-        else:
-            environ.pop("tenancy", None)
-        exchange.enter()
+        context = exchange.context
+        if context is not None:
+            environ["tenancy"] = context
+        exchange.token = _current.set(context)
         try:
-            body = self.app(environ, exchange.start)
+            exchange.body = self.app(environ, exchange.start)
         except ANSWERED as error:
             if exchange.status:
                 exchange.leave(whole=False)
                 raise
             problem = of_error(error, now_ns=exchange.now_ns, instance=path)
-            body = _answer(exchange.start, problem, [])
+            exchange.body = _answer(exchange.start, problem, [])
         except BaseException:
             exchange.leave(whole=False)
             raise
-        return _Body(body, exchange)
+        return exchange
 
 
 class _Exchange:
-    """One request under way."""
+    """One request under way, and the body that the server gets: its `close` ends the request."""
 
     __slots__ = (
         "_start_response",
-        "_token",
+        "body",
         "context",
         "cross_origin",
         "decision",
+        "failed",
         "now_ns",
         "status",
+        "token",
         "web",
     )
+
+    body: Iterable[bytes]
 
     def __init__(
         self,
@@ -127,37 +156,21 @@ class _Exchange:
         decision: Decision,
         context: TenantContext | None,
         now_ns: int,
-        cross_origin: bool,
     ) -> None:
         self.web = web
         self._start_response = start_response
         self.decision = decision
         self.context = context
         self.now_ns = now_ns
-        self.cross_origin = cross_origin
         self.status = 0
-        self._token: Any = None
-
-    def enter(self) -> None:
-        self._token = _current.set(self.context)
-
-    def leave(self, *, whole: bool) -> None:
-        token, self._token = self._token, None
-        if token is None:
-            return
-        try:
-            _current.reset(token)
-        except ValueError:
-            # Closed in another thread than it was begun in: there is nothing to take back here.
-            pass
-        self.web.finish(self.decision, self.context, self.status, whole and self.status != 0)
+        self.failed = False
+        self.token: Any = None
 
     def start(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], object]:
         self.status = int(status[:3])
-        fields = self.web.fields(self.decision, self.context, self.now_ns)
-        headers = [*headers, *_text_headers(fields)]
+        headers = [*headers, *self.web.text_fields(self.decision, self.context, self.now_ns)]
         if self.cross_origin:
             headers = _exposed(headers, self.web.exposed)
         if exc_info is None:
@@ -167,72 +180,69 @@ class _Exchange:
     def refusal_headers(self, problem: Problem) -> list[tuple[str, str]]:
         if problem.status == 401:
             return []
-        fields = self.web.fields(self.decision, self.context, self.now_ns)
-        headers = _text_headers(fields)
+        headers = self.web.text_fields(self.decision, self.context, self.now_ns)
         return _exposed(headers, self.web.exposed) if self.cross_origin else headers
 
-
-class _Body:
-    """The application's body; its `close` ends the request."""
-
-    __slots__ = ("_body", "_exchange", "_iterator", "_whole")
-
-    def __init__(self, body: Iterable[bytes], exchange: _Exchange) -> None:
-        self._body = body
-        self._exchange = exchange
-        self._iterator: Iterator[bytes] | None = None
-        self._whole = True
-
     def __iter__(self) -> Iterator[bytes]:
-        return self
+        # A list cannot fail on the way.
+        return iter(self.body) if self.body.__class__ is list else self._watched()
 
-    def __next__(self) -> bytes:
+    def _watched(self) -> Iterator[bytes]:
         try:
-            if self._iterator is None:
-                self._iterator = iter(self._body)
-            return next(self._iterator)
-        except StopIteration:
+            yield from self.body
+        except GeneratorExit:
             raise
         except BaseException:
-            self._whole = False
+            self.failed = True
             raise
 
     def close(self) -> None:
         whole = False
         try:
-            close = getattr(self._body, "close", None)
+            close = getattr(self.body, "close", None)
             if close is not None:
                 close()
-            whole = self._whole
+            whole = not self.failed
         finally:
-            self._exchange.leave(whole=whole)
+            self.leave(whole=whole)
+
+    def leave(self, *, whole: bool) -> None:
+        token, self.token = self.token, None
+        if token is None:
+            return
+        try:
+            _current.reset(token)
+        except ValueError:
+            pass  # closed in another thread than it was begun in: nothing to take back here
+        self.web.finish(self.decision, self.context, self.status, whole and self.status != 0)
+
+
+class _HeadersOf:
+    """Reads the headers of an environ when somebody asks."""
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Environ) -> None:
+        self._environ = environ
+
+    def __call__(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (name[5:].replace("_", "-").encode("latin-1"), str(value).encode("latin-1", "replace"))
+            for name, value in self._environ.items()
+            if name.startswith("HTTP_")
+        ]
 
 
 def _variable(name: bytes) -> str:
     return "HTTP_" + name.decode("ascii").upper().replace("-", "_")
 
 
-def _headers_of(environ: Mapping[str, Any]) -> Callable[[], list[tuple[bytes, bytes]]]:
-    def read() -> list[tuple[bytes, bytes]]:
-        return [
-            (name[5:].replace("_", "-").encode("latin-1"), str(value).encode("latin-1", "replace"))
-            for name, value in environ.items()
-            if name.startswith("HTTP_")
-        ]
-
-    return read
-
-
-def _is_preflight(environ: Environ, found: dict[bytes, Any]) -> bool:
+def _is_preflight(environ: Environ) -> bool:
     return (
         environ.get("REQUEST_METHOD") == "OPTIONS"
-        and b"origin" in found
+        and "HTTP_ORIGIN" in environ
         and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
     )
-
-
-def _text_headers(fields: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(name.decode("ascii"), value.decode("latin-1")) for name, value in fields]
 
 
 def _exposed(headers: list[tuple[str, str]], exposed: bytes) -> list[tuple[str, str]]:
