@@ -49,7 +49,7 @@ def check_text(text: str, field: str, longest: int) -> str:
         raise InvalidValue(field, "expected some text, got none")
     if len(text) > longest:
         raise InvalidValue(field, f"{len(text)} characters, at most {longest} are possible")
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+    if not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
         raise InvalidValue(field, "holds control characters or lone surrogates")
     return text
 
@@ -58,7 +58,7 @@ def storable(text: object) -> bool:
     """Whether it is text that UTF-8 can hold, so that it can be looked up at all."""
     if not isinstance(text, str) or not text or "\0" in text:
         return False
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return text.isprintable() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def check_principal(principal: str, field: str = "principal") -> str:

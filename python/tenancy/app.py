@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from . import _core
 from ._text import check_principal
@@ -21,6 +21,7 @@ from .context import current_tenant
 from .errors import (
     InvalidValue,
     Reason,
+    StoreClosed,
     StoreUnsupported,
     TenancyError,
     refusal,
@@ -36,7 +37,7 @@ from .sessions import Sessions
 from .stores.directory import open_directory
 from .stores.events import Events
 from .stores.grants import SYSTEM
-from .stores.host import Actor, Host
+from .stores.host import Actor, Closed, Host
 from .stores.twins import twin
 from .tenants import Tenants
 
@@ -233,6 +234,11 @@ class Tenancy:
             self._events.flush()
         finally:
             self._host.close()
+            self.engine = self.gate = cast(Any, Closed())
+            self.quotas.when_gauges_change(len)
+            self.check = self.admit = self.authorize = _refuse
+            self.explain = cast(Any, _refuse)
+            self.finish = _finish_late
 
     def __enter__(self) -> Tenancy:
         return self
@@ -246,12 +252,22 @@ class Tenancy:
         self.close()
 
     def __repr__(self) -> str:
+        if self not in _open:
+            return f"<Tenancy {self.path} closed>"
         return f"<Tenancy {self.path} catalog={self.catalog.name} revision={self.revision}>"
 
     areload_catalog = twin(reload_catalog)
     arefresh = twin(refresh)
     aprocess_due = twin(process_due)
     aclose = twin(close)
+
+
+def _refuse(*_args: Any, **_request: Any) -> NoReturn:
+    raise StoreClosed("this Tenancy was closed")
+
+
+def _finish_late(*_args: Any, **_status: Any) -> None:
+    """A request may end after its application has closed; its reservations expire."""
 
 
 _open: weakref.WeakSet[Tenancy] = weakref.WeakSet()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from store_support import make_clock, open_shop, run_python, write_catalog
 
+from store_support import make_clock, open_shop, run_python, start_python, write_catalog
 from tenancy import Tenancy
 from tenancy.errors import (
     InvalidValue,
@@ -187,6 +187,33 @@ def test_a_damaged_database_is_refused(tmp_path: Path, junk: bytes) -> None:
         Tenancy.open(tmp_path / "data")
 
 
+@pytest.mark.parametrize("junk", [b"hello world" * 1000, b"\x7fELF" + bytes(8192)])
+def test_a_foreign_counter_file_is_refused_and_left_alone(tmp_path: Path, junk: bytes) -> None:
+    open_shop(tmp_path).close()
+    counters = tmp_path / "data" / "counters"
+    counters.unlink()
+    counters.write_bytes(junk)
+    counters.chmod(0o600)
+    with pytest.raises(StoreError, match=r"move .* away"):
+        Tenancy.open(tmp_path / "data")
+    assert counters.read_bytes() == junk
+
+
+def test_processes_that_open_a_new_directory_together_agree(tmp_path: Path) -> None:
+    program = """
+        import sys
+        from tenancy import Tenancy
+        with Tenancy.open(sys.argv[1], catalog=sys.argv[2]) as t:
+            print(t.tenants.ensure_default().id)
+    """
+    catalog = write_catalog(tmp_path)
+    processes = [start_python(program, tmp_path / "data", catalog) for _ in range(4)]
+    ids = {process.communicate(timeout=60)[0].strip() for process in processes}
+    assert len(ids) == 1
+    with Tenancy.open(tmp_path / "data") as t, t._host.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM catalogs").scalar() == 1
+
+
 def test_postgresql_is_refused_clearly(tmp_path: Path) -> None:
     with pytest.raises(StoreUnsupported, match="SQLite"):
         Tenancy.open("postgresql://db/tenancy", catalog=write_catalog(tmp_path))
@@ -235,8 +262,15 @@ def test_a_closed_tenancy_says_so(tmp_path: Path) -> None:
     t = open_shop(tmp_path)
     t.close()
     t.close()
-    with pytest.raises(StoreClosed):
-        t.tenants.create("Acme")
+    for call in (
+        lambda: t.tenants.create("Acme"),
+        lambda: t.check(tenant="acme"),
+        lambda: t.quotas.status("acme", "tokens"),
+        lambda: t.revision,
+    ):
+        with pytest.raises(StoreClosed):
+            call()
+    assert "closed" in repr(t)
 
 
 def test_a_full_disk_is_an_error_and_changes_nothing(tmp_path: Path) -> None:

@@ -451,6 +451,23 @@ def test_a_scheduled_change_can_be_cancelled_or_overtaken(
     assert t.tenants.get(acme).plan == "pro"
 
 
+def test_what_cannot_be_done_when_due_stops_nothing_else(
+    t: Tenancy, clock: _core.FakeClock
+) -> None:
+    first, second = t.tenants.create("A", plan="pro"), t.tenants.create("B", plan="pro")
+
+    def never(tenant: Tenant) -> None:
+        if tenant.id == first.id:
+            raise RuntimeError
+
+    t.tenants.on("change_plan", before=never)
+    for tenant in (first, second):
+        t.tenants.change_plan(tenant, "free", at="period_end")
+    clock.advance_ns(40 * DAY_NS)
+    assert t.process_due() == 1
+    assert [x.plan for x in t.tenants.list()] == ["pro", "free"]
+
+
 def _month_end_slowly(now: datetime, start: datetime) -> datetime:
     """Go through the days one by one."""
     day = now.replace(hour=start.hour, minute=start.minute, second=0, microsecond=0)

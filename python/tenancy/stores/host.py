@@ -17,7 +17,8 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -30,8 +31,10 @@ from ..errors import (
     StateUnavailable,
     StoreBusy,
     StoreClosed,
+    StoreDamaged,
     TenancyError,
     UnknownTenant,
+    VersionMismatch,
     raise_core,
 )
 from . import loading, outbox, schema
@@ -45,6 +48,7 @@ from .revision import RevisionWord, newest_revision
 __all__ = [
     "Actor",
     "Change",
+    "Closed",
     "Host",
 ]
 
@@ -113,6 +117,13 @@ class Change:
             self.connection.execute(sa.delete(schema.changes).where(old))
 
 
+class Closed:
+    """Stands where the engine was; whatever is asked of it is answered by `StoreClosed`."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise StoreClosed("this Tenancy was closed")
+
+
 class Host:
     """Shared by the services of one `Tenancy`. Any thread; survives forks."""
 
@@ -142,7 +153,7 @@ class Host:
                 **engine_options,
             )
         except _core.CoreError as error:
-            raise_core(error, field="counters")
+            _raise_counters(directory.counters, error)
         self._word = RevisionWord(self.engine)
         self.database = Database(directory)
         _hosts.add(self)
@@ -167,8 +178,6 @@ class Host:
         if catalog is not None and (stored is None or stored[1] != catalog.to_json()):
             self.set_catalog(catalog, by="system", load=False)
         self._load_everything()
-        with self.database.write() as connection:
-            self._word.settle(connection)
         self.refresh()
 
     def set_catalog(self, catalog: Catalog, *, by: str | None, load: bool = True) -> bool:
@@ -378,7 +387,11 @@ class Host:
     # ------------------------------------------------------------------------------ end
 
     def close(self) -> None:
+        """Let go of the engine; its memory is unmapped with the last decision it made."""
         self._closed = True
+        self.engine = closed = cast(_core.Engine, Closed())
+        self._word = RevisionWord(closed)
+        self._rehearsal = Rehearsal(self.clock)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -388,6 +401,15 @@ class Host:
         """Locks that no other process's thread holds."""
         self._refreshing = threading.RLock()
         self._rehearsal = Rehearsal(self.clock)
+
+
+def _raise_counters(path: Path, error: _core.CoreError) -> NoReturn:
+    code, message = error.args[0], str(error.args[1])
+    if code in ("DAMAGED", "FOREIGN", "VERSION"):
+        kind = VersionMismatch if code == "VERSION" else StoreDamaged
+        remedy = f"move {path} away; limits begin anew and used quotas must be set again"
+        raise kind(message, remedy=remedy) from error
+    raise_core(error, field="counters")
 
 
 def _stored(row: tuple[str, str]) -> Catalog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,14 @@ from sqlalchemy.dialects.sqlite import insert
 
 from .. import _core
 from .._text import NS, check_text, deadline_ns, from_json, listed, to_datetime
-from ..errors import IllegalTransition, InvalidValue, LegalHold, UnknownPlan, UnknownTenant
+from ..errors import (
+    IllegalTransition,
+    InvalidValue,
+    LegalHold,
+    TenancyError,
+    UnknownPlan,
+    UnknownTenant,
+)
 from . import schema
 from .hooks import Hook
 from .host import Change, Host
@@ -23,6 +31,8 @@ from .tenant_rows import STATUSES, by_reference, from_row
 from .twins import twin
 
 __all__ = ["Lifecycle", "check_step", "end_sessions"]
+
+_log = logging.getLogger("tenancy")
 
 PURGE_AFTER_DAYS = 30
 """When neither the call nor the plan says how long a deleted tenant is kept."""
@@ -254,16 +264,23 @@ class Lifecycle:
 
         Opening, listing and the command line do it too; call it from a timer to be punctual.
         """
-        done = 0
-        for item in self._due_items():
+        done = sum(self._process(item) for item in self._due_items())
+        return done + self._drop_expired_sessions()
+
+    def _process(self, item: Any) -> bool:
+        """One scheduled item. What cannot be done is logged and stays; others go on."""
+        try:
             if item.kind == "change_plan":
-                self._change_plan_now(
-                    item.tenant_id, json.loads(item.data)["plan"], item.created_by
-                )
+                plan = self.check_plan(json.loads(item.data)["plan"])
+                self._change_plan_now(item.tenant_id, plan, item.created_by)
             elif item.kind == "purge":
                 self.purge(item.tenant_id, by="system")
-            done += 1
-        return done + self._drop_expired_sessions()
+            else:
+                return False  # of a newer minor version
+        except TenancyError:
+            _log.exception("%s of tenant %s is due and failed", item.kind, item.tenant_id)
+            return False
+        return True
 
     def _due_items(self) -> list[Any]:
         query = (
