@@ -30,6 +30,7 @@ enum class Point : uint8_t {
   kLink,          // publish a generation as the next one
   kReadHolders,   // look whether somebody is still inside
   kAdvanceEpoch,  // say that nobody is
+  kTake,          // what the owner of a slot does with it
 };
 
 struct NoStep {
