@@ -39,8 +39,7 @@ py::list limit_policies(const py::str& text, const py::object& algorithm, const 
 }  // namespace
 
 void bind_limits(py::module_& module) {
-  py::class_<LimitPolicy>(module, "LimitPolicy",
-                          "One limit as it was understood, immutable.")
+  py::class_<LimitPolicy>(module, "LimitPolicy", "One limit as it was understood, immutable.")
       .def_property_readonly("limit", [](const LimitPolicy& policy) { return policy.limit; })
       .def_property_readonly("burst", [](const LimitPolicy& policy) { return policy.capacity(); })
       .def_property_readonly(
