@@ -262,7 +262,10 @@ AccessStats count_state(const State& state) {
   AccessStats stats;
   const auto add_table = [&stats](const RoleTable& table) {
     stats.memory_bytes += sizeof table + table.names.memory_bytes() + table.roles.memory_bytes();
-    for (const auto& chunk : table.closures) stats.memory_bytes += chunk->memory_bytes() + 16;
+    if (table.first != nullptr) stats.memory_bytes += table.first->memory_bytes() + 16;
+    for (const auto& chunk : table.more) {
+      if (chunk != nullptr) stats.memory_bytes += chunk->memory_bytes() + 16;
+    }
     for_each_role(table, [&](uint32_t, const Role& role) {
       ++stats.roles;
       stats.memory_bytes += sizeof role + 32;

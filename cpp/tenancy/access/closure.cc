@@ -71,7 +71,8 @@ Closure ClosureBuilder::view() const {
 
 void ClosureChunk::set(uint32_t at, const Closure& closure) {
   dead += entries[at].count;
-  entries[at] = {0, 0, closure.flags()};
+  entries[at].begin = 0;
+  entries[at].count = 0;
   if (dead > 64 && dead * 2 > blocks.size()) {
     std::vector<ClosureBlock> live;
     live.reserve(blocks.size() - dead + closure.blocks().size());
@@ -84,7 +85,9 @@ void ClosureChunk::set(uint32_t at, const Closure& closure) {
     dead = 0;
   }
   entries[at].begin = static_cast<uint32_t>(blocks.size());
-  entries[at].count = static_cast<uint32_t>(closure.blocks().size());
+  entries[at].count = static_cast<uint32_t>(closure.blocks().size()) & kKeyIdMask;
+  entries[at].wildcards = closure.flags().wildcards;
+  entries[at].dynamic_duty = closure.flags().dynamic_duty;
   blocks.insert(blocks.end(), closure.blocks().begin(), closure.blocks().end());
 }
 

@@ -63,13 +63,17 @@ AccessReason judge_holding(const State& state, const TenantAccess& tenant, NameM
 }
 
 AccessReason decide(const State& state, const AccessQuery& query) {
-  // The principal's slot is the likeliest to be in no cache: it is fetched while the permission is
-  // looked up.
+  // The principal's slot and the tenant's closures are the likeliest to be in no cache: they are
+  // fetched while the permission is looked up.
   const TenantAccess* tenant = state.tenant(query.tenant);
   const bool nameable =
       tenant != nullptr && !query.principal.empty() && query.principal.size() <= kPrincipalBytesMax;
   const uint64_t hash = nameable ? hash_name(query.principal) : 0;
-  if (nameable) tenant->principals.prefetch(hash);
+  if (nameable) {
+    tenant->principals.prefetch(hash);
+    if (tenant->roles != nullptr && tenant->roles->first != nullptr)
+      tenant->roles->first->prefetch();
+  }
 
   Question question;
   if (!Question::ask(state, query.permission, &question)) return AccessReason::kMalformed;

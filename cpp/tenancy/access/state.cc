@@ -36,8 +36,13 @@ ScopeSetId State::add_scope(const Closure& closure, EditToken token) {
 
 void RoleTable::set_closure(uint32_t position, const Closure& closure, EditToken edit) {
   constexpr uint32_t kClosures = ClosureChunk::kClosures;
-  if (closures.size() <= position / kClosures) closures.resize(position / kClosures + 1);
-  own(closures[position / kClosures], edit).set(position % kClosures, closure);
+  if (position < kClosures) {
+    own(first, edit).set(position, closure);
+    return;
+  }
+  const size_t at = position / kClosures - 1;
+  if (more.size() <= at) more.resize(at + 1);
+  own(more[at], edit).set(position % kClosures, closure);
 }
 
 RoleCode State::find_role(const TenantAccess* owner, std::string_view name) const {

@@ -40,13 +40,16 @@ struct RoleTable {
   static constexpr uint32_t kChunk = 16;
 
   EditToken token = 0;
-  std::vector<std::shared_ptr<ClosureChunk>> closures;
-  NameMap names;                                   // position + 1
-  CowVector<std::shared_ptr<Role>, kChunk> roles;  // null: free
+  std::shared_ptr<ClosureChunk> first;              // closures of the first positions,
+  std::vector<std::shared_ptr<ClosureChunk>> more;  // and of all others
+  NameMap names;                                    // position + 1
+  CowVector<std::shared_ptr<Role>, kChunk> roles;   // null: free
   std::vector<uint32_t> free;
 
   Closure closure(uint32_t position) const {
-    return closures[position / ClosureChunk::kClosures]->get(position % ClosureChunk::kClosures);
+    constexpr uint32_t kClosures = ClosureChunk::kClosures;
+    if (position < kClosures) return first->get(position);
+    return more[position / kClosures - 1]->get(position % kClosures);
   }
   void set_closure(uint32_t position, const Closure& closure, EditToken edit);
 };
