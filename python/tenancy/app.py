@@ -34,10 +34,11 @@ from .quotas import Quotas
 from .resources import Resources
 from .roles import Roles
 from .sessions import Sessions
+from .stores.change import Actor
 from .stores.directory import open_directory
 from .stores.events import Events
 from .stores.grants import SYSTEM
-from .stores.host import Actor, Closed, Host
+from .stores.host import Closed, Host
 from .stores.twins import twin
 from .tenants import Tenants
 

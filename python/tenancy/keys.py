@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from . import _core
 from ._text import check_name, check_principal, deadline_ns, duration_ns, to_datetime
 from .errors import Conflict, InvalidValue, UnknownKey, UnknownTenant
+from .stores.change import Change
 from .stores.grants import check_patterns, must_hold_patterns
-from .stores.host import Change, Host
+from .stores.host import Host
 from .stores.outbox import decode_cursor, encode_cursor
 from .stores.records import ApiKey, NewKey, Page, Tenant
 from .stores.schema import keys

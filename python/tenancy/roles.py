@@ -16,8 +16,9 @@ from sqlalchemy.dialects.sqlite import insert
 
 from ._text import check_principal, check_text, deadline_ns, listed, to_datetime
 from .errors import Conflict, DutyViolated, InvalidValue, RoleInUse, UnknownRole
+from .stores.change import Change
 from .stores.grants import check_patterns, must_hold_patterns, must_hold_role, outside
-from .stores.host import Change, Host
+from .stores.host import Host
 from .stores.outbox import decode_cursor, encode_cursor
 from .stores.records import Assignment, Page, Role, Tenant
 from .stores.schema import assignments, roles

@@ -21,7 +21,8 @@ import sqlalchemy as sa
 from . import _core
 from ._text import check_principal, check_text, duration_ns, from_json, merged, to_datetime, to_json
 from .errors import SuspendedTenant, UnknownSession, UnknownTenant
-from .stores.host import Change, Host
+from .stores.change import Change
+from .stores.host import Host
 from .stores.outbox import decode_cursor, encode_cursor
 from .stores.records import Page, Session, Tenant
 from .stores.schema import sessions

@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from . import _core
-from ._text import check_slug, from_json, listed, merged, slugify, to_ns
+from ._text import from_json, listed, merged, to_ns
 from .catalog import Entitlements
 from .errors import (
     AlreadyExists,
@@ -19,12 +19,13 @@ from .errors import (
     RegionNotAllowed,
     UnknownTenant,
 )
-from .stores.host import Change
+from .stores.change import Change
 from .stores.lifecycle import Lifecycle
 from .stores.outbox import decode_cursor, encode_cursor
 from .stores.records import Page, PlanChange, Tenant
 from .stores.schema import tenants
-from .stores.tenant_rows import FIRST_STATUSES, MERGED, REGIONS, STATUSES, from_row, to_row
+from .stores.tenant_names import check_references, first_status, free_slug
+from .stores.tenant_rows import MERGED, REGIONS, STATUSES, from_row, to_row
 from .stores.twins import twin
 
 __all__ = ["PlanChange", "Tenant", "Tenants"]
@@ -94,20 +95,20 @@ class Tenants(Lifecycle):
         }
         row = to_row({k: v for k, v in given.items() if v is not None})
         row["plan"] = self._first_plan(plan)
-        row["status"] = _first_status(status)
+        row["status"] = first_status(status)
         draft = Tenant("", slug or "", name, row["plan"], row["status"])
         self._host.hooks.run_before("create", draft)
         with self._host.write(by) as change:
             row.setdefault("slug", None)
             if row["slug"] is None:
-                row["slug"] = _free_slug(change, name)
+                row["slug"] = free_slug(change, name)
             row |= {
                 "id": _core.sortable_id(_ID_PREFIX, change.now_ns),
                 "anchor_ns": change.now_ns if anchor is None else to_ns(anchor, "anchor"),
                 "created_ns": change.now_ns,
                 "updated_ns": change.now_ns,
             }
-            _check_references(change, row, None)
+            check_references(change, row, None)
             self._check_overrides(row["plan"], row.get("overrides"))
             change.execute(sa.insert(tenants).values(**row))
             change.touched("tenant", row["id"])
@@ -276,7 +277,7 @@ class Tenants(Lifecycle):
             changed = sorted(k for k, v in row.items() if getattr(before, k) != v)
             if not changed:
                 return from_row(before)
-            _check_references(change, row, before.id)
+            check_references(change, row, before.id)
             self._check_overrides(before.plan, row.get("overrides"))
             change.execute(
                 sa.update(tenants)
@@ -357,7 +358,7 @@ class Tenants(Lifecycle):
         row["plan"] = plan = row.get("plan", default_plan)
         if plan not in plans:
             self.check_plan(str(plan))
-        row["status"] = _first_status(row.get("status", "active"))
+        row["status"] = first_status(row.get("status", "active"))
         now = change.now_ns
         row.setdefault("id", _core.sortable_id(_ID_PREFIX, now))
         row.setdefault("anchor_ns", now)
@@ -377,42 +378,3 @@ class Tenants(Lifecycle):
     aupdate = twin(update)
     achoose_model = twin(choose_model)
     arequire_region = twin(require_region)
-
-
-def _first_status(status: str) -> str:
-    if status not in FIRST_STATUSES:
-        raise InvalidValue(
-            "status", f"a tenant cannot begin as {status!r}", remedy=listed(FIRST_STATUSES)
-        )
-    return status
-
-
-def _free_slug(change: Change, name: str) -> str:
-    """A slug from the name that nobody has: `acme`, `acme-2`, …"""
-    base = slugify(name) or "tenant"
-    for number in range(1, 21):
-        end = "" if number == 1 else f"-{number}"
-        slug = base[: 50 - len(end)].rstrip("-") + end
-        if not _taken(change, slug):
-            return slug
-    return check_slug(f"{base[:37].rstrip('-')}-{_core.random_base62(12).lower()}")
-
-
-def _taken(change: Change, reference: str, but: str | None = None) -> str | None:
-    """The column in which another tenant has this reference."""
-    for column in (tenants.c.id, tenants.c.external_id, tenants.c.slug):
-        owner = change.execute(sa.select(tenants.c.id).where(column == reference)).scalar()
-        if owner is not None and owner != but:
-            return str(column.name)
-    return None
-
-
-def _check_references(change: Change, row: Mapping[str, Any], own: str | None) -> None:
-    """A name leads to one tenant only, whichever of the three kinds it is."""
-    for field in ("external_id", "slug"):
-        value = row.get(field)
-        if value is not None and (column := _taken(change, value, own)):
-            raise AlreadyExists(
-                f"{field} {value!r} is taken (another tenant's {column})",
-                remedy="choose another, or leave `slug` out to have one made",
-            )

@@ -300,3 +300,17 @@ def test_facts_of_ones_own_are_found_again(t: Tenancy, acme: Tenant) -> None:
     assert numbers == list(range(29, -1, -1))
     with pytest.raises(InvalidValue, match="result"):
         t.audit.append("login", result="maybe")
+
+
+def test_trap_18_a_fact_is_never_replaced(t: Tenancy, acme: Tenant) -> None:
+    with t._host.write("system") as change:
+        first = change.fact("test", "test:first", tenant=acme.id, event_id="e-1")
+        second = change.fact("test", "test:second", tenant=acme.id, event_id="e-1")
+    assert (first, second) == ("e-1", None)
+    assert t.audit.get(acme, "e-1").action == "test:first"
+    with t._host.read() as connection:
+        numbers = connection.exec_driver_sql("SELECT seq FROM outbox ORDER BY seq").scalars().all()
+    assert numbers == list(range(1, len(numbers) + 1))
+    t.tenants.delete(acme)
+    t.tenants.purge(acme)
+    assert t.operator(by="eve", reason="test").event("e-1").action == "test:first"

@@ -284,3 +284,13 @@ def test_the_report_names_what_a_reviewer_looks_for(t: Tenancy, acme: Tenant) ->
     assert report.unused == ("two",)
     assert report.duplicate == (("one", "two"),)
     assert report.over_broad == ("wide (root)",)
+
+
+def test_trap_13_nothing_is_allowed_by_default(t: Tenancy, acme: Tenant) -> None:
+    assert t.access.permissions(acme, "ann") == []
+    for permission in ("ticket:read", "system:admin", "unheard:of", "", "*:*", "ticket"):
+        assert not t.access.check(acme, "ann", permission)
+    t.roles.define("empty", tenant=acme)
+    t.roles.assign(acme, "ann", "empty")
+    assert not t.access.check(acme, "ann", "ticket:read")
+    assert t.access.explain(acme, "ann", "ticket:read").nearest_miss

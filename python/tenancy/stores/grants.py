@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from .. import _core
 from ..errors import Escalation, InvalidValue
-from .host import Change, Host
+from .change import Change
+from .host import Host
 from .schema import keys
 
 __all__ = [
