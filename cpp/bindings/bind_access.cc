@@ -96,7 +96,8 @@ py::list assignments(const Engine& engine, const py::str& tenant, const py::str&
   py::list out;
   for (const auto& row : definitions->access->assignments(tenant_of(*definitions, tenant).index,
                                                           utf8_view(principal))) {
-    py::object resource = row.resource.empty() ? py::object(py::none()) : py::object(py::str(row.resource));
+    py::object resource =
+        row.resource.empty() ? py::object(py::none()) : py::object(py::str(row.resource));
     out.append(py::make_tuple(row.principal, row.role, resource, until_or_none(row.until_ns)));
   }
   return out;
@@ -119,7 +120,8 @@ py::dict access_path_dict(const AccessPath& path) {
   out["reason"] = to_str(access_reason_name(path.reason));
   out["pattern"] = path.pattern;
   out["roles"] = path.roles;
-  out["resource"] = path.resource.empty() ? py::object(py::none()) : py::object(py::str(path.resource));
+  out["resource"] =
+      path.resource.empty() ? py::object(py::none()) : py::object(py::str(path.resource));
   out["until_wall_ns"] = until_or_none(path.until_ns);
   out["nearest_miss"] = path.nearest_miss;
   return out;
@@ -138,23 +140,32 @@ void bind_engine_access(EngineClass& engine) {
       .def("access_who_can", &who_can, py::arg("tenant"), py::arg("permission"),
            py::arg("resource") = py::none())
       .def("access_assignments", &assignments, py::arg("tenant"), py::arg("principal"))
-      .def("access_roles", [](const Engine& self, const py::str& tenant) {
-        const auto definitions = definitions_of(self);
-        return definitions->access->roles(tenant_of(*definitions, tenant).index);
-      }, py::arg("tenant"))
+      .def(
+          "access_roles",
+          [](const Engine& self, const py::str& tenant) {
+            const auto definitions = definitions_of(self);
+            return definitions->access->roles(tenant_of(*definitions, tenant).index);
+          },
+          py::arg("tenant"))
       .def("access_missing_for_grant", &missing_for_grant, py::arg("tenant"), py::arg("holder"),
            py::arg("role"))
-      .def("owns", [](const Engine& self, const py::str& tenant, const py::str& type,
-                      const py::str& id) {
-        const auto definitions = definitions_of(self);
-        const TenantEntry* entry = definitions->registry->by_reference(utf8_view(tenant));
-        return entry != nullptr &&
-               definitions->registry->owns(entry->index, utf8_view(type), utf8_view(id));
-      }, py::arg("tenant"), py::arg("resource_type"), py::arg("resource_id"))
-      .def("effective", [](const Engine& self, const py::str& tenant) {
-        const auto definitions = definitions_of(self);
-        return entitlements_dict(*definitions->catalog, *tenant_of(*definitions, tenant).entitlements);
-      }, py::arg("tenant"));
+      .def(
+          "owns",
+          [](const Engine& self, const py::str& tenant, const py::str& type, const py::str& id) {
+            const auto definitions = definitions_of(self);
+            const TenantEntry* entry = definitions->registry->by_reference(utf8_view(tenant));
+            return entry != nullptr &&
+                   definitions->registry->owns(entry->index, utf8_view(type), utf8_view(id));
+          },
+          py::arg("tenant"), py::arg("resource_type"), py::arg("resource_id"))
+      .def(
+          "effective",
+          [](const Engine& self, const py::str& tenant) {
+            const auto definitions = definitions_of(self);
+            return entitlements_dict(*definitions->catalog,
+                                     *tenant_of(*definitions, tenant).entitlements);
+          },
+          py::arg("tenant"));
 }
 
 }  // namespace tenancy

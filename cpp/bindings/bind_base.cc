@@ -12,7 +12,8 @@
 namespace tenancy {
 namespace {
 
-// pybind11 holders cannot be const: clocks are handed to the engine as const, and to Python as this.
+// pybind11 holders cannot be const: clocks are handed to the engine as const, and to Python as
+// this.
 std::shared_ptr<Clock> system_clock() { return std::const_pointer_cast<Clock>(Clock::system()); }
 
 std::shared_ptr<FakeClock> make_fake_clock(int64_t start_wall_ns, const py::object& path) {
@@ -33,43 +34,59 @@ void bind_clocks(py::module_& module) {
 }
 
 void bind_identifiers(py::module_& module) {
-  module.def("sortable_id", [](const py::str& prefix, int64_t wall_ns) {
-    return sortable_id(utf8_view(prefix), wall_ns);
-  }, py::arg("prefix"), py::arg("wall_ns"));
+  module.def(
+      "sortable_id",
+      [](const py::str& prefix, int64_t wall_ns) {
+        return sortable_id(utf8_view(prefix), wall_ns);
+      },
+      py::arg("prefix"), py::arg("wall_ns"));
   module.def("uuid7", &uuid7, py::arg("wall_ns"));
   module.def("random_base62", &random_base62, py::arg("chars"));
   module.def("make_api_key", [] {
     ApiKeyText key = make_api_key();
     return py::make_tuple(key.full, key.public_id);
   });
-  module.def("api_key_public_id", [](const py::str& key) -> py::object {
-    const auto id = api_key_public_id(utf8_view(key));
-    if (!id) return py::none();
-    return to_str(*id);
-  }, py::arg("key"));
+  module.def(
+      "api_key_public_id",
+      [](const py::str& key) -> py::object {
+        const auto id = api_key_public_id(utf8_view(key));
+        if (!id) return py::none();
+        return to_str(*id);
+      },
+      py::arg("key"));
 }
 
 void bind_digests(py::module_& module) {
-  module.def("sha256", [](const py::bytes& data) {
-    const Digest256 digest = sha256(std::string_view(data));
-    return py::bytes(reinterpret_cast<const char*>(digest.data()), digest.size());
-  }, py::arg("data"));
-  module.def("equal_constant_time", [](const py::bytes& a, const py::bytes& b) {
-    return equal_constant_time(std::string_view(a), std::string_view(b));
-  }, py::arg("a"), py::arg("b"));
+  module.def(
+      "sha256",
+      [](const py::bytes& data) {
+        const Digest256 digest = sha256(std::string_view(data));
+        return py::bytes(reinterpret_cast<const char*>(digest.data()), digest.size());
+      },
+      py::arg("data"));
+  module.def(
+      "equal_constant_time",
+      [](const py::bytes& a, const py::bytes& b) {
+        return equal_constant_time(std::string_view(a), std::string_view(b));
+      },
+      py::arg("a"), py::arg("b"));
 }
 
 void bind_rules(py::module_& module) {
-  module.def("valid_permission", [](const py::str& text, bool pattern) {
-    return valid_permission(utf8_view(text), pattern);
-  }, py::arg("text"), py::arg("pattern"));
-  module.def("status_may_become", [](const py::str& before, const py::str& after) {
-    return status_may_become(value_or_raise(status_from_name(utf8_view(before))),
-                             value_or_raise(status_from_name(utf8_view(after))));
-  }, py::arg("before"), py::arg("after"));
-  module.def("valid_time_zone", [](const py::str& name) {
-    return TimeZone::load(utf8_view(name)).ok();
-  }, py::arg("name"));
+  module.def(
+      "valid_permission",
+      [](const py::str& text, bool pattern) { return valid_permission(utf8_view(text), pattern); },
+      py::arg("text"), py::arg("pattern"));
+  module.def(
+      "status_may_become",
+      [](const py::str& before, const py::str& after) {
+        return status_may_become(value_or_raise(status_from_name(utf8_view(before))),
+                                 value_or_raise(status_from_name(utf8_view(after))));
+      },
+      py::arg("before"), py::arg("after"));
+  module.def(
+      "valid_time_zone", [](const py::str& name) { return TimeZone::load(utf8_view(name)).ok(); },
+      py::arg("name"));
 }
 
 }  // namespace

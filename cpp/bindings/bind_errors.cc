@@ -25,8 +25,9 @@ std::string_view utf8_view(PyObject* text) {
 }
 
 void bind_errors(py::module_& module) {
-  g_core_error = PyErr_NewExceptionWithDoc(
-      "tenancy._core.CoreError", "An engine call failed: args are (code, message).", nullptr, nullptr);
+  g_core_error = PyErr_NewExceptionWithDoc("tenancy._core.CoreError",
+                                           "An engine call failed: args are (code, message).",
+                                           nullptr, nullptr);
   if (g_core_error == nullptr) throw py::error_already_set();
   module.add_object("CoreError", g_core_error);
 }

@@ -29,8 +29,7 @@ Place place_of(const Engine& engine, const py::str& tenant, const py::str& quota
 
 // The methods that take a target and one number, all alike.
 template <QuotaState (Quotas::*Method)(const QuotaTarget&, uint64_t)>
-py::dict with_amount(Engine& engine, const py::str& tenant, const py::str& quota,
-                     uint64_t amount) {
+py::dict with_amount(Engine& engine, const py::str& tenant, const py::str& quota, uint64_t amount) {
   const Place place = place_of(engine, tenant, quota);
   return quota_dict(*place.target.def, (engine.quotas().*Method)(place.target, amount));
 }
@@ -107,8 +106,8 @@ void bind_engine_quotas(EngineClass& engine) {
   engine.def("quota_status", &status, py::arg("tenant"), py::arg("quota"))
       .def("quota_consume", &with_amount<&Quotas::consume>, py::arg("tenant"), py::arg("quota"),
            py::arg("amount"))
-      .def("quota_decrement", &with_amount<&Quotas::decrement>, py::arg("tenant"),
-           py::arg("quota"), py::arg("amount"))
+      .def("quota_decrement", &with_amount<&Quotas::decrement>, py::arg("tenant"), py::arg("quota"),
+           py::arg("amount"))
       .def("quota_set", &with_amount<&Quotas::set>, py::arg("tenant"), py::arg("quota"),
            py::arg("used"))
       .def("quota_reserve", &reserve, py::arg("tenant"), py::arg("quota"), py::arg("amount"),

@@ -45,7 +45,8 @@ int decision_bool(PyObject* self) { return as_decision(self)->decision.allowed()
 PyObject* get_allowed(PyObject* self, void*) { return PyBool_FromLong(decision_bool(self)); }
 PyObject* get_reason(PyObject* self, void*) {
   PyDecision* object = as_decision(self);
-  return Py_NewRef(PyTuple_GET_ITEM(object->reasons, static_cast<Py_ssize_t>(object->decision.reason)));
+  return Py_NewRef(
+      PyTuple_GET_ITEM(object->reasons, static_cast<Py_ssize_t>(object->decision.reason)));
 }
 PyObject* get_code(PyObject* self, void*) {
   const std::string_view code = reason_code(as_decision(self)->decision.reason);
@@ -174,7 +175,8 @@ PyObject* get_leases(PyObject* self, void*) { return handles_of(self, true); }
 PyObject* get_principal_is_hint(PyObject* self, void*) {
   return PyBool_FromLong(as_decision(self)->decision.principal_is_hint ? 1 : 0);
 }
-// explain_permission(permission, resource=None): which role grants it by which path, or the nearest miss.
+// explain_permission(permission, resource=None): which role grants it by which path, or the nearest
+// miss.
 PyObject* decision_explain_permission(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   return guarded([&]() -> PyObject* {
     const Decision& decision = as_decision(self)->decision;
@@ -197,7 +199,8 @@ PyObject* decision_permissions(PyObject* self, PyObject*) {
   return guarded([&] {
     const Decision& decision = as_decision(self)->decision;
     py::list out;
-    if (decision.tenant != nullptr && !(decision.principal.empty() && decision.scopes == kNoScopes)) {
+    if (decision.tenant != nullptr &&
+        !(decision.principal.empty() && decision.scopes == kNoScopes)) {
       const std::string_view principal =
           decision.principal_is_hint ? std::string_view() : std::string_view(decision.principal);
       for (const std::string& name : decision.definitions->access->permissions(
@@ -223,29 +226,44 @@ PyObject* decision_repr(PyObject* self) {
 
 PyMethodDef kMethods[] = {
     {"permissions", decision_permissions, METH_NOARGS, "What this caller may do, by name."},
-    {"explain_permission", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(decision_explain_permission)),
+    {"explain_permission",
+     reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(decision_explain_permission)),
      METH_FASTCALL, "Which role grants a permission, or the nearest miss."},
     {nullptr, nullptr, 0, nullptr}};
 
-#define TENANCY_GETTER(name) {#name, get_##name, nullptr, nullptr, nullptr}
-PyGetSetDef kGetters[] = {
-    TENANCY_GETTER(allowed),     TENANCY_GETTER(reason),   TENANCY_GETTER(code),
-    TENANCY_GETTER(status),      TENANCY_GETTER(detail),   TENANCY_GETTER(tenant),
-    TENANCY_GETTER(tenant_slug), TENANCY_GETTER(plan),     TENANCY_GETTER(principal),
-    TENANCY_GETTER(key),         TENANCY_GETTER(session),  TENANCY_GETTER(limits),
-    TENANCY_GETTER(tightest),    TENANCY_GETTER(quotas),   TENANCY_GETTER(reservations),
-    TENANCY_GETTER(leases),      TENANCY_GETTER(revision), TENANCY_GETTER(retry_after),
-    TENANCY_GETTER(finished),    TENANCY_GETTER(principal_is_hint),
-    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+#define TENANCY_GETTER(name) \
+  { #name, get_##name, nullptr, nullptr, nullptr }
+PyGetSetDef kGetters[] = {TENANCY_GETTER(allowed),
+                          TENANCY_GETTER(reason),
+                          TENANCY_GETTER(code),
+                          TENANCY_GETTER(status),
+                          TENANCY_GETTER(detail),
+                          TENANCY_GETTER(tenant),
+                          TENANCY_GETTER(tenant_slug),
+                          TENANCY_GETTER(plan),
+                          TENANCY_GETTER(principal),
+                          TENANCY_GETTER(key),
+                          TENANCY_GETTER(session),
+                          TENANCY_GETTER(limits),
+                          TENANCY_GETTER(tightest),
+                          TENANCY_GETTER(quotas),
+                          TENANCY_GETTER(reservations),
+                          TENANCY_GETTER(leases),
+                          TENANCY_GETTER(revision),
+                          TENANCY_GETTER(retry_after),
+                          TENANCY_GETTER(finished),
+                          TENANCY_GETTER(principal_is_hint),
+                          {nullptr, nullptr, nullptr, nullptr, nullptr}};
 #undef TENANCY_GETTER
 
-PyType_Slot kSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(decision_dealloc)},
-                        {Py_tp_repr, reinterpret_cast<void*>(decision_repr)},
-                        {Py_nb_bool, reinterpret_cast<void*>(decision_bool)},
-                        {Py_tp_methods, kMethods},
-                        {Py_tp_getset, kGetters},
-                        {Py_tp_doc, const_cast<char*>("The answer to one request. True when allowed.")},
-                        {0, nullptr}};
+PyType_Slot kSlots[] = {
+    {Py_tp_dealloc, reinterpret_cast<void*>(decision_dealloc)},
+    {Py_tp_repr, reinterpret_cast<void*>(decision_repr)},
+    {Py_nb_bool, reinterpret_cast<void*>(decision_bool)},
+    {Py_tp_methods, kMethods},
+    {Py_tp_getset, kGetters},
+    {Py_tp_doc, const_cast<char*>("The answer to one request. True when allowed.")},
+    {0, nullptr}};
 
 PyType_Spec kSpec = {"tenancy._core.Decision", sizeof(PyDecision), 0,
                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, kSlots};

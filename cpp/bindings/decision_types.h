@@ -1,8 +1,9 @@
-// The Python types that answers are made of: Decision, Limit and Handle. Hand-written heap types, because a
-// decision is made per request and pybind11's would cost several times as much.
+// The Python types that answers are made of: Decision, Limit and Handle. Hand-written heap types,
+// because a decision is made per request and pybind11's would cost several times as much.
 //
-// Ownership: a Decision owns its C++ decision and shares the engine; a Handle shares both. Nothing refers back
-// to the gate, so no answer is part of a reference cycle. Thread safety: under the interpreter's lock.
+// Ownership: a Decision owns its C++ decision and shares the engine; a Handle shares both. Nothing
+// refers back to the gate, so no answer is part of a reference cycle. Thread safety: under the
+// interpreter's lock.
 #pragma once
 
 #include "pybind.h"
@@ -11,8 +12,7 @@
 namespace tenancy {
 
 struct PyDecision {
-  PyObject_HEAD
-  std::shared_ptr<Engine> engine;
+  PyObject_HEAD std::shared_ptr<Engine> engine;
   PyObject* reasons;  // tuple of the members of tenancy.Reason
   int quota_status;
   Decision decision;
@@ -27,7 +27,8 @@ struct HandleState {
 };
 
 // A new Decision with nothing in it. Takes its memory from a small free list.
-PyDecision* new_decision(const std::shared_ptr<Engine>& engine, PyObject* reasons, int quota_status);
+PyDecision* new_decision(const std::shared_ptr<Engine>& engine, PyObject* reasons,
+                         int quota_status);
 bool is_decision(PyObject* object);
 
 // New references.

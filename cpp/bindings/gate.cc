@@ -1,6 +1,6 @@
-// Gate: the decision calls, hand-written so that a whole decision costs less than pybind11's argument
-// handling would. The slow paths (new definitions, events, gauges) call back into the package.
-
+// Gate: the decision calls, hand-written so that a whole decision costs less than pybind11's
+// argument handling would. The slow paths (new definitions, events, gauges) call back into the
+// package.
 
 #include <new>
 
@@ -10,8 +10,8 @@
 namespace tenancy {
 namespace {
 
-// A decision that meets newer definitions every time would wait for ever; one that meets them this often in
-// a row is refused instead.
+// A decision that meets newer definitions every time would wait for ever; one that meets them this
+// often in a row is refused instead.
 constexpr int kStaleMax = 100;
 
 struct GateState {
@@ -23,8 +23,7 @@ struct GateState {
 };
 
 struct PyGate {
-  PyObject_HEAD
-  PyObject* on_stale;
+  PyObject_HEAD PyObject* on_stale;
   PyObject* on_event;
   PyObject* on_gauge;
   PyObject* reasons;
@@ -141,8 +140,8 @@ py::object new_answer(PyGate* gate) {
       new_decision(gate->state->engine, gate->reasons, gate->quota_status)));
 }
 
-// The keywords of one call. They are read again when the definitions changed under the call, because
-// names mean positions in a catalog.
+// The keywords of one call. They are read again when the definitions changed under the call,
+// because names mean positions in a catalog.
 struct Call {
   PyGate* gate;
   PyObject* const* args;
@@ -150,9 +149,7 @@ struct Call {
   PyObject* names;
   const char* function;
 
-  void read(Arguments* arguments) const {
-    read_keywords(arguments, args, first, names, function);
-  }
+  void read(Arguments* arguments) const { read_keywords(arguments, args, first, names, function); }
   NameCaches* name_caches() const { return &gate->state->names; }
 };
 
@@ -291,8 +288,8 @@ PyObject* gate_set_gauges(PyObject* self, PyObject* names) {
 }
 
 int gate_init(PyObject* self, PyObject* args, PyObject* keywords) {
-  static const char* names[] = {"engine",   "on_stale", "on_event",    "on_gauge",
-                                "reasons",  "quota_status", nullptr};
+  static const char* names[] = {"engine",  "on_stale",     "on_event", "on_gauge",
+                                "reasons", "quota_status", nullptr};
   PyGate* gate = as_gate(self);
   PyObject* engine = nullptr;
   PyObject* on_stale = nullptr;
@@ -316,7 +313,8 @@ int gate_init(PyObject* self, PyObject* args, PyObject* keywords) {
     auto state = std::make_unique<GateState>();
     state->engine = py::cast<std::shared_ptr<Engine>>(py::handle(engine));
     py::tuple members(py::reinterpret_borrow<py::object>(reasons));
-    if (members.size() != kReasons) throw py::value_error("reasons: expected one per engine reason");
+    if (members.size() != kReasons)
+      throw py::value_error("reasons: expected one per engine reason");
     gate->reasons = members.release().ptr();
     gate->state = state.release();
     return Py_NewRef(Py_None);
@@ -404,9 +402,10 @@ IdentityData make_identity(const py::object& principal, const py::iterable& tena
 
 void bind_gate(py::module_& module) {
   bind_decision_types(module);
-  py::class_<IdentityData>(module, "Identity",
-                           "A caller whom the program verified itself: the tenants it may select, its "
-                           "user and scopes.")
+  py::class_<IdentityData>(
+      module, "Identity",
+      "A caller whom the program verified itself: the tenants it may select, its "
+      "user and scopes.")
       .def(py::init(&make_identity), py::arg("principal") = py::none(),
            py::arg("tenants") = py::tuple(), py::arg("scopes") = py::none())
       .def_readonly("principal", &IdentityData::principal);

@@ -116,9 +116,10 @@ bool Arguments::set(std::string_view name, PyObject* value) {
 
 void Arguments::set_hints(PyObject* value) {
   if (value == Py_None) return;
-  if (PyUnicode_Check(value)) throw py::type_error("hints: expected a sequence of str, got one str");
-  py::object sequence =
-      py::reinterpret_steal<py::object>(PySequence_Fast(value, "hints: expected a sequence of str"));
+  if (PyUnicode_Check(value))
+    throw py::type_error("hints: expected a sequence of str, got one str");
+  py::object sequence = py::reinterpret_steal<py::object>(
+      PySequence_Fast(value, "hints: expected a sequence of str"));
   if (!sequence) throw py::error_already_set();
   const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(sequence.ptr()));
   if (count > kHintsMax) throw py::value_error("hints: at most 8");
@@ -140,7 +141,8 @@ void Arguments::set_identity(PyObject* value) {
 
 void Arguments::set_consume(PyObject* value) {
   if (value == Py_None) return;
-  if (!PyDict_Check(value)) throw py::type_error("consume: expected a dict of quota name to amount");
+  if (!PyDict_Check(value))
+    throw py::type_error("consume: expected a dict of quota name to amount");
   Py_ssize_t position = 0;
   PyObject* name = nullptr;
   PyObject* amount = nullptr;
@@ -148,17 +150,16 @@ void Arguments::set_consume(PyObject* value) {
     if (ask_count == asks.size()) throw py::value_error("consume: at most 16 quotas at once");
     QuotaAsk& ask = asks[ask_count++];
     ask = QuotaAsk{};
-    ask.quota = names_.quotas.index(name, "quota", [&](std::string_view text) {
-      return names_.catalog->quota_index(text);
-    });
+    ask.quota = names_.quotas.index(
+        name, "quota", [&](std::string_view text) { return names_.catalog->quota_index(text); });
     ask.amount = units(amount, "consume");
     ask.gauge = ask.quota < names_.gauges.size() && names_.gauges[ask.quota];
     any_gauge |= ask.gauge;
   }
 }
 
-// An IPv6 address counts as its /64: a subscriber owns that many addresses. IPv4 inside IPv6 is IPv4. What is
-// no address at all is kept as it is, as an opaque name.
+// An IPv6 address counts as its /64: a subscriber owns that many addresses. IPv4 inside IPv6 is
+// IPv4. What is no address at all is kept as it is, as an opaque name.
 void Arguments::set_ip(PyObject* value) {
   const std::string_view text = optional_text(value);
   request.ip = text;

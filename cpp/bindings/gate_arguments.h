@@ -1,8 +1,8 @@
-// From Python arguments to an engine Request: names resolved against the catalog once, then remembered by
-// the identity of the str object that named them.
+// From Python arguments to an engine Request: names resolved against the catalog once, then
+// remembered by the identity of the str object that named them.
 //
-// Ownership: an Arguments belongs to one call and keeps the views of its Request alive; a NameCache belongs
-// to the gate. Thread safety: under the interpreter's lock.
+// Ownership: an Arguments belongs to one call and keeps the views of its Request alive; a NameCache
+// belongs to the gate. Thread safety: under the interpreter's lock.
 #pragma once
 
 #include <array>
@@ -21,7 +21,8 @@ struct IdentityData {
   bool scoped = false;
 };
 
-// str object -> catalog index. Callers name things with literals, which are the same object each time.
+// str object -> catalog index. Callers name things with literals, which are the same object each
+// time.
 class NameCache {
  public:
   ~NameCache() { clear(); }

@@ -11,8 +11,8 @@ namespace tenancy {
 namespace {
 
 struct PyHandle {
-  PyObject_HEAD
-  PyDecision* owner;  // the decision whose entry this is, or null: then `state` is its own
+  PyObject_HEAD PyDecision*
+      owner;  // the decision whose entry this is, or null: then `state` is its own
   size_t index;
   HandleState state;
 };
@@ -102,7 +102,8 @@ PyObject* handle_renew(PyObject* self, PyObject* const* args, Py_ssize_t count) 
     PyErr_SetString(PyExc_ValueError, "a reservation cannot be renewed: commit or release it");
     return nullptr;
   }
-  const bool alive = !entry.settled && engine_of(handle).quotas().renew(target, entry.handle, ttl_ns);
+  const bool alive =
+      !entry.settled && engine_of(handle).quotas().renew(target, entry.handle, ttl_ns);
   return PyBool_FromLong(alive ? 1 : 0);
 }
 
@@ -144,7 +145,8 @@ PyCFunction as_c_function(Fn fn) {
 }
 
 PyMethodDef kMethods[] = {
-    {"commit", as_c_function(handle_commit), METH_FASTCALL, "Keep what was reserved, or part of it."},
+    {"commit", as_c_function(handle_commit), METH_FASTCALL,
+     "Keep what was reserved, or part of it."},
     {"release", handle_release, METH_NOARGS, "Give it back."},
     {"renew", as_c_function(handle_renew), METH_FASTCALL, "Extend a lease by ttl seconds."},
     {"detach", handle_detach, METH_NOARGS, "Take it out of the request that made it."},

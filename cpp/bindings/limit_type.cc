@@ -10,8 +10,7 @@ namespace tenancy {
 namespace {
 
 struct PyLimit {
-  PyObject_HEAD
-  PyObject* name;
+  PyObject_HEAD PyObject* name;
   PyObject* policy;
   PyObject* retry_after;  // float, or None where waiting never helps
   char allowed;
@@ -78,10 +77,12 @@ PyObject* make_limit(const LimitEntry& entry) {
   const std::string policy = entry.policy->text();
   limit->name = PyUnicode_FromStringAndSize(entry.rule->name.data(),
                                             static_cast<Py_ssize_t>(entry.rule->name.size()));
-  limit->policy = PyUnicode_FromStringAndSize(policy.data(), static_cast<Py_ssize_t>(policy.size()));
-  limit->retry_after = state.retry_after_ns == kNever
-                           ? Py_NewRef(Py_None)
-                           : PyFloat_FromDouble(static_cast<double>(state.retry_after_ns) / kSecond);
+  limit->policy =
+      PyUnicode_FromStringAndSize(policy.data(), static_cast<Py_ssize_t>(policy.size()));
+  limit->retry_after =
+      state.retry_after_ns == kNever
+          ? Py_NewRef(Py_None)
+          : PyFloat_FromDouble(static_cast<double>(state.retry_after_ns) / kSecond);
   limit->allowed = state.allowed ? 1 : 0;
   limit->shadow = state.shadow ? 1 : 0;
   limit->limit = state.limit;

@@ -26,8 +26,8 @@ T value_or_raise(Result<T> result) {
   return std::move(result).value();
 }
 
-// A str's UTF-8 without a copy; raises UnicodeEncodeError for lone surrogates, TypeError for anything else.
-// The view lives as long as the object.
+// A str's UTF-8 without a copy; raises UnicodeEncodeError for lone surrogates, TypeError for
+// anything else. The view lives as long as the object.
 std::string_view utf8_view(PyObject* text);
 inline std::string_view utf8_view(const py::handle& text) { return utf8_view(text.ptr()); }
 

@@ -5,7 +5,8 @@
 namespace tenancy {
 namespace {
 
-// One tuple, read from left to right. A million of these are read at open, so it uses the plain API.
+// One tuple, read from left to right. A million of these are read at open, so it uses the plain
+// API.
 class Row {
  public:
   Row(const char* kind, Py_ssize_t number, PyObject* tuple, Py_ssize_t width)
@@ -47,8 +48,8 @@ class Row {
     PyObject* item = next();
     if (present != nullptr) *present = item != Py_None;
     if (item == Py_None) return out;
-    py::object sequence = py::reinterpret_steal<py::object>(
-        PySequence_Fast(item, "expected a sequence of str"));
+    py::object sequence =
+        py::reinterpret_steal<py::object>(PySequence_Fast(item, "expected a sequence of str"));
     if (!sequence) throw py::error_already_set();
     const Py_ssize_t size = PySequence_Fast_GET_SIZE(sequence.ptr());
     for (Py_ssize_t i = 0; i < size; ++i) {
@@ -157,10 +158,18 @@ void read_rows(const py::dict& changes, const char* kind, Py_ssize_t width, std:
   }
 }
 
-constexpr const char* kKinds[] = {
-    "tenants",         "keys",         "sessions",      "resources",           "roles",
-    "assignments",     "removed_keys", "removed_roles", "removed_assignments", "removed_tenants",
-    "removed_sessions", "removed_resources"};
+constexpr const char* kKinds[] = {"tenants",
+                                  "keys",
+                                  "sessions",
+                                  "resources",
+                                  "roles",
+                                  "assignments",
+                                  "removed_keys",
+                                  "removed_roles",
+                                  "removed_assignments",
+                                  "removed_tenants",
+                                  "removed_sessions",
+                                  "removed_resources"};
 
 void check_kinds(const py::dict& changes) {
   for (const auto& [kind, rows] : changes) {

@@ -1,5 +1,5 @@
-// Rows of the store as Python tuples, turned into a ChangeSet. The shapes are documented at Engine.apply in
-// python/tenancy/_core.pyi.
+// Rows of the store as Python tuples, turned into a ChangeSet. The shapes are documented at
+// Engine.apply in python/tenancy/_core.pyi.
 #pragma once
 
 #include "pybind.h"

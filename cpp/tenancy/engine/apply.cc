@@ -16,8 +16,8 @@ std::string join_errors(const std::vector<CatalogError>& errors) {
   return text;
 }
 
-// The most windows one decision can meet: every limit of the catalog, an action and the default action, and
-// three windows of the key's own.
+// The most windows one decision can meet: every limit of the catalog, an action and the default
+// action, and three windows of the key's own.
 Status check_window_count(const Catalog& catalog) {
   size_t common = 3;
   for (const LimitRule& rule : catalog.limits()) common += rule.windows.size();
@@ -27,10 +27,10 @@ Status check_window_count(const Catalog& catalog) {
       largest = std::max(largest, rule.windows.size());
     }
     if (common + 2 * largest > kLimitsMax) {
-      return {Code::kOutOfRange,
-              "plan \"" + plan.name + "\": one request could meet " +
-                  std::to_string(common + 2 * largest) + " rate-limit windows; at most " +
-                  std::to_string(kLimitsMax) + " are possible: drop some windows"};
+      return {Code::kOutOfRange, "plan \"" + plan.name + "\": one request could meet " +
+                                     std::to_string(common + 2 * largest) +
+                                     " rate-limit windows; at most " + std::to_string(kLimitsMax) +
+                                     " are possible: drop some windows"};
     }
   }
   return {};
@@ -48,6 +48,8 @@ class Applier {
       if (Status status = set_catalog(changes.catalog); !status.ok()) return status;
     }
     remove(changes);
+    // Tenants may have exchanged names since, in an order that the rows no longer show.
+    for (const TenantRow& row : changes.tenants) registry_.release_names(row.id);
     for (TenantRow& row : changes.tenants) {
       if (auto index = registry_.put_tenant(std::move(row)); !index.ok()) return index.status();
     }
@@ -164,7 +166,8 @@ std::vector<uint64_t> hash_names(const HashKey& key, std::string_view kind, cons
   std::vector<uint64_t> hashes;
   hashes.reserve(items.size());
   const uint64_t seed = siphash(key, kind);
-  for (const auto& item : items) hashes.push_back(siphash_join(key, seed, siphash(key, name(item))));
+  for (const auto& item : items)
+    hashes.push_back(siphash_join(key, seed, siphash(key, name(item))));
   return hashes;
 }
 
@@ -172,8 +175,8 @@ void hash_catalog_names(const HashKey& key, Definitions* definitions) {
   const Catalog& catalog = *definitions->catalog;
   definitions->quota_hashes =
       hash_names(key, "quota", catalog.quotas(), [](const QuotaDef& def) { return def.name; });
-  definitions->action_hashes = hash_names(key, "action", catalog.actions(),
-                                          [](const std::string& name) { return name; });
+  definitions->action_hashes =
+      hash_names(key, "action", catalog.actions(), [](const std::string& name) { return name; });
   definitions->limit_hashes =
       hash_names(key, "limit", catalog.limits(), [](const LimitRule& rule) { return rule.name; });
 }

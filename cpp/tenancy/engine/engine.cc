@@ -31,8 +31,8 @@ bool Engine::current() const {
   return counters_->revision_word().load(std::memory_order_acquire) == 2 * revision();
 }
 
-// Everything a decision needs before its first stage. False when the definitions are not the newest: then
-// nothing was looked at.
+// Everything a decision needs before its first stage. False when the definitions are not the
+// newest: then nothing was looked at.
 bool Engine::begin(const std::shared_ptr<const Definitions>& definitions, const Request& request,
                    Decision* decision) const {
   const uint64_t word = counters_->revision_word().load(std::memory_order_acquire);
@@ -42,9 +42,9 @@ bool Engine::begin(const std::shared_ptr<const Definitions>& definitions, const 
   }
   decision->definitions = definitions;
   decision->reserve = request.reserve;
-  decision->started_mono_ns = clock_->mono_ns();
   decision->now_wall_ns = clock_->wall_ns();
   decision->taken_ns = counters_->now_ns();
+  decision->started_ns = decision->taken_ns;
   decision->ip.assign(request.ip);
   return true;
 }
@@ -93,8 +93,8 @@ bool Engine::authorize_stages(const Request& request, Scope* scope, Decision* de
          take_quotas(request, decision);
 }
 
-// Definitions may have changed since this request was admitted (a suspension, a revoked key): the newest
-// count. False when the request may not go on, or when the newest are not here yet (stale).
+// Definitions may have changed since this request was admitted (a suspension, a revoked key): the
+// newest count. False when the request may not go on, or when the newest are not here yet (stale).
 bool Engine::rebind(Decision* decision) const {
   const uint64_t word = counters_->revision_word().load(std::memory_order_acquire);
   if (word == 2 * decision->definitions->revision) {
@@ -119,11 +119,13 @@ bool Engine::rebind(Decision* decision) const {
   const SessionEntry* session = nullptr;
   if (decision->session != nullptr) {
     session = newest->registry->session(decision->session->digest);
-    if (session == nullptr && decision->key == nullptr) decision->reason = Reason::kInvalidCredential;
+    if (session == nullptr && decision->key == nullptr)
+      decision->reason = Reason::kInvalidCredential;
   }
   if (tenant == nullptr) decision->reason = Reason::kInvalidTenant;
   if (decision->reason != Reason::kAllowed) {
-    // The old entries stay referenced by `definitions`, so what is in the decision remains readable.
+    // The old entries stay referenced by `definitions`, so what is in the decision remains
+    // readable.
     return false;
   }
   decision->earlier.push_back(std::move(decision->definitions));
@@ -141,8 +143,7 @@ void Engine::finish(Decision* decision, int http_status) {
   const bool keep = http_status < 500;
   for (QuotaEntry& entry : decision->quotas) {
     if (entry.settled || !entry.handle) continue;
-    const QuotaTarget target =
-        quota_target(*decision->definitions, *decision->tenant, entry.quota);
+    const QuotaTarget target = quota_target(*decision->definitions, *decision->tenant, entry.quota);
     if (entry.lease) {
       quotas_->end_lease(target, entry.handle);
     } else if (keep) {
@@ -152,8 +153,9 @@ void Engine::finish(Decision* decision, int http_status) {
     }
     entry.settled = true;
   }
-  const int64_t spent_us = (clock_->mono_ns() - decision->started_mono_ns) / 1000;
-  const auto bucket = static_cast<size_t>(std::bit_width(static_cast<uint64_t>(std::max<int64_t>(spent_us, 0))));
+  const int64_t spent_us = (counters_->now_ns() - decision->started_ns) / 1000;
+  const auto bucket =
+      static_cast<size_t>(std::bit_width(static_cast<uint64_t>(std::max<int64_t>(spent_us, 0))));
   latency_[std::min(bucket, kLatencyBuckets - 1)].fetch_add(1, std::memory_order_relaxed);
 }
 

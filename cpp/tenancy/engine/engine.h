@@ -1,21 +1,25 @@
 // Engine: one request in, one decision out.
 //
-// A decision goes through the stages of the design in order: limits that need no identity, credential, tenant
-// and status, limits of tenant / user / key, endpoint limits, permission and feature, quotas. `admit` is the
-// first half (before a router knows the endpoint), `authorize` the second, `finish` settles what was reserved;
-// `check` is both halves in one.
+// A decision goes through the stages of the design in order: limits that need no identity,
+// credential, tenant and status, limits of tenant / user / key, endpoint limits, permission and
+// feature, quotas. `admit` is the first half (before a router knows the endpoint), `authorize` the
+// second, `finish` settles what was reserved; `check` is both halves in one.
 //
 // Invariants:
-//  1. A refusal by a rate limit gives back what this decision took from other rate limits, except from those
-//     before authentication. A refusal for another reason keeps the tokens spent and takes no quota.
+//  1. A refusal by a rate limit gives back what this decision took from other rate limits, except
+//  from those
+//     before authentication. A refusal for another reason keeps the tokens spent and takes no
+//     quota.
 //  2. Several quotas are taken all or none.
-//  3. When the tenant is unclear the answer is a refusal. Unknown and forbidden tenants take the same path and
+//  3. When the tenant is unclear the answer is a refusal. Unknown and forbidden tenants take the
+//  same path and
 //     get the same answer.
-//  4. A decision is made from one Definitions value, and only while that is the newest revision the host
+//  4. A decision is made from one Definitions value, and only while that is the newest revision the
+//  host
 //     knows: otherwise `stale` is set and nothing was taken.
 //
-// Ownership: unique; owns the counters. Thread safety: all methods from any thread; `apply` calls are
-// serialised inside.
+// Ownership: unique; owns the counters. Thread safety: all methods from any thread; `apply` calls
+// are serialised inside.
 #pragma once
 
 #include <array>
@@ -62,8 +66,8 @@ int reason_http_status(Reason reason);        // 200, 401, 403, 429, 503
 struct QuotaAsk {
   uint32_t quota = kNoIndex;  // catalog index
   uint64_t amount = 0;
-  // For quotas whose current value the application counts itself: judged as `base + amount <= limit`,
-  // nothing is stored.
+  // For quotas whose current value the application counts itself: judged as `base + amount <=
+  // limit`, nothing is stored.
   bool gauge = false;
   uint64_t base = 0;
 };
@@ -73,7 +77,8 @@ struct Request {
   // Credential: at most one of the three.
   std::string_view api_key;
   std::string_view session;
-  // An identity that the caller verified (a JWT): the tenants it may select (references), and its user.
+  // An identity that the caller verified (a JWT): the tenants it may select (references), and its
+  // user.
   bool has_identity = false;
   std::span<const std::string_view> identity_tenants;
   std::string_view identity_principal;
@@ -84,23 +89,23 @@ struct Request {
   std::string_view principal;  // the user, by the program; with a credential only a hint
   // Named by the request (header, path, query, subdomain): they only select, never override.
   std::span<const std::string_view> hints;
-  bool trust_hints = false;    // a trusted proxy is in front, or the route is anonymous
+  bool trust_hints = false;  // a trusted proxy is in front, or the route is anonymous
 
-  std::string_view ip;         // canonical text or bytes of the address (IPv6 by /64)
+  std::string_view ip;  // canonical text or bytes of the address (IPv6 by /64)
   std::string_view endpoint;
   uint32_t admit_action = kNoIndex;  // counted by the first half: the catalog's default action
   uint32_t action = kNoIndex;        // counted by the second half
   std::string_view permission;
-  std::string_view resource;   // "type/id"
+  std::string_view resource;  // "type/id"
   uint32_t feature = kNoIndex;
   uint64_t cost = 1;
   std::span<const QuotaAsk> consume;
-  bool reserve = false;        // web: reserve until `finish`; otherwise consumption is final at once
-  bool dry_run = false;        // explain: look, take nothing
+  bool reserve = false;  // web: reserve until `finish`; otherwise consumption is final at once
+  bool dry_run = false;  // explain: look, take nothing
 };
 
 struct LimitEntry {
-  const LimitRule* rule = nullptr;      // lives in the decision's definitions
+  const LimitRule* rule = nullptr;  // lives in the decision's definitions
   const LimitPolicy* policy = nullptr;
   LimitState state;
   uint64_t group = 0;
@@ -120,8 +125,8 @@ struct QuotaEntry {
   bool settled = false;
 };
 
-// A vector inside its owner: decisions allocate nothing on the hot path, and items that are not used cost
-// nothing, not even clearing.
+// A vector inside its owner: decisions allocate nothing on the hot path, and items that are not
+// used cost nothing, not even clearing.
 template <class T, size_t N>
 class FixedVector {
   static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
@@ -160,12 +165,13 @@ struct Decision {
   bool finished = false;
   Reason reason = Reason::kAllowed;
   std::shared_ptr<const Definitions> definitions;
-  // Definitions of earlier stages of this request, when they changed in between: `limits` point into them.
+  // Definitions of earlier stages of this request, when they changed in between: `limits` point
+  // into them.
   std::vector<std::shared_ptr<const Definitions>> earlier;
   const TenantEntry* tenant = nullptr;
   const KeyEntry* key = nullptr;
   const SessionEntry* session = nullptr;
-  std::string principal;       // who acts, for limits and the record
+  std::string principal;           // who acts, for limits and the record
   bool principal_is_hint = false;  // named beside a credential that has no user: gives no rights
   ScopeSetId scopes = kNoScopes;
   std::vector<std::string> identity_scopes;  // of a verified identity whose claims count
@@ -173,9 +179,9 @@ struct Decision {
   std::string ip;
   std::string detail;          // the permission, feature, quota or limit that refused
   int64_t retry_after_ns = 0;  // kNever: waiting does not help
-  int64_t started_mono_ns = 0;
   int64_t now_wall_ns = 0;
-  int64_t taken_ns = 0;        // table time of the takes
+  int64_t started_ns = 0;  // table time
+  int64_t taken_ns = 0;    // table time of the takes
   FixedVector<LimitEntry, kLimitsMax> limits;
   FixedVector<QuotaEntry, kQuotasMax> quotas;
   bool allowed() const { return reason == Reason::kAllowed && !stale; }
@@ -187,9 +193,9 @@ class Engine {
  public:
   struct Options {
     CounterTable::Options counters;
-    std::string default_tenant;   // reference; empty: none
+    std::string default_tenant;  // reference; empty: none
     int64_t reservation_ns = Quotas::kReservationNs;
-    };
+  };
   static Result<std::unique_ptr<Engine>> open(const Options& options,
                                               std::shared_ptr<const Clock> clock);
   ~Engine();
@@ -198,8 +204,8 @@ class Engine {
   Status apply(ChangeSet changes);
   std::shared_ptr<const Definitions> definitions() const;
   uint64_t revision() const { return revision_.load(std::memory_order_acquire); }
-  // Counts the publications of this process: a reader that keeps definitions asks whether they are still the
-  // ones in force.
+  // Counts the publications of this process: a reader that keeps definitions asks whether they are
+  // still the ones in force.
   uint64_t published() const { return published_.load(std::memory_order_acquire); }
   // True when the host's revision word says that this engine's definitions are the newest.
   bool current() const;
@@ -218,21 +224,21 @@ class Engine {
   const Clock& clock() const { return *clock_; }
   const std::shared_ptr<const Clock>& clock_ptr() const { return clock_; }
   struct KeyUsage {
-    uint64_t uses = 0;           // while in grace after a rotation
+    uint64_t uses = 0;              // while in grace after a rotation
     int64_t last_used_wall_ns = 0;  // to the minute; 0 = never
   };
   KeyUsage key_usage(const KeyEntry& key);
 
-  // Decisions of this process by reason, and how long requests took from admit to finish: bucket i counts
-  // durations below 2^i microseconds (and not below 2^(i-1)).
+  // Decisions of this process by reason, and how long requests took from admit to finish: bucket i
+  // counts durations below 2^i microseconds (and not below 2^(i-1)).
   const std::array<std::atomic<uint64_t>, kReasons>& decided() const { return decided_; }
   const std::array<std::atomic<uint64_t>, kLatencyBuckets>& latency() const { return latency_; }
 
   // What `quotas()` wants, for a tenant of these definitions.
   static QuotaTarget quota_target(const Definitions& definitions, const TenantEntry& tenant,
                                   uint32_t quota);
-  // The counters of a tenant's action (and of its user, when named), as decisions address them: for peek,
-  // reset and refund.
+  // The counters of a tenant's action (and of its user, when named), as decisions address them: for
+  // peek, reset and refund.
   void limit_entries(const std::shared_ptr<const Definitions>& definitions,
                      const TenantEntry& tenant, std::string_view principal, uint32_t action,
                      Decision* out) const;

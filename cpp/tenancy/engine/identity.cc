@@ -14,8 +14,8 @@ bool refuse(Decision* decision, Reason reason) {
   return false;
 }
 
-// A request that names a tenant its credential does not reach. Unknown and foreign tenants end here alike,
-// after the same look-up, and the body of the answer names neither.
+// A request that names a tenant its credential does not reach. Unknown and foreign tenants end here
+// alike, after the same look-up, and the body of the answer names neither.
 bool refuse_crossing(Decision* decision) {
   decision->suspected_crossing = true;
   return refuse(decision, Reason::kTenantConflict);
@@ -31,7 +31,8 @@ Reason judge_key(const KeyEntry* key, int64_t now) {
   return Reason::kAllowed;
 }
 
-// The caller's credential belongs to `tenant`; whatever else the request names has to be the same one.
+// The caller's credential belongs to `tenant`; whatever else the request names has to be the same
+// one.
 bool names_only(const Request& request, const Registry& registry, const TenantEntry* tenant) {
   bool same = true;
   if (!request.tenant.empty()) same &= registry.by_reference(request.tenant) == tenant;
@@ -76,10 +77,11 @@ bool Engine::authenticate(const Request& request, Decision* decision) const {
         session != nullptr && (session->expires_wall_ns == 0 || session->expires_wall_ns > now);
     if (alive) {
       decision->session = session;
-      if (decision->key == nullptr && !request.has_identity) decision->principal = session->principal;
+      if (decision->key == nullptr && !request.has_identity)
+        decision->principal = session->principal;
     } else if (decision->key == nullptr && !request.has_identity) {
-      return refuse(decision, session == nullptr ? Reason::kInvalidCredential
-                                                 : Reason::kExpiredCredential);
+      return refuse(decision,
+                    session == nullptr ? Reason::kInvalidCredential : Reason::kExpiredCredential);
     }
   }
   if (request.has_identity) {
@@ -116,7 +118,8 @@ bool Engine::select_tenant(const Request& request, Decision* decision) const {
   const TenantEntry* tenant = common_tenant(request, registry, &agree);
   if (request.has_identity) {
     if (request.identity_tenants.empty()) {
-      // The token proves a user, not a tenant: the user has to be a member of the one that is named.
+      // The token proves a user, not a tenant: the user has to be a member of the one that is
+      // named.
       if (!named) return refuse(decision, Reason::kMissingTenant);
       const bool member = tenant != nullptr && !decision->principal.empty() &&
                           decision->definitions->access->is_member(

@@ -14,7 +14,8 @@ constexpr uint64_t pack(uint64_t value) { return (value << 1 | 1) & kStateMask; 
 constexpr uint64_t unpack(uint64_t word) { return (word & kStateMask) >> 1; }
 
 uint64_t usage_key(const HashKey& hash_key, const KeyEntry& key) {
-  const uint64_t hash = siphash_join(hash_key, key.seed, 0x6b65792d75736564);  // a domain of its own
+  const uint64_t hash =
+      siphash_join(hash_key, key.seed, 0x6b65792d75736564);  // a domain of its own
   return hash == 0 ? 1 : hash;
 }
 

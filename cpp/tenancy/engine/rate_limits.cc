@@ -39,8 +39,8 @@ Engine::Scope Engine::scope_of(const Request& request, const Decision& decision)
   return scope;
 }
 
-// Adds the windows of a rule to the decision, addressed by the parts of its scope. A rule whose part is
-// absent does not apply. False when there is no room, which `apply` has made impossible.
+// Adds the windows of a rule to the decision, addressed by the parts of its scope. A rule whose
+// part is absent does not apply. False when there is no room, which `apply` has made impossible.
 bool Engine::add_rule(const LimitRule& rule, uint64_t rule_hash, const Scope& scope, uint64_t cost,
                       bool before, Decision* decision) const {
   const HashKey& key = counters_->hash_key();
@@ -143,8 +143,8 @@ bool Engine::take_limits(Decision* decision, size_t first, bool dry_run) {
     entry.taken = allowed && !dry_run;
     if (states[i].allowed) continue;
     full |= states[i].full;
-    wait = refused == nullptr ? states[i].retry_after_ns
-                              : longer_wait(wait, states[i].retry_after_ns);
+    wait =
+        refused == nullptr ? states[i].retry_after_ns : longer_wait(wait, states[i].retry_after_ns);
     if (refused == nullptr) refused = &entry;
   }
   if (allowed) return true;
@@ -155,8 +155,8 @@ bool Engine::take_limits(Decision* decision, size_t first, bool dry_run) {
   return false;
 }
 
-// A refusal by one limit returns what this decision took from the others; those before authentication stay
-// spent, or a stranger could try credentials for nothing.
+// A refusal by one limit returns what this decision took from the others; those before
+// authentication stay spent, or a stranger could try credentials for nothing.
 void Engine::give_back_limits(Decision* decision, size_t end) {
   const int64_t now = counters_->now_ns();
   for (size_t i = 0; i < end; ++i) {

@@ -13,8 +13,8 @@ bool refuse(Decision* decision, Reason reason, std::string_view detail, int64_t 
   return false;
 }
 
-// A resource instance is written "type/id". Types that tenants register are answered by their owner: an
-// unknown instance and another tenant's get the same refusal.
+// A resource instance is written "type/id". Types that tenants register are answered by their
+// owner: an unknown instance and another tenant's get the same refusal.
 bool owns_resource(const Registry& registry, uint32_t tenant, std::string_view resource) {
   const size_t slash = resource.find('/');
   if (slash == std::string_view::npos) return true;
@@ -22,7 +22,8 @@ bool owns_resource(const Registry& registry, uint32_t tenant, std::string_view r
   return !registry.governs(type) || registry.owns(tenant, type, resource.substr(slash + 1));
 }
 
-// Roles decide, then the claims of a verified token where those count: claims add, a role's denial stands.
+// Roles decide, then the claims of a verified token where those count: claims add, a role's denial
+// stands.
 bool permitted(const AccessModel& access, const AccessQuery& query, const Decision& decision) {
   // A key that is its own principal has exactly its scopes; without any it may do nothing.
   const bool nobody = query.principal.empty() && query.scopes == kNoScopes;
@@ -42,7 +43,8 @@ int64_t wait_for_quota(const QuotaState& state, uint64_t amount, int64_t now_wal
   return comes_back ? state.period_end_wall_ns - now_wall_ns : kNever;
 }
 
-// Concurrency frees itself when somebody is done, which nobody can foresee: a second is a civil pause.
+// Concurrency frees itself when somebody is done, which nobody can foresee: a second is a civil
+// pause.
 constexpr int64_t kConcurrencyRetryNs = 1'000'000'000;
 
 }  // namespace
@@ -159,8 +161,7 @@ void Engine::give_back_quotas(Decision* decision, size_t first) {
   for (size_t i = first; i < decision->quotas.size(); ++i) {
     QuotaEntry& entry = decision->quotas[i];
     if (entry.settled) continue;
-    const QuotaTarget target =
-        quota_target(*decision->definitions, *decision->tenant, entry.quota);
+    const QuotaTarget target = quota_target(*decision->definitions, *decision->tenant, entry.quota);
     if (entry.lease) {
       quotas_->end_lease(target, entry.handle);
     } else if (entry.handle) {

@@ -27,9 +27,9 @@ TEST_CASE("a key of the right form that nobody has is invalid, and nothing else 
 
 TEST_CASE("malformed keys are invalid credentials") {
   TestEngine t;
-  for (std::string text : {std::string("x"), std::string("tk_"), std::string(100'000, 'a'),
-                           std::string("\xff\xfe\0tk_", 6), t.acme.text + "x",
-                           t.acme.text.substr(1)}) {
+  for (std::string text :
+       {std::string("x"), std::string("tk_"), std::string(100'000, 'a'),
+        std::string("\xff\xfe\0tk_", 6), t.acme.text + "x", t.acme.text.substr(1)}) {
     Request r;
     r.api_key = text;
     CHECK(t.check(r).reason == Reason::kInvalidCredential);
@@ -147,7 +147,8 @@ TEST_CASE("only active and trial tenants are served; suspended is said to those 
   CHECK(reason_for(TenantStatus::kTrial, false) == Reason::kAllowed);
   CHECK(reason_for(TenantStatus::kSuspended, false) == Reason::kSuspendedTenant);
   CHECK(reason_for(TenantStatus::kSuspended, true) == Reason::kInvalidTenant);
-  for (TenantStatus status : {TenantStatus::kPending, TenantStatus::kChurned, TenantStatus::kDeleted}) {
+  for (TenantStatus status :
+       {TenantStatus::kPending, TenantStatus::kChurned, TenantStatus::kDeleted}) {
     CHECK(reason_for(status, false) == Reason::kInvalidTenant);
   }
   CHECK(reason_for(TenantStatus::kActive, false) == Reason::kAllowed);

@@ -67,7 +67,8 @@ TEST_CASE("a refusal for want of permission keeps the tokens spent and takes no 
   REQUIRE(d.allowed());
   CHECK(remaining(d, "api_requests") == 8);
   const auto defs = t.engine->definitions();
-  const QuotaTarget target = Engine::quota_target(*defs, *defs->registry->by_slug("acme"), t.quota("tokens"));
+  const QuotaTarget target =
+      Engine::quota_target(*defs, *defs->registry->by_slug("acme"), t.quota("tokens"));
   CHECK(t.engine->quotas().status(target).used == 0);
 }
 
