@@ -18,7 +18,7 @@ INTERRUPTED = 130
 def demo(
     data: Annotated[str, typer.Option("--data", help="Data directory, made anew.")] = DEFAULT_PATH,
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 3,
-    seconds: Annotated[float, typer.Option(help="How long five minutes of traffic take.")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="How long five minutes of traffic take.")] = 15.0,
     as_json: c.Json = False,
 ) -> None:
     """A web application, several workers, three tenants and real traffic, in under a minute."""

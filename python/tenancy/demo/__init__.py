@@ -24,7 +24,7 @@ def run(
     data: str | os.PathLike[str] = DEFAULT_PATH,
     *,
     workers: int = 3,
-    seconds: float = 20.0,
+    seconds: float = 15.0,
     as_json: bool = False,
 ) -> bool:
     """Run the demonstration; True when every check passed.

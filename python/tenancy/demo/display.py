@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from rich import box
@@ -37,10 +37,10 @@ REASONS = {
     "SUSPENDED_TENANT": 401,
 }
 NAMES = {
-    "api_requests": "requests a minute",
-    "agent_spawns": "agents a minute",
+    "api_requests": "requests/minute",
+    "agent_spawns": "agents/minute",
     "agents": "agents at once",
-    "tokens": "tokens a month",
+    "tokens": "tokens/month",
 }
 _BAR_CELLS = 10
 _REDRAW_S = 0.1
@@ -110,7 +110,7 @@ class Screen:
             return
         names = {customer.slug: customer.name for customer in CUSTOMERS}
         title = f"Admitted by {workers} workers together, against the plan"
-        table = _table(title, "tenant", "limit or quota", "> plan", "> admitted", "> refused", "")
+        table = _table(title, "tenant", "limit", "> plan", "> admitted", "> refused", "")
         last = ""
         for one in found:
             table.add_row(
@@ -144,7 +144,7 @@ class Screen:
         if self.silent:
             return
         name = next(c.name for c in CUSTOMERS if c.slug == told.tenant)
-        title = f"{name} suspended, then resumed, by another process"
+        title = f"{name} is suspended by another process"
         table = _table(title, "> worker", "before", "very next request", "after resuming")
         for worker, before in told.before.items():
             answers = (before, told.suspended.get(worker, "–"), told.resumed.get(worker, "–"))
@@ -155,6 +155,25 @@ class Screen:
     def _show(self, table: Table) -> None:
         self.console.print(table)
         self.console.print()
+
+    def introduction(self, data: str, catalog: str, url: str, workers: int) -> None:
+        """What there is."""
+        self.say("[bold]tenancy demo[/]")
+        self.say(f"  data      {escape(data)}, catalog {catalog}")
+        self.say(f"  server    FastAPI under uvicorn, {workers} worker processes, {url}")
+
+    def waiting(self, what: str) -> AbstractContextManager[object]:
+        """A sign of life while nothing can be told."""
+        if self.silent or not self.console.is_terminal:
+            return nullcontext()
+        return self.console.status(what)
+
+    def traffic(self, count: int, seconds: float) -> None:
+        """What comes."""
+        told = f"{count:,} real requests to two language models, 5 minutes in {seconds:.0f} s"
+        self.say(f"  traffic   {told}")
+        self.say("            Azure Public Dataset, github.com/Azure/AzurePublicDataset, CC BY 4.0")
+        self.say()
 
     def ending(self, ok: bool, seconds: float) -> None:
         """The verdict."""
@@ -203,7 +222,7 @@ def _verdict(one: Exact) -> str:
     if one.admitted == one.limit:
         return "[green]✓ exact[/]"
     if one.name == "tokens" and one.refused:
-        return "[green]✓ no more fitted[/]"
+        return "[green]✓ no more fits[/]"
     return "[green]✓ within[/]"
 
 
@@ -213,7 +232,7 @@ def _count(number: int) -> str:
 
 def _live(results: Results, limits: Limits) -> Group:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("tenant", "requests a minute", "tokens a month"):
+    for column in ("tenant", NAMES["api_requests"], NAMES["tokens"]):
         table.add_column(column)
     for column, style in (("allowed", "green"), ("limited", "yellow"), ("refused", "red")):
         table.add_column(column, justify="right", style=style)

@@ -7,7 +7,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,8 +24,11 @@ from .traffic import Credentials, Results, open_lanes, replay
 __all__ = ["play"]
 
 LANES_PER_WORKER = 8
-SAMPLES = 150
-REPLAY_MAX_S = 38.0
+SAMPLES = 100
+# The whole must end within a minute: on a slow machine the replay is what gives way.
+TOTAL_S = 50.0
+AFTER_REPLAY_S = 12.0
+REPLAY_MIN_S = 4.0
 SUSPENDED = "harbor"  # it has requests left, so only the suspension can refuse it
 
 
@@ -39,7 +42,12 @@ def play(data: Path, workers: int, seconds: float, *, as_json: bool) -> bool:
         running(t.path, workers) as server,
     ):
         keys = scenario.seed(t)
-        summary = asyncio.run(_play(t, server, keys, seconds, screen))
+        screen.introduction(_shown(data), t.catalog.name, server.url, workers)
+
+        def left_s() -> float:
+            return TOTAL_S - (time.monotonic() - started)
+
+        summary = asyncio.run(_play(t, server, keys, seconds, left_s, screen))
     summary["seconds"] = round(time.monotonic() - started, 1)
     summary["data"] = str(data)
     if as_json:
@@ -51,27 +59,36 @@ def play(data: Path, workers: int, seconds: float, *, as_json: bool) -> bool:
 
 
 async def _play(
-    t: Tenancy, server: Server, keys: dict[str, Credentials], seconds: float, screen: Screen
+    t: Tenancy,
+    server: Server,
+    keys: dict[str, Credentials],
+    seconds: float,
+    left_s: Callable[[], float],
+    screen: Screen,
 ) -> dict[str, Any]:
     calls = list(trace.calls(*(customer.slug for customer in scenario.CUSTOMERS)))
     results = Results(len(calls))
-    _introduce(t, server, len(calls), seconds, screen)
-    lanes = await open_lanes(server, LANES_PER_WORKER)
+    with screen.waiting("the workers start"):
+        lanes = await open_lanes(server, LANES_PER_WORKER)
     try:
+        seconds_max = max(REPLAY_MIN_S, left_s() - AFTER_REPLAY_S)
+        seconds = min(seconds, seconds_max)
+        screen.traffic(len(calls), seconds)
         with screen.live(results, _limits(t)) as tell:
             await replay(
                 lanes,
                 calls,
                 keys,
                 speed=trace.DURATION_S / seconds,
-                seconds_max=REPLAY_MAX_S,
+                seconds_max=seconds_max,
                 results=results,
                 tell=tell,
             )
         await checks.top_up(lanes, results, keys)
         screen.outcomes(results)
         key = keys[SUSPENDED].engineer
-        latency = await checks.latency(t, lanes, results, SUSPENDED, key, SAMPLES)
+        with screen.waiting("measuring the time that tenancy adds"):
+            latency = await checks.latency(t, lanes, results, SUSPENDED, key, SAMPLES)
         suspension = await checks.suspension(t, lanes, results, SUSPENDED, keys[SUSPENDED])
         exact = checks.exactness(t, results)
     except (OSError, RuntimeError) as error:
@@ -91,19 +108,6 @@ async def _play(
         "latency": {**asdict(latency), "added_ms": asdict(latency.added_ms)},
         "suspension": {**asdict(suspension), "ok": suspension.ok},
     }
-
-
-def _introduce(t: Tenancy, server: Server, count: int, seconds: float, screen: Screen) -> None:
-    screen.say("[bold]tenancy demo[/]")
-    screen.say(f"  data      {_shown(t.path)}, catalog {t.catalog.name}")
-    screen.say(
-        f"  server    FastAPI under uvicorn, {server.workers} worker processes, {server.url}"
-    )
-    screen.say(
-        f"  traffic   {count:,} real requests to two language models, 5 minutes in {seconds:g} s"
-    )
-    screen.say("            Azure Public Dataset, github.com/Azure/AzurePublicDataset, CC BY 4.0")
-    screen.say()
 
 
 def _limits(t: Tenancy) -> Limits:
