@@ -101,3 +101,25 @@ def ask(process: subprocess.Popen[str], line: str) -> str:
 
 def killed(process: subprocess.CompletedProcess[str]) -> bool:
     return process.returncode == -signal.SIGKILL
+
+
+FULL: dict[str, Any] = {
+    "slug": "acme",
+    "plan": "pro",
+    "external_id": "crm-1",
+    "owner": {"user_id": "u1", "email": "ann@acme.example", "name": "Ann"},
+    "contacts": [{"name": "Bob", "email": "bob@acme.example", "role": "billing"}],
+    "company": {"name": "Acme Ltd", "size": 12},
+    "settings": {
+        "default_model": "small",
+        "allowed_models": ["small", "large"],
+        "compliance": ["gdpr"],
+        "data_residency": "eu",
+        "channels": {"slack": {"enabled": True, "credentials": "env:SLACK"}},
+        "backend": {"url": "https://acme.internal", "timeout": 30},
+    },
+    "overrides": {"quotas": {"projects": 20}, "features": {"sso": False}},
+    "billing": {"customer_id": "cus_1", "email": "pay@acme.example", "currency": "EUR"},
+    "metadata": {"tier": "gold"},
+    "time_zone": "Europe/Vienna",
+}
