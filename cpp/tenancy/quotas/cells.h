@@ -1,10 +1,10 @@
 // Cells: the state words of one slot, wherever the slot is at the moment. Internal to this layer.
 //
-// A slot may be frozen and moved by anybody at any time; every access here notices it and goes to the new
-// place. A word that was never written reads as 0.
+// A slot may be frozen and moved by anybody at any time; every access here notices it and goes to
+// the new place. A word that was never written reads as 0.
 //
-// Ownership: borrows the table; lives for one operation. Thread safety: belongs to one thread, works on
-// words that all processes share.
+// Ownership: borrows the table; lives for one operation. Thread safety: belongs to one thread,
+// works on words that all processes share.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +19,8 @@ class Cells {
   Cells(CounterTable* table, SlotClass slot_class, uint64_t key)
       : table_(table), slot_class_(slot_class), key_(key) {}
 
-  // Finds the slot, or makes it, and keeps it from expiring before `until_ns` (table time). False when
-  // the region has no room.
+  // Finds the slot, or makes it, and keeps it from expiring before `until_ns` (table time). False
+  // when the region has no room.
   bool make(int64_t until_ns) {
     until_ns_ = until_ns;
     makes_ = true;

@@ -17,8 +17,8 @@ constexpr std::array<Block, 3> kBlocks{{
     {SlotClass::kLog4096, 512, kLeasePositions},
 }};
 
-// A lease in 61 bits: held, nonce, holder, expiry. The expiry is counted in units of 10 ms modulo 2^32,
-// which tells before from after within 248 days either way; no lease lives longer than 200.
+// A lease in 61 bits: held, nonce, holder, expiry. The expiry is counted in units of 10 ms modulo
+// 2^32, which tells before from after within 248 days either way; no lease lives longer than 200.
 constexpr int64_t kUnitNs = 10'000'000;
 constexpr int64_t kKeepNs = int64_t{3'600} * 1'000'000'000;
 
@@ -147,7 +147,9 @@ class Leases::Scan {
     if (first + 64 <= limit) return 0;
     return ~uint64_t{0} << (limit - first);
   }
-  bool is_live(uint32_t position) const { return (live_[position / 64] >> (position % 64) & 1) != 0; }
+  bool is_live(uint32_t position) const {
+    return (live_[position / 64] >> (position % 64) & 1) != 0;
+  }
 
   // Asks once per holder.
   bool dead(uint32_t holder) {
@@ -212,8 +214,8 @@ bool Leases::renew(uint64_t key, const LeaseRef& lease, int64_t ttl_ns) {
   if (lease.position >= kLeasePositions) return false;
   Cells cells(table_, block_of(lease.position).slot_class, key);
   if (!cells.find() || !same_lease(LeaseWord::of(cells.load(lease.position)), lease)) return false;
-  // The slot and the holder's ledger must outlive the lease, so they come first; if it has not expired
-  // after that, its ledger is still its holder's.
+  // The slot and the holder's ledger must outlive the lease, so they come first; if it has not
+  // expired after that, its ledger is still its holder's.
   const int64_t until_ns = table_->now_ns() + clamp_ttl(ttl_ns);
   if (!cells.keep(until_ns + kKeepNs)) return false;
   ledgers_->keep_holder(lease.holder, until_ns + kUnitNs);

@@ -1,12 +1,13 @@
 // Leases: who holds one unit of a concurrency quota, a word per lease. Internal.
 //
-// The positions 0–4095 of a quota lie in up to three slots: 0–63 in a kLog64 slot, 64–511 in a kLog512 slot,
-// 512–4095 in a kLog4096 slot, each made when a limit first reaches it. So a change of limit moves nothing.
+// The positions 0–4095 of a quota lie in up to three slots: 0–63 in a kLog64 slot, 64–511 in a
+// kLog512 slot, 512–4095 in a kLog4096 slot, each made when a limit first reaches it. So a change
+// of limit moves nothing.
 //
-// A lease word is free or says holder (ledger number), expiry and a nonce. One compare-and-swap takes a
-// lease, so a killed process has either taken it, and is dead, or has not. What is expired or was held by a
-// dead process is swapped for a free word before it counts as free. FORMATS.md shows why no limit is passed,
-// not even while one is being lowered.
+// A lease word is free or says holder (ledger number), expiry and a nonce. One compare-and-swap
+// takes a lease, so a killed process has either taken it, and is dead, or has not. What is expired
+// or was held by a dead process is swapped for a free word before it counts as free. FORMATS.md
+// shows why no limit is passed, not even while one is being lowered.
 //
 // Ownership: borrows table and ledgers. Thread safety: any thread or process.
 #pragma once

@@ -12,17 +12,17 @@ namespace tenancy::quotas {
 namespace {
 
 // Words of a ledger's head.
-constexpr size_t kHolder = 0;      // who, and whether it closed the ledger; number 0: nobody
-constexpr size_t kActiveUs = 1;    // when the holder last took a record
-constexpr size_t kCleared = 2;     // the dead holder of whose records none is left
-constexpr size_t kLeasesUntil = 3; // no lease written down under this ledger lives longer, µs
+constexpr size_t kHolder = 0;       // who, and whether it closed the ledger; number 0: nobody
+constexpr size_t kActiveUs = 1;     // when the holder last took a record
+constexpr size_t kCleared = 2;      // the dead holder of whose records none is left
+constexpr size_t kLeasesUntil = 3;  // no lease written down under this ledger lives longer, µs
 constexpr size_t kHeadWords = 4;
 
 // Words of a record.
 constexpr size_t kControl = 0;  // state, nonce
 constexpr size_t kAmount = 1;
-constexpr size_t kKeyLow = 2;   // 61 bits of the usage key
-constexpr size_t kUntil = 3;    // its other 3 bits; expiry in µs of table time
+constexpr size_t kKeyLow = 2;  // 61 bits of the usage key
+constexpr size_t kUntil = 3;   // its other 3 bits; expiry in µs of table time
 constexpr size_t kRecordWords = 4;
 static_assert(kHeadWords + kRecords * kRecordWords == 512);
 
@@ -102,7 +102,8 @@ Ledgers::Ledgers(CounterTable* table) : table_(table) {
 
 Ledgers::~Ledgers() {
   std::unique_ptr<Own> mine(own_.load());
-  if (mine != nullptr && mine->forks == counters::g_fork_count.load(std::memory_order_relaxed)) release_all(*mine);
+  if (mine != nullptr && mine->forks == counters::g_fork_count.load(std::memory_order_relaxed))
+    release_all(*mine);
 }
 
 Cells Ledgers::ledger_cells(uint32_t ledger) const {
@@ -139,13 +140,13 @@ bool Ledgers::identity_alive(uint64_t identity) {
   if (identity >> kSpaceShift != (mine.space & kSpaceMask)) return true;
   const uint64_t pid = identity & ((uint64_t{1} << kPidBits) - 1);
   if (kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) return false;
-  // The rest costs microseconds, so its answer is kept for a moment. Real time on purpose: this is about
-  // how often the kernel is asked, and a test's clock may stand still.
+  // The rest costs microseconds, so its answer is kept for a moment. Real time on purpose: this is
+  // about how often the kernel is asked, and a test's clock may stand still.
   timespec time{};
   clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
   constexpr int64_t kStretchNs = 8'000'000;
-  const auto stretch = static_cast<uint64_t>(time.tv_sec * (1'000'000'000 / kStretchNs) +
-                                             time.tv_nsec / kStretchNs);
+  const auto stretch =
+      static_cast<uint64_t>(time.tv_sec * (1'000'000'000 / kStretchNs) + time.tv_nsec / kStretchNs);
   const uint64_t seen = identity ^ stretch * 0x9e3779b97f4a7c15;
   std::atomic<uint64_t>& cached = seen_alive_[pid % seen_alive_.size()];
   if (cached.load(std::memory_order_relaxed) == seen) return true;
@@ -165,7 +166,8 @@ bool Ledgers::clear(Cells* cells, uint64_t holder, bool dead) {
     const State state = state_of(control);
     if (state == kFree) continue;
     const Held held = read_held(cells, base);
-    const bool over = dead || (state == kHeld && static_cast<uint64_t>(held.until_ns) / 1000 <= now);
+    const bool over =
+        dead || (state == kHeld && static_cast<uint64_t>(held.until_ns) / 1000 <= now);
     if (!over || !cells->swap(base, control, control_word(kFree, nonce_of(control)))) {
       all_free = false;
       continue;
@@ -282,7 +284,8 @@ std::optional<Held> Ledgers::settle(const RecordRef& ref, uint64_t usage_key) {
 }
 
 void Ledgers::sweep(UsageCells* usage) {
-  const uint64_t ledgers = std::min<uint64_t>(table_->shared_word(kLedgerCountWord).load(), kLedgersMax);
+  const uint64_t ledgers =
+      std::min<uint64_t>(table_->shared_word(kLedgerCountWord).load(), kLedgersMax);
   const uint64_t now = now_us();
   for (uint32_t ledger = 0; ledger < ledgers; ++ledger) {
     Cells cells = ledger_cells(ledger);
@@ -339,14 +342,14 @@ bool Ledgers::holder_alive(uint32_t ledger) {
   return holder == 0 || identity_alive(holder);
 }
 
-// Ledgers with something still in them stay written down under this process, closed: whoever wants one
-// takes it when what is in it is over.
+// Ledgers with something still in them stay written down under this process, closed: whoever wants
+// one takes it when what is in it is over.
 void Ledgers::release_all(const Own& mine) {
   for (size_t at = 0; at < mine.count.load(); ++at) {
     Cells cells = ledger_cells(mine.ledgers[at].load());
     if (!cells.find()) continue;
-    const bool empty = clear(&cells, mine.identity, false) &&
-                       number_of(cells.load(kLeasesUntil)) <= now_us();
+    const bool empty =
+        clear(&cells, mine.identity, false) && number_of(cells.load(kLeasesUntil)) <= now_us();
     cells.swap(kHolder, number_word(mine.identity),
                number_word(empty ? 0 : mine.identity | kClosed));
   }

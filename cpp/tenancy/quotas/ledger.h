@@ -1,13 +1,14 @@
-// Ledgers: where processes write down what they hold, so that others can give it back for them. Internal.
+// Ledgers: where processes write down what they hold, so that others can give it back for them.
+// Internal.
 //
 // A ledger is one kLog512 slot: 4 words about its holder, then 127 records of 4 words, each one
-// reservation. A process takes a ledger on its first reservation or lease and further ones when it runs out
-// of records. Their number is bounded by the processes of the host and what they have in flight, not by
-// tenants. The words and the order in which they change are in FORMATS.md.
+// reservation. A process takes a ledger on its first reservation or lease and further ones when it
+// runs out of records. Their number is bounded by the processes of the host and what they have in
+// flight, not by tenants. The words and the order in which they change are in FORMATS.md.
 //
-// A record goes FREE → INTENT (written before the gate) → HELD (after it) → FREE. Whoever swaps HELD for FREE,
-// and nobody else, settles the amount: holder, a sweeper after expiry, or a sweeper after the holder died.
-// What a process killed in INTENT had taken is not known and stays taken.
+// A record goes FREE → INTENT (written before the gate) → HELD (after it) → FREE. Whoever swaps
+// HELD for FREE, and nobody else, settles the amount: holder, a sweeper after expiry, or a sweeper
+// after the holder died. What a process killed in INTENT had taken is not known and stays taken.
 //
 // Ownership: borrows the table. Thread safety: any thread or process; works after fork.
 #pragma once
@@ -55,8 +56,8 @@ class Ledgers {
   bool hold(const RecordRef& ref);
   // INTENT → FREE: the gate refused.
   void abandon(const RecordRef& ref);
-  // HELD → FREE by whoever holds the handle. Nothing when it is not held any more, or was for another
-  // counter. The caller settles the amount.
+  // HELD → FREE by whoever holds the handle. Nothing when it is not held any more, or was for
+  // another counter. The caller settles the amount.
   std::optional<Held> settle(const RecordRef& ref, uint64_t usage_key);
   // Frees what expired or dead holders hold of that counter and gives it back to `usage`.
   void sweep(UsageCells* usage);
@@ -80,8 +81,8 @@ class Ledgers {
   Take try_take(const Own& mine, uint32_t ledger);
   std::optional<RecordRef> intend_in(const Own& mine, uint32_t ledger, const Held& held);
   bool identity_alive(uint64_t identity);
-  // Frees what a ledger holds beyond its time, or all of it when its holder is dead. True when every
-  // record is free afterwards.
+  // Frees what a ledger holds beyond its time, or all of it when its holder is dead. True when
+  // every record is free afterwards.
   bool clear(Cells* cells, uint64_t holder, bool dead);
   void release_all(const Own& mine);
 

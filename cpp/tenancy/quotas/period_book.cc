@@ -10,8 +10,8 @@ constexpr int64_t kSecondNs = 1'000'000'000;
 // How far the shared mark may lag behind: it saves a shared write per call.
 constexpr int64_t kMarkLagNs = kSecondNs;
 
-// A period in one word: 35 bits of start, seconds from 136 years before 1970; 26 bits of length, two
-// years; and the bit that makes it differ from "never written".
+// A period in one word: 35 bits of start, seconds from 136 years before 1970; 26 bits of length,
+// two years; and the bit that makes it differ from "never written".
 constexpr int64_t kStartBiasS = int64_t{1} << 32;
 constexpr unsigned kLengthBits = 26;
 constexpr int64_t kLengthMaxS = (int64_t{1} << kLengthBits) - 1;

@@ -1,12 +1,15 @@
 // PeriodBook: which period of a quota is in force. Internal.
 //
-// The period in force is remembered in a slot, so that all processes agree on it whatever their clocks and
-// definitions say, and a new one is worked out only when it has passed. So:
-//  1. A change of time zone or anchor takes effect at the next period, which begins where the old one
-//     ends. When that leaves less than half a period until the new kind's first end, the next period goes
-//     on to the end after that: nobody gets a whole grant for a few hours by changing the time zone.
-//  2. A wall clock that steps back reopens nothing: the period in force stays until the clock passes its end.
-//  3. A tenant without a remembered period takes the newest wall clock any process saw, not an older one.
+// The period in force is remembered in a slot, so that all processes agree on it whatever their
+// clocks and definitions say, and a new one is worked out only when it has passed. So:
+//  1. A change of time zone or anchor takes effect at the next period, which begins where the old
+//     one ends. When that leaves less than half a period until the new kind's first end, the next
+//     period goes on to the end after that: nobody gets a whole grant for a few hours by changing
+//     the time zone.
+//  2. A wall clock that steps back reopens nothing: the period in force stays until the clock
+//     passes its end.
+//  3. A tenant without a remembered period takes the newest wall clock any process saw, not an
+//     older one.
 //
 // Ownership: borrows table and clock. Thread safety: any thread or process.
 #pragma once

@@ -1,7 +1,7 @@
 // Which slots belong to a quota of a tenant. Internal.
 //
-// Everything is derived from the tenant's seed, the quota's name, its kind and its unit of time; plan,
-// limit, time zone and anchor are no part of it, so changing those keeps what was used.
+// Everything is derived from the tenant's seed, the quota's name, its kind and its unit of time;
+// plan, limit, time zone and anchor are no part of it, so changing those keeps what was used.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@
 namespace tenancy::quotas {
 
 inline uint64_t quota_root(const HashKey& hash_key, const QuotaTarget& target) {
-  const uint64_t name = siphash_join(hash_key, target.tenant_seed, siphash(hash_key, target.def->name));
+  const uint64_t name =
+      siphash_join(hash_key, target.tenant_seed, siphash(hash_key, target.def->name));
   const auto unit = target.def->kind == QuotaKind::kConsumption
                         ? static_cast<uint64_t>(target.def->period) + 1
                         : 0;

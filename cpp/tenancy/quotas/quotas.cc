@@ -375,8 +375,8 @@ uint64_t Quotas::revoke_leases(const QuotaTarget& target) {
 
 void Quotas::acknowledge_alert(const QuotaTarget& target, int64_t period_start_wall_ns,
                                uint8_t crossed) {
-  const uint64_t key = quotas::usage_key(impl_->table->hash_key(), impl_->root(target),
-                                         period_start_wall_ns);
+  const uint64_t key =
+      quotas::usage_key(impl_->table->hash_key(), impl_->root(target), period_start_wall_ns);
   UsageCells cells(impl_->table, key);
   if (cells.find()) cells.acknowledge(crossed);
 }

@@ -1,22 +1,24 @@
 // Quotas: usage against a grant, reservations and leases, on the slots of the CounterTable.
 //
-// Kinds (catalog QuotaKind): count and size go up and down and have no period; consumption restarts with each
-// period; per-object is a maximum without state; concurrency is a set of leases, each of which frees itself
-// when it expires or its holder dies.
+// Kinds (catalog QuotaKind): count and size go up and down and have no period; consumption restarts
+// with each period; per-object is a maximum without state; concurrency is a set of leases, each of
+// which frees itself when it expires or its holder dies.
 //
 // Invariants:
 //  1. A consumption is allowed exactly when used + reserved + n <= limit (+ grace), decided by one
 //     compare-and-swap; a refused one changes nothing.
-//  2. A process killed at any instruction never lets more through; it leaves at most its own amount in flight
-//     charged (it shows as reserved), and leases of dead holders are free at once.
+//  2. A process killed at any instruction never lets more through; it leaves at most its own amount
+//     in flight charged (it shows as reserved), and leases of dead holders are free at once.
 //  3. Each period has its own counter, so nothing has to be reset when a period ends.
-//  4. Plan, limit, time zone and anchor are no part of a counter's name: changing them keeps what was used,
-//     and the period in force stays until its end (see period_book.h).
+//  4. Plan, limit, time zone and anchor are no part of a counter's name: changing them keeps what
+//     was used, and the period in force stays until its end (see period_book.h).
 //
-// Amounts and limits count up to 2^61 - 1; what would pass that is refused, limits above it are that. A
-// quota that the plan does not grant has limit 0. At most 4,096 leases of one quota live at once.
+// Amounts and limits count up to 2^61 - 1; what would pass that is refused, limits above it are
+// that. A quota that the plan does not grant has limit 0. At most 4,096 leases of one quota live at
+// once.
 //
-// Ownership: borrows the table and the clock. Thread safety: every method from any thread or process.
+// Ownership: borrows the table and the clock. Thread safety: every method from any thread or
+// process.
 #pragma once
 
 #include <cstdint>
@@ -46,16 +48,16 @@ struct QuotaState {
   bool unlimited = false;
   bool soft = false;
   uint64_t limit = 0;
-  uint64_t used = 0;      // committed
+  uint64_t used = 0;  // committed
   // Held by live reservations; until `status` or a refusal has looked, by expired ones too.
   uint64_t reserved = 0;
-  uint64_t overage = 0;   // used beyond a soft limit
+  uint64_t overage = 0;              // used beyond a soft limit
   int64_t period_start_wall_ns = 0;  // 0 when the kind has no period
   int64_t period_end_wall_ns = 0;
-  // Bit i: use has reached alert_percents[i] and nobody acknowledged it yet. Told by consume, reserve,
-  // set and commit, refused ones included.
+  // Bit i: use has reached alert_percents[i] and nobody acknowledged it yet. Told by consume,
+  // reserve, set and commit, refused ones included.
   uint8_t crossed = 0;
-  bool full = false;      // the table had no room: refused, STATE_UNAVAILABLE
+  bool full = false;  // the table had no room: refused, STATE_UNAVAILABLE
   bool exceeded() const { return !unlimited && used >= limit; }
 };
 
@@ -83,19 +85,20 @@ class Quotas {
   // Sets the usage (a recount). Reservations stay on top of it.
   QuotaState set(const QuotaTarget& target, uint64_t used);
 
-  // Takes like `consume`, but not for good: commit keeps it (or keeps less: `amount`), release gives it back,
-  // expiry gives it back. `handle` is 0 when refused.
-  QuotaState reserve(const QuotaTarget& target, uint64_t amount, int64_t ttl_ns, QuotaHandle* handle);
-  // It charges the period in which it was made. False when the reservation had expired or was settled
-  // before: the caller decides what that means. More than was reserved is cut to that. `after` (may be
-  // null) gets the state of that period's counter after a commit.
+  // Takes like `consume`, but not for good: commit keeps it (or keeps less: `amount`), release
+  // gives it back, expiry gives it back. `handle` is 0 when refused.
+  QuotaState reserve(const QuotaTarget& target, uint64_t amount, int64_t ttl_ns,
+                     QuotaHandle* handle);
+  // It charges the period in which it was made. False when the reservation had expired or was
+  // settled before: the caller decides what that means. More than was reserved is cut to that.
+  // `after` (may be null) gets the state of that period's counter after a commit.
   bool commit(const QuotaTarget& target, QuotaHandle handle, std::optional<uint64_t> amount,
               QuotaState* after = nullptr);
   bool release(const QuotaTarget& target, QuotaHandle handle);
 
-  // Concurrency. One lease is one unit held by this process (process number and start time). `ttl_ns` is at
-  // most 200 days and counted in hundredths of a second. An unlimited quota gives leases that are not
-  // counted; consume and reserve refuse this kind.
+  // Concurrency. One lease is one unit held by this process (process number and start time).
+  // `ttl_ns` is at most 200 days and counted in hundredths of a second. An unlimited quota gives
+  // leases that are not counted; consume and reserve refuse this kind.
   QuotaState acquire(const QuotaTarget& target, int64_t ttl_ns, QuotaHandle* handle);
   bool renew(const QuotaTarget& target, QuotaHandle handle, int64_t ttl_ns);
   bool end_lease(const QuotaTarget& target, QuotaHandle handle);

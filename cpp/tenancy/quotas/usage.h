@@ -1,8 +1,8 @@
 // Usage: the counters of one quota in one period, on the words of a kWords8 slot. Internal.
 //
-//   word 0  total: used and reserved together. One compare-and-swap on it decides every consumption.
-//   word 1  used: what was kept. Never above total: it is raised after total and lowered before it, so a
-//           process killed in between leaves total too high by its own amount, never too low.
+//   word 0  total: used and reserved together. One swap of it decides every consumption.
+//   word 1  used: what was kept. Never above total: it is raised after total and lowered before
+//           it, so a process killed in between leaves total too high by its amount, never too low.
 //   word 2  alerts acknowledged, a bit per threshold.
 //
 // Thread safety: the words are shared; see FORMATS.md for the order of changes.
@@ -71,8 +71,8 @@ class UsageCells : public Cells {
     give_back(lowered);
   }
 
-  // Makes the use `used`, whatever the limit; reservations stay on top. False when the total would pass
-  // what a word can hold, or the slot is gone.
+  // Makes the use `used`, whatever the limit; reservations stay on top. False when the total would
+  // pass what a word can hold, or the slot is gone.
   bool set_used(uint64_t used) {
     for (;;) {
       const uint64_t seen = load(kUsed);

@@ -23,9 +23,8 @@ std::string quoted(std::string_view text) {
 }
 
 bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-  });
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
 Status check_reference(const char* field, std::string_view text) {
@@ -106,9 +105,10 @@ Result<std::shared_ptr<const Entitlements>> Entitler::resolve(std::string_view p
   const uint32_t index = plan.empty() ? catalog_->default_plan() : catalog_->plan_index(plan);
   if (index == kNoIndex) {
     return {Code::kNotFound,
-            plan.empty() ? "plan: none is named and the catalog has no default plan; expected one of " +
-                               known_plans(*catalog_)
-                         : "plan: expected one of " + known_plans(*catalog_) + ", got " + quoted(plan)};
+            plan.empty()
+                ? "plan: none is named and the catalog has no default plan; expected one of " +
+                      known_plans(*catalog_)
+                : "plan: expected one of " + known_plans(*catalog_) + ", got " + quoted(plan)};
   }
   std::string key = std::to_string(index) + ' ' + overrides;
   if (auto found = resolved_.find(key); found != resolved_.end()) return found->second;
@@ -201,7 +201,8 @@ std::shared_ptr<TenantEntry> with_entitlements(const TenantEntry& entry,
 
 Result<std::shared_ptr<KeyEntry>> make_key_entry(KeyRow row, uint32_t tenant, uint32_t scopes,
                                                  const HashKey& hash_key) {
-  if (row.id.empty()) return {Code::kInvalidArgument, "id: expected a key's public id, got an empty one"};
+  if (row.id.empty())
+    return {Code::kInvalidArgument, "id: expected a key's public id, got an empty one"};
   if (Status status = check_reference("id", row.id); !status.ok()) return status.error();
   auto entry = std::make_shared<KeyEntry>();
   if (!row.limit.empty()) {

@@ -1,4 +1,5 @@
-// From rows of the store to entries of the registry: what is parsed, resolved and refused. Internal.
+// From rows of the store to entries of the registry: what is parsed, resolved and refused.
+// Internal.
 #pragma once
 
 #include <memory>
@@ -11,8 +12,8 @@
 
 namespace tenancy::tenants {
 
-// Plans and overrides resolved against one catalog. Equal overrides on one plan share one result, so a
-// million tenants with the same few overrides cost no more than those.
+// Plans and overrides resolved against one catalog. Equal overrides on one plan share one result,
+// so a million tenants with the same few overrides cost no more than those.
 //
 // Thread safety: belongs to one thread.
 class Entitler {
@@ -31,7 +32,8 @@ class Entitler {
 
 // Checks the form of the row's fields alone.
 Status check_tenant_row(const TenantRow& row);
-// `previous` (may be null) is the entry that this one replaces; what did not change is taken from it.
+// `previous` (may be null) is the entry that this one replaces; what did not change is taken from
+// it.
 Result<std::shared_ptr<TenantEntry>> make_tenant_entry(TenantRow row, uint32_t index,
                                                        const HashKey& hash_key,
                                                        const TenantEntry* previous,

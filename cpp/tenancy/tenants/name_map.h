@@ -1,7 +1,8 @@
 // NameMap: from the hash of a name to an index, sharing shards between copies. Internal.
 //
 // It holds 32 bits of the hash and the index, eight bytes in all, and no names: the caller says
-// whether an index is the one meant. So copying a shard, which every change does, copies plain memory.
+// whether an index is the one meant. So copying a shard, which every change does, copies plain
+// memory.
 //
 // Ownership: a value type. Thread safety: as CowShards.
 #pragma once

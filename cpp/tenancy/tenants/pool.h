@@ -1,7 +1,7 @@
 // Pool: entries that belong to tenants, found by place or all of one tenant's. Internal.
 //
-// Places are reused after a removal. Each owner's entries form a doubly linked list of places, so that a
-// purged tenant takes along exactly what is its own, and nothing has to be searched.
+// Places are reused after a removal. Each owner's entries form a doubly linked list of places, so
+// that a purged tenant takes along exactly what is its own, and nothing has to be searched.
 //
 // Ownership: a value type whose copies share pages. Thread safety: as PagedVector.
 #pragma once

@@ -10,10 +10,9 @@ using tenants::kNothing;
 
 const TenantEntry* Registry::Impl::by_reference(std::string_view name) const {
   if (name.empty()) return nullptr;
-  const uint32_t index =
-      references.find(tenants::name_hash(name), [this, name](uint32_t candidate) {
-        return tenants::answers_to(*tenant(candidate), name);
-      });
+  const uint32_t index = references.find(
+      tenants::name_hash(name),
+      [this, name](uint32_t candidate) { return tenants::answers_to(*tenant(candidate), name); });
   return index == kNothing ? nullptr : tenant(index);
 }
 
@@ -23,8 +22,9 @@ const TenantEntry* Registry::Impl::by_id(std::string_view id) const {
 }
 
 uint32_t Registry::Impl::key_place(std::string_view public_id) const {
-  return key_ids.find(tenants::name_hash(public_id),
-                      [this, public_id](uint32_t place) { return keys.get(place)->id == public_id; });
+  return key_ids.find(tenants::name_hash(public_id), [this, public_id](uint32_t place) {
+    return keys.get(place)->id == public_id;
+  });
 }
 
 uint32_t Registry::Impl::key_place(const Digest256& digest) const {
@@ -41,11 +41,10 @@ uint32_t Registry::Impl::session_place(const Digest256& digest) const {
 
 uint32_t Registry::Impl::resource_place(uint32_t tenant_index, std::string_view type,
                                         std::string_view id) const {
-  return owned_resources.find(
-      tenants::resource_hash(tenant_index, type, id), [&](uint32_t place) {
-        const ResourceEntry& entry = *resources.get(place);
-        return entry.tenant == tenant_index && entry.type == type && entry.id == id;
-      });
+  return owned_resources.find(tenants::resource_hash(tenant_index, type, id), [&](uint32_t place) {
+    const ResourceEntry& entry = *resources.get(place);
+    return entry.tenant == tenant_index && entry.type == type && entry.id == id;
+  });
 }
 
 uint32_t Registry::Impl::newest_namesake(std::string_view type, std::string_view id) const {
@@ -120,7 +119,8 @@ size_t Registry::resources() const { return impl_->resources.size(); }
 
 namespace {
 
-// What a general-purpose allocator spends beside the bytes asked for, and the counters of a shared_ptr.
+// What a general-purpose allocator spends beside the bytes asked for, and the counters of a
+// shared_ptr.
 constexpr size_t kAllocation = 16;
 constexpr size_t kShared = 16 + kAllocation;
 

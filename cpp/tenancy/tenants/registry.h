@@ -1,17 +1,19 @@
-// Registry: tenants, API keys, sessions and owned resources as decisions read them, an immutable snapshot.
+// Registry: tenants, API keys, sessions and owned resources as decisions read them, an immutable
+// snapshot.
 //
-// The full records live in the store; here is what a decision needs, at most a few hundred bytes a tenant.
-// RegistryEditor makes the next snapshot from rows; unchanged shards are shared between snapshots.
+// The full records live in the store; here is what a decision needs, at most a few hundred bytes a
+// tenant. RegistryEditor makes the next snapshot from rows; unchanged shards are shared between
+// snapshots.
 //
 // Invariants:
-//  1. A tenant keeps its index for the life of the process, through every change; purged indexes are not
-//     used again.
+//  1. A tenant keeps its index for the life of the process, through every change; purged indexes
+//     are not used again.
 //  2. id, external id and slug are one name space, unique over all tenants that are not purged: no
 //     tenant can be named by another's id, external id or slug.
 //  3. Secrets are held as SHA-256 digests only.
 //
-// Ownership: std::shared_ptr<const Registry>. Thread safety: registries are immutable; an editor belongs to
-// one thread.
+// Ownership: std::shared_ptr<const Registry>. Thread safety: registries are immutable; an editor
+// belongs to one thread.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +31,13 @@
 namespace tenancy {
 
 enum class TenantStatus : uint8_t {
-  kPending = 0, kTrial, kActive, kSuspended, kChurned, kDeleted, kPurged,
+  kPending = 0,
+  kTrial,
+  kActive,
+  kSuspended,
+  kChurned,
+  kDeleted,
+  kPurged,
 };
 constexpr size_t kTenantStatuses = 7;
 std::string_view status_name(TenantStatus status);
@@ -46,10 +54,10 @@ struct TenantRow {
   std::string slug;
   TenantStatus status = TenantStatus::kActive;
   std::string plan;
-  std::string time_zone;    // IANA name; empty: UTC
+  std::string time_zone;       // IANA name; empty: UTC
   int64_t anchor_wall_ns = 0;  // subscription start; 0: calendar periods
-  std::string overrides;    // JSON object, or empty
-  std::string settings;     // JSON object of settings that decisions enforce, or empty
+  std::string overrides;       // JSON object, or empty
+  std::string settings;        // JSON object of settings that decisions enforce, or empty
 };
 
 struct TenantEntry {
@@ -68,16 +76,16 @@ struct TenantEntry {
 };
 
 struct KeyRow {
-  std::string id;          // public id: "tk_" + 8 characters
+  std::string id;  // public id: "tk_" + 8 characters
   std::string tenant_id;
-  Digest256 digest{};      // SHA-256 of the whole key text
-  std::string principal;   // empty: the key is its own principal
+  Digest256 digest{};     // SHA-256 of the whole key text
+  std::string principal;  // empty: the key is its own principal
   std::vector<std::string> scopes;
-  bool scoped = false;     // false: no cap beyond the principal's rights
-  int64_t expires_wall_ns = 0;   // 0: never
-  int64_t revoked_wall_ns = 0;   // 0: no
+  bool scoped = false;              // false: no cap beyond the principal's rights
+  int64_t expires_wall_ns = 0;      // 0: never
+  int64_t revoked_wall_ns = 0;      // 0: no
   int64_t grace_until_wall_ns = 0;  // rotated: valid until then; 0: not rotated
-  std::string limit;       // own rate limit "100/minute", or empty
+  std::string limit;                // own rate limit "100/minute", or empty
 };
 
 struct KeyEntry {
@@ -138,10 +146,11 @@ class Registry {
   // Is (type, id) registered, and to whom? The newest owner when several have one; kNoIndex when
   // unknown.
   uint32_t resource_owner(std::string_view type, std::string_view id) const;
-  // Has any resource of this type ever been registered in this snapshot? Then unknown ids are refused like
-  // foreign ones.
+  // Has any resource of this type ever been registered in this snapshot? Then unknown ids are
+  // refused like foreign ones.
   bool governs(std::string_view type) const;
-  // True when this tenant owns it: ids are scoped to tenants, so two tenants may own one (type, id).
+  // True when this tenant owns it: ids are scoped to tenants, so two tenants may own one (type,
+  // id).
   bool owns(uint32_t tenant, std::string_view type, std::string_view id) const;
   const ResourceEntry* resource(uint32_t tenant, std::string_view type, std::string_view id) const;
 
@@ -163,24 +172,26 @@ class Registry {
 
 class RegistryEditor {
  public:
-  // Starts from `base` (null: empty) and keeps it alive. Tenants' and keys' seeds are made with `hash_key`.
+  // Starts from `base` (null: empty) and keeps it alive. Tenants' and keys' seeds are made with
+  // `hash_key`.
   RegistryEditor(const Registry* base, const HashKey& hash_key);
   ~RegistryEditor();
 
-  // Resolves every tenant's plan and overrides against a new catalog. All errors, none applied on error.
+  // Resolves every tenant's plan and overrides against a new catalog. All errors, none applied on
+  // error.
   Status set_catalog(std::shared_ptr<const Catalog> catalog, std::vector<CatalogError>* errors);
 
-  // Inserts or replaces by id; returns the index. Errors begin with the field they are about, and an
-  // error changes nothing. An empty plan means the catalog's default plan. A purged tenant is removed,
-  // which returns kNoIndex.
+  // Inserts or replaces by id; returns the index. Errors begin with the field they are about, and
+  // an error changes nothing. An empty plan means the catalog's default plan. A purged tenant is
+  // removed, which returns kNoIndex.
   Result<uint32_t> put_tenant(TenantRow row);
-  // Forgets the slug and external id of a tenant that is about to be put again. Done for all rows of a
-  // batch first, it lets tenants exchange names whatever the order of the rows.
+  // Forgets the slug and external id of a tenant that is about to be put again. Done for all rows
+  // of a batch first, it lets tenants exchange names whatever the order of the rows.
   void release_names(std::string_view id);
   void remove_tenant(std::string_view id);  // purged: with its keys, sessions and resources
 
-  // Insert or replace: keys by public id, sessions by digest, resources by (tenant, type, id). A key stays
-  // with its tenant: moving one to another is kConflict.
+  // Insert or replace: keys by public id, sessions by digest, resources by (tenant, type, id). A
+  // key stays with its tenant: moving one to another is kConflict.
   Status put_key(KeyRow row, uint32_t scopes);
   void remove_key(std::string_view public_id);
   Status put_session(SessionRow row);

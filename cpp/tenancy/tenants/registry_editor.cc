@@ -110,9 +110,8 @@ Status RegistryEditor::Impl::check_names(const TenantRow& row, const TenantEntry
   for (const auto& [field, name] : fields) {
     const TenantEntry* holder = next->by_reference(name);
     if (holder == nullptr || holder == own) continue;
-    return {Code::kAlreadyExists, std::string(field) + ": \"" + name +
-                                      "\" already names tenant " + holder->id +
-                                      " (by id, slug or external id); choose another"};
+    return {Code::kAlreadyExists, std::string(field) + ": \"" + name + "\" already names tenant " +
+                                      holder->id + " (by id, slug or external id); choose another"};
   }
   return {};
 }
@@ -146,10 +145,11 @@ Result<uint32_t> RegistryEditor::put_tenant(TenantRow row) {
   const TenantEntry* previous = next.by_id(row.id);
   if (Status status = impl_->check_names(row, previous); !status.ok()) return status.error();
   const uint32_t index = previous != nullptr ? previous->index : next.next_tenant;
-  if (index == kNoIndex) return {Code::kFull, "id: this process has no tenant index left; restart it"};
+  if (index == kNoIndex)
+    return {Code::kFull, "id: this process has no tenant index left; restart it"};
 
-  auto entry = tenants::make_tenant_entry(std::move(row), index, next.hash_key, previous,
-                                          &impl_->entitler);
+  auto entry =
+      tenants::make_tenant_entry(std::move(row), index, next.hash_key, previous, &impl_->entitler);
   if (!entry.ok()) return entry.error();
   impl_->set_names(previous, entry->get());
   if (previous == nullptr) {

@@ -1,9 +1,10 @@
 // What a Registry holds. Internal to this layer.
 //
 // Invariants:
-//  1. `references` holds each tenant's id, external id and slug once; no name is held for two tenants,
-//     so whatever a caller writes for a tenant is found in one look-up and names at most one.
-//  2. Keys, sessions and resources belong to tenants that are there: they go when their tenant goes.
+//  1. `references` holds each tenant's id, external id and slug once; no name is held for two
+//     tenants, so whatever a caller writes for a tenant is found in one look-up and names at most
+//     one.
+//  2. Keys, sessions and resources belong to tenants that are there: they go when theirs goes.
 #pragma once
 
 #include <cstring>
@@ -41,7 +42,8 @@ struct Registry::Impl {
   // By (type, id): the newest of the resources with that name, which are linked by `namesakes`.
   tenants::NameMap resource_names;
   tenants::PagedVector<tenants::Links> namesakes;
-  std::map<std::string, size_t, std::less<>> resource_types;  // how many of each: there are few types
+  std::map<std::string, size_t, std::less<>>
+      resource_types;  // how many of each: there are few types
 
   const TenantEntry* tenant(uint32_t index) const { return tenants.get(index).get(); }
   const TenantEntry* by_reference(std::string_view name) const;

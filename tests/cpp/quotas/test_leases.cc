@@ -198,7 +198,8 @@ TEST_CASE("random histories of leases agree with a list") {
           break;
         case 6:
           world.clock->advance(static_cast<int64_t>(random() % 5) * kSecond);
-          if (random() % 4 == 0) world.clock->step_wall(-static_cast<int64_t>(random() % 100) * kHour);
+          if (random() % 4 == 0)
+            world.clock->step_wall(-static_cast<int64_t>(random() % 100) * kHour);
           break;
         default:
           if (random() % 3 == 0) quota.grant.limit = random() % 100;

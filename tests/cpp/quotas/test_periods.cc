@@ -1,4 +1,5 @@
-// Which period a consumption counts in: calendars, zones, anchors, changes of them, and clocks that step.
+// Which period a consumption counts in: calendars, zones, anchors, changes of them, and clocks that
+// step.
 #include "quotas/world.h"
 
 namespace tenancy {
@@ -148,8 +149,9 @@ TEST_CASE("a step forward begins the period that it leads to") {
 
 TEST_CASE("every unit has periods of its own") {
   World world;
-  const PeriodUnit units[] = {PeriodUnit::kMinute, PeriodUnit::kHour,    PeriodUnit::kDay, PeriodUnit::kWeek,
-                              PeriodUnit::kMonth,  PeriodUnit::kQuarter, PeriodUnit::kYear};
+  const PeriodUnit units[] = {PeriodUnit::kMinute, PeriodUnit::kHour,  PeriodUnit::kDay,
+                              PeriodUnit::kWeek,   PeriodUnit::kMonth, PeriodUnit::kQuarter,
+                              PeriodUnit::kYear};
   for (const PeriodUnit unit : units) {
     Quota quota(QuotaKind::kConsumption, 2, unit);
     CHECK(world->consume(quota, 2).allowed);

@@ -1,5 +1,5 @@
-// Random histories of one table against a model of lists: clock steps, period ends, expiry, changes of time
-// zone, anchor, and plan.
+// Random histories of one table against a model of lists: clock steps, period ends, expiry, changes
+// of time zone, anchor, and plan.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -99,22 +99,16 @@ class History {
     switch (pick(12)) {
       case 0:
       case 1:
-      case 2:
-        return consume(pick(9));
+      case 2: return consume(pick(9));
       case 3:
-      case 4:
-        return reserve(1 + pick(8));
+      case 4: return reserve(1 + pick(8));
       case 5:
       case 6:
-      case 7:
-        return settle();
-      case 8:
-        return recount();
+      case 7: return settle();
+      case 8: return recount();
       case 9:
-      case 10:
-        return pass_time();
-      default:
-        return change();
+      case 10: return pass_time();
+      default: return change();
     }
   }
 
@@ -173,17 +167,10 @@ class History {
   void pass_time() {
     const int64_t unit = quota_.def.period == PeriodUnit::kHour ? 5 * kMinute : 5 * kHour;
     switch (pick(6)) {
-      case 0:
-        world_.clock->step_wall(-static_cast<int64_t>(pick(20)) * unit);
-        break;
-      case 1:
-        world_.clock->step_wall(static_cast<int64_t>(pick(10)) * unit);
-        break;
-      case 2:
-        world_.clock->advance(static_cast<int64_t>(pick(10)) * unit);
-        break;
-      default:
-        world_.clock->advance(static_cast<int64_t>(pick(6)) * kMinute);
+      case 0: world_.clock->step_wall(-static_cast<int64_t>(pick(20)) * unit); break;
+      case 1: world_.clock->step_wall(static_cast<int64_t>(pick(10)) * unit); break;
+      case 2: world_.clock->advance(static_cast<int64_t>(pick(10)) * unit); break;
+      default: world_.clock->advance(static_cast<int64_t>(pick(6)) * kMinute);
     }
   }
 
@@ -191,9 +178,7 @@ class History {
     static constexpr const char* kZones[] = {"UTC", "Europe/Berlin", "America/New_York",
                                              "Asia/Kathmandu", "Pacific/Kiritimati"};
     switch (pick(4)) {
-      case 0:
-        quota_.zone = *TimeZone::load(kZones[pick(5)]);
-        break;
+      case 0: quota_.zone = *TimeZone::load(kZones[pick(5)]); break;
       case 1:
         quota_.anchor.day = static_cast<int>(1 + pick(31));
         quota_.anchor.weekday = static_cast<int>(1 + pick(7));
@@ -202,9 +187,7 @@ class History {
         quota_.grant.limit = pick(40);
         quota_.grant.grace = pick(3);
         break;
-      default:
-        quota_.grant.soft = pick(4) == 0;
-        quota_.grant.unlimited = pick(8) == 0;
+      default: quota_.grant.soft = pick(4) == 0; quota_.grant.unlimited = pick(8) == 0;
     }
   }
 
@@ -235,7 +218,8 @@ TEST_CASE("random histories of quotas agree with a model") {
       {QuotaKind::kConsumption, PeriodUnit::kQuarter}};
   for (const auto& [kind, unit] : kinds) {
     for (uint32_t seed = 1; seed <= 12; ++seed) {
-      INFO("kind " << static_cast<int>(kind) << " unit " << period_unit_name(unit) << " seed " << seed);
+      INFO("kind " << static_cast<int>(kind) << " unit " << period_unit_name(unit) << " seed "
+                   << seed);
       History(seed, kind, unit).run(600);
     }
   }

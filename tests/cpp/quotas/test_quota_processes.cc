@@ -228,7 +228,8 @@ TEST_CASE("leases of killed holders are free at once, even while nobody has reap
   }
 }
 
-TEST_CASE("workers killed while they take and end leases: never above the limit, all free at last") {
+TEST_CASE(
+    "workers killed while they take and end leases: never above the limit, all free at last") {
   constexpr uint64_t kLimit = 4;
   const TempDir dir;
   const SharedBoard board;

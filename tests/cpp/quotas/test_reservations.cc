@@ -179,7 +179,8 @@ TEST_CASE("many reservations at once need several ledgers, and all come back") {
   CHECK(ledgers == 8);
   for (int i = 0; i < 1000; ++i) reserved(world, quota, 1, kSecond);
   world.clock->advance(kSecond);
-  for (int i = 0; i < 1000; ++i) reserved(world, quota, 1, kSecond);  // in the places of the expired
+  for (int i = 0; i < 1000; ++i)
+    reserved(world, quota, 1, kSecond);  // in the places of the expired
   CHECK(world->status(quota).reserved == 1000);
   CHECK(world.table->stats(Region::kTenant, SlotClass::kLog512).used == ledgers);
 }

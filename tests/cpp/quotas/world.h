@@ -1,4 +1,5 @@
-// What the tests of quotas share: a table on a clock of the test's own, and one quota of one tenant.
+// What the tests of quotas share: a table on a clock of the test's own, and one quota of one
+// tenant.
 #pragma once
 
 #include <memory>
@@ -34,7 +35,8 @@ struct Quota {
     grant.limit = limit;
   }
   QuotaTarget target() const {
-    return {.tenant_seed = seed, .def = &def, .grant = &grant, .time_zone = &zone, .anchor = &anchor};
+    return {
+        .tenant_seed = seed, .def = &def, .grant = &grant, .time_zone = &zone, .anchor = &anchor};
   }
   operator QuotaTarget() const { return target(); }  // NOLINT(google-explicit-constructor)
 };

@@ -16,7 +16,8 @@ constexpr HashKey kHashKey{1, 2};
 
 // Two plans, free (the default) and pro, with one quota `users`: 1 and 5.
 inline std::shared_ptr<const Catalog> small_catalog(
-    std::string_view plans = R"({"free": {"quotas": {"users": 1}}, "pro": {"quotas": {"users": 5}}})",
+    std::string_view plans =
+        R"({"free": {"quotas": {"users": 1}}, "pro": {"quotas": {"users": 5}}})",
     std::string_view more = R"("default_plan": "free", )") {
   const std::string text = R"({"catalog": "c", )" + std::string(more) +
                            R"("quotas": {"users": {"kind": "count"}}, "plans": )" +

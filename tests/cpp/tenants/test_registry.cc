@@ -1,8 +1,7 @@
-#include "tenancy/tenants/registry.h"
-
 #include <chrono>
 #include <string>
 
+#include "tenancy/tenants/registry.h"
 #include "tenants/rows.h"
 
 namespace tenancy {

@@ -1,4 +1,5 @@
-// Random histories of changes against a model of maps, with earlier snapshots looked at again later.
+// Random histories of changes against a model of maps, with earlier snapshots looked at again
+// later.
 #include <map>
 #include <optional>
 #include <random>
@@ -73,7 +74,8 @@ void require_same(const Registry& registry, const Model& model) {
     if (key != nullptr) REQUIRE(registry.tenant(key->tenant)->id == model.keys.at(name));
     const SessionEntry* session = registry.session(sha256(name));
     REQUIRE((session != nullptr) == (model.sessions.count(name) == 1));
-    if (session != nullptr) REQUIRE(registry.tenant(session->tenant)->id == model.sessions.at(name));
+    if (session != nullptr)
+      REQUIRE(registry.tenant(session->tenant)->id == model.sessions.at(name));
     bool owned = false;
     for (const auto& [id, tenant] : model.tenants) {
       const bool owns = model.resources.count({id, "type", name}) == 1;
@@ -94,8 +96,7 @@ class History {
     switch (random_() % 9) {
       case 0:
       case 1:
-      case 2:
-        return put_tenant(editor, id);
+      case 2: return put_tenant(editor, id);
       case 3:
         if (random_() % 3 == 0) {
           editor.remove_tenant(id);

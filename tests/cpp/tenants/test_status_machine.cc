@@ -13,11 +13,11 @@ using S = TenantStatus;
 
 TEST_CASE("the status machine allows exactly the transitions of the design") {
   const std::set<std::pair<S, S>> legal{
-      {S::kPending, S::kTrial},     {S::kPending, S::kActive},    {S::kPending, S::kDeleted},
-      {S::kTrial, S::kActive},      {S::kTrial, S::kSuspended},   {S::kTrial, S::kChurned},
-      {S::kTrial, S::kDeleted},     {S::kActive, S::kSuspended},  {S::kActive, S::kChurned},
-      {S::kActive, S::kDeleted},    {S::kSuspended, S::kActive},  {S::kSuspended, S::kChurned},
-      {S::kSuspended, S::kDeleted}, {S::kChurned, S::kActive},    {S::kChurned, S::kDeleted},
+      {S::kPending, S::kTrial},     {S::kPending, S::kActive},   {S::kPending, S::kDeleted},
+      {S::kTrial, S::kActive},      {S::kTrial, S::kSuspended},  {S::kTrial, S::kChurned},
+      {S::kTrial, S::kDeleted},     {S::kActive, S::kSuspended}, {S::kActive, S::kChurned},
+      {S::kActive, S::kDeleted},    {S::kSuspended, S::kActive}, {S::kSuspended, S::kChurned},
+      {S::kSuspended, S::kDeleted}, {S::kChurned, S::kActive},   {S::kChurned, S::kDeleted},
       {S::kDeleted, S::kSuspended}, {S::kDeleted, S::kPurged},
   };
   for (size_t from = 0; from < kTenantStatuses; ++from) {
