@@ -63,6 +63,9 @@ def test_a_tenants_life(sh: Shell) -> None:
     sh("tenants", "hold", "acme", "--release")
     assert sh.json("tenants", "purge", "acme", "--yes")["status"] == "purged"
     assert sh.json("tenants", "process-due") == {"done": 0}
+    first = sh.json("tenants", "default")
+    assert (first["slug"], first["name"]) == ("default", "Default")
+    assert sh.json("tenants", "default") == first
 
 
 def test_tables_are_for_people(sh: Shell) -> None:

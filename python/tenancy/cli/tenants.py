@@ -53,6 +53,17 @@ def create(
         c.print_record(tenant, as_json)
 
 
+@app.command("default")
+def default(
+    plan: Annotated[str | None, typer.Option(help="By default the catalog's.")] = None,
+    data: c.Data = None,
+    as_json: c.Json = False,
+) -> None:
+    """Make the tenant for data from before there were tenants, if it is missing."""
+    with c.opened(data, as_json) as t:
+        c.print_record(t.tenants.ensure_default(plan=plan, by=c.operator()), as_json)
+
+
 @app.command("list")
 def list_(
     status: Annotated[str | None, typer.Option(help="Only this status.")] = None,
