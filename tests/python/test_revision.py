@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
-from store_support import ask, killed, make_clock, open_shop, run_python, start_python
 
+from store_support import ask, killed, make_clock, open_shop, run_python, start_python
 from tenancy import Tenancy, _core
 from tenancy.errors import StoreError, TenancyError
 from tenancy.stores.revision import RevisionWord
