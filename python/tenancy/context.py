@@ -316,7 +316,8 @@ class TenantContext:
 
         Its id goes into the response header for sessions.
         """
-        session = self.tenancy.sessions.get_or_create(*self._session_arguments(platform, options))
+        arguments = self._session_arguments(platform, options)
+        session = self.tenancy.sessions.get_or_create(*arguments, **options)
         self._session_id = session.id
         return session
 
