@@ -227,7 +227,8 @@ class Suspension:
     @property
     def ok(self) -> bool:
         return (
-            set(self.before.values()) == {ALLOWED}
+            self.before.keys() == self.suspended.keys() == self.resumed.keys()
+            and set(self.before.values()) == {ALLOWED}
             and set(self.suspended.values()) == {"SUSPENDED_TENANT"}
             and set(self.resumed.values()) == {ALLOWED}
         )
