@@ -54,6 +54,7 @@ def fresh_directory(path: Path) -> Iterator[Tenancy]:
 
 @contextmanager
 def _locked(marker: Path) -> Iterator[None]:
+    marker.touch(mode=0o600)
     with marker.open("a") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

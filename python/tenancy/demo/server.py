@@ -33,6 +33,7 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "tenancy.demo.serve", "--data", str(data)]
         command += ["--port", str(port), "--workers", str(workers)]
+        self.log.touch(mode=0o600)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own module
                 command,
