@@ -7,7 +7,6 @@ namespace {
 
 using test::kDay;
 using test::kHour;
-using test::kMinute;
 using test::kSecond;
 using test::kStart;
 using test::Quota;
@@ -111,6 +110,21 @@ TEST_CASE("a wall clock that steps back reopens no period") {
     CHECK(state.period_start_wall_ns == kStart + kDay);
     world.clock->step_wall(step);
   }
+}
+
+TEST_CASE("a step back by less than the shared mark lags behind reopens nothing either") {
+  World world;
+  Quota daily(QuotaKind::kConsumption, 10);
+  world.clock->advance(kDay - kSecond / 2);
+  world->consume(daily, 10);
+  world.clock->advance(kSecond * 6 / 10);
+  const QuotaState next = world->consume(daily, 4);
+  CHECK(next.period_start_wall_ns == kStart + kDay);
+  world.clock->step_wall(-kSecond * 3 / 10);
+  const QuotaState back = world->consume(daily, 6);
+  CHECK(back.allowed);
+  CHECK(back.used == 10);
+  CHECK(back.period_start_wall_ns == kStart + kDay);
 }
 
 TEST_CASE("after a step back the use is not forgotten before the period ends") {
