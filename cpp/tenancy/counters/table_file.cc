@@ -19,7 +19,7 @@ namespace tenancy::counters {
 namespace {
 
 // The first bytes of every version's file.
-constexpr std::string_view kMagicText("TNCYCNT", 8);
+constexpr std::string_view kMagicText("TNCYCNT", 8);  // NOLINT: the eighth is the literal's NUL
 
 FileHeader* header_of(const MappedFile& file) { return reinterpret_cast<FileHeader*>(file.data()); }
 
