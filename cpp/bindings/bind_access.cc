@@ -34,12 +34,12 @@ py::list check_many(const Engine& engine, const py::str& tenant, const py::str& 
                     const py::sequence& permissions, const py::object& resource) {
   const auto definitions = definitions_of(engine);
   AccessQuery query = query_of(engine, tenant_of(*definitions, tenant), principal, resource);
+  std::vector<std::string_view> names;
+  for (py::handle permission : permissions) names.push_back(utf8_view(permission));
+  std::vector<AccessReason> reasons(names.size(), AccessReason::kNoAssignment);
+  if (!query.principal.empty()) definitions->access->check_many(query, names, reasons);
   py::list out;
-  for (py::handle permission : permissions) {
-    query.permission = utf8_view(permission);
-    out.append(!query.principal.empty() &&
-               definitions->access->check(query) == AccessReason::kAllowed);
-  }
+  for (const AccessReason reason : reasons) out.append(reason == AccessReason::kAllowed);
   return out;
 }
 

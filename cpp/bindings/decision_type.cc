@@ -224,7 +224,7 @@ PyObject* decision_repr(PyObject* self) {
   });
 }
 
-PyMethodDef kMethods[] = {
+PyMethodDef g_methods[] = {
     {"permissions", decision_permissions, METH_NOARGS, "What this caller may do, by name."},
     {"explain_permission",
      reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(decision_explain_permission)),
@@ -233,40 +233,40 @@ PyMethodDef kMethods[] = {
 
 #define TENANCY_GETTER(name) \
   { #name, get_##name, nullptr, nullptr, nullptr }
-PyGetSetDef kGetters[] = {TENANCY_GETTER(allowed),
-                          TENANCY_GETTER(reason),
-                          TENANCY_GETTER(code),
-                          TENANCY_GETTER(status),
-                          TENANCY_GETTER(detail),
-                          TENANCY_GETTER(tenant),
-                          TENANCY_GETTER(tenant_slug),
-                          TENANCY_GETTER(plan),
-                          TENANCY_GETTER(principal),
-                          TENANCY_GETTER(key),
-                          TENANCY_GETTER(session),
-                          TENANCY_GETTER(limits),
-                          TENANCY_GETTER(tightest),
-                          TENANCY_GETTER(quotas),
-                          TENANCY_GETTER(reservations),
-                          TENANCY_GETTER(leases),
-                          TENANCY_GETTER(revision),
-                          TENANCY_GETTER(retry_after),
-                          TENANCY_GETTER(finished),
-                          TENANCY_GETTER(principal_is_hint),
-                          {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyGetSetDef g_getters[] = {TENANCY_GETTER(allowed),
+                           TENANCY_GETTER(reason),
+                           TENANCY_GETTER(code),
+                           TENANCY_GETTER(status),
+                           TENANCY_GETTER(detail),
+                           TENANCY_GETTER(tenant),
+                           TENANCY_GETTER(tenant_slug),
+                           TENANCY_GETTER(plan),
+                           TENANCY_GETTER(principal),
+                           TENANCY_GETTER(key),
+                           TENANCY_GETTER(session),
+                           TENANCY_GETTER(limits),
+                           TENANCY_GETTER(tightest),
+                           TENANCY_GETTER(quotas),
+                           TENANCY_GETTER(reservations),
+                           TENANCY_GETTER(leases),
+                           TENANCY_GETTER(revision),
+                           TENANCY_GETTER(retry_after),
+                           TENANCY_GETTER(finished),
+                           TENANCY_GETTER(principal_is_hint),
+                           {nullptr, nullptr, nullptr, nullptr, nullptr}};
 #undef TENANCY_GETTER
 
-PyType_Slot kSlots[] = {
+PyType_Slot g_slots[] = {
     {Py_tp_dealloc, reinterpret_cast<void*>(decision_dealloc)},
     {Py_tp_repr, reinterpret_cast<void*>(decision_repr)},
     {Py_nb_bool, reinterpret_cast<void*>(decision_bool)},
-    {Py_tp_methods, kMethods},
-    {Py_tp_getset, kGetters},
+    {Py_tp_methods, g_methods},
+    {Py_tp_getset, g_getters},
     {Py_tp_doc, const_cast<char*>("The answer to one request. True when allowed.")},
     {0, nullptr}};
 
-PyType_Spec kSpec = {"tenancy._core.Decision", sizeof(PyDecision), 0,
-                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, kSlots};
+PyType_Spec g_spec = {"tenancy._core.Decision", sizeof(PyDecision), 0,
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, g_slots};
 
 std::string_view quota_kind_name(QuotaKind kind) {
   switch (kind) {
@@ -325,7 +325,7 @@ bool is_decision(PyObject* object) { return Py_IS_TYPE(object, g_decision_type);
 void bind_decision_types(py::module_& module) {
   bind_limit_type(module);
   bind_handle_type(module);
-  g_decision_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&kSpec));
+  g_decision_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&g_spec));
   if (g_decision_type == nullptr) throw py::error_already_set();
   module.add_object("Decision", reinterpret_cast<PyObject*>(g_decision_type));
 }

@@ -362,7 +362,7 @@ PyCFunction as_c_function(Fn fn) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fn));
 }
 
-PyMethodDef kMethods[] = {
+PyMethodDef g_methods[] = {
     {"check", as_c_function(gate_check), METH_FASTCALL | METH_KEYWORDS, "Decide."},
     {"admit", as_c_function(gate_admit), METH_FASTCALL | METH_KEYWORDS, "The first half."},
     {"authorize", as_c_function(gate_authorize), METH_FASTCALL | METH_KEYWORDS, "The second half."},
@@ -372,17 +372,17 @@ PyMethodDef kMethods[] = {
     {"set_gauges", gate_set_gauges, METH_O, "Quotas whose value the application counts itself."},
     {nullptr, nullptr, 0, nullptr}};
 
-PyType_Slot kSlots[] = {{Py_tp_init, reinterpret_cast<void*>(gate_init)},
-                        {Py_tp_new, reinterpret_cast<void*>(PyType_GenericNew)},
-                        {Py_tp_dealloc, reinterpret_cast<void*>(gate_dealloc)},
-                        {Py_tp_traverse, reinterpret_cast<void*>(gate_traverse)},
-                        {Py_tp_clear, reinterpret_cast<void*>(gate_clear)},
-                        {Py_tp_methods, kMethods},
-                        {Py_tp_doc, const_cast<char*>("The decision calls of one engine.")},
-                        {0, nullptr}};
+PyType_Slot g_slots[] = {{Py_tp_init, reinterpret_cast<void*>(gate_init)},
+                         {Py_tp_new, reinterpret_cast<void*>(PyType_GenericNew)},
+                         {Py_tp_dealloc, reinterpret_cast<void*>(gate_dealloc)},
+                         {Py_tp_traverse, reinterpret_cast<void*>(gate_traverse)},
+                         {Py_tp_clear, reinterpret_cast<void*>(gate_clear)},
+                         {Py_tp_methods, g_methods},
+                         {Py_tp_doc, const_cast<char*>("The decision calls of one engine.")},
+                         {0, nullptr}};
 
-PyType_Spec kSpec = {"tenancy._core.Gate", sizeof(PyGate), 0,
-                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, kSlots};
+PyType_Spec g_spec = {"tenancy._core.Gate", sizeof(PyGate), 0,
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, g_slots};
 
 IdentityData make_identity(const py::object& principal, const py::iterable& tenants,
                            const py::object& scopes) {
@@ -409,7 +409,7 @@ void bind_gate(py::module_& module) {
       .def(py::init(&make_identity), py::arg("principal") = py::none(),
            py::arg("tenants") = py::tuple(), py::arg("scopes") = py::none())
       .def_readonly("principal", &IdentityData::principal);
-  auto* type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&kSpec));
+  auto* type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&g_spec));
   if (type == nullptr) throw py::error_already_set();
   module.add_object("Gate", reinterpret_cast<PyObject*>(type));
 }

@@ -144,7 +144,7 @@ PyCFunction as_c_function(Fn fn) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fn));
 }
 
-PyMethodDef kMethods[] = {
+PyMethodDef g_methods[] = {
     {"commit", as_c_function(handle_commit), METH_FASTCALL,
      "Keep what was reserved, or part of it."},
     {"release", handle_release, METH_NOARGS, "Give it back."},
@@ -154,20 +154,20 @@ PyMethodDef kMethods[] = {
     {"__exit__", as_c_function(handle_exit), METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
-PyGetSetDef kGetters[] = {{"kind", handle_kind, nullptr, nullptr, nullptr},
-                          {"quota", handle_quota, nullptr, nullptr, nullptr},
-                          {"amount", handle_amount, nullptr, nullptr, nullptr},
-                          {"settled", handle_settled, nullptr, nullptr, nullptr},
-                          {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyGetSetDef g_getters[] = {{"kind", handle_kind, nullptr, nullptr, nullptr},
+                           {"quota", handle_quota, nullptr, nullptr, nullptr},
+                           {"amount", handle_amount, nullptr, nullptr, nullptr},
+                           {"settled", handle_settled, nullptr, nullptr, nullptr},
+                           {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyType_Slot kSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(handle_dealloc)},
-                        {Py_tp_methods, kMethods},
-                        {Py_tp_getset, kGetters},
-                        {Py_tp_doc, const_cast<char*>("A reservation or a lease.")},
-                        {0, nullptr}};
+PyType_Slot g_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(handle_dealloc)},
+                         {Py_tp_methods, g_methods},
+                         {Py_tp_getset, g_getters},
+                         {Py_tp_doc, const_cast<char*>("A reservation or a lease.")},
+                         {0, nullptr}};
 
-PyType_Spec kSpec = {"tenancy._core.Handle", sizeof(PyHandle), 0,
-                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, kSlots};
+PyType_Spec g_spec = {"tenancy._core.Handle", sizeof(PyHandle), 0,
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, g_slots};
 
 PyHandle* new_handle() {
   auto* handle = reinterpret_cast<PyHandle*>(g_handle_type->tp_alloc(g_handle_type, 0));
@@ -196,7 +196,7 @@ PyObject* make_handle_of(PyDecision* owner, size_t index) {
 }
 
 void bind_handle_type(py::module_& module) {
-  g_handle_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&kSpec));
+  g_handle_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&g_spec));
   if (g_handle_type == nullptr) throw py::error_already_set();
   module.add_object("Handle", reinterpret_cast<PyObject*>(g_handle_type));
 }

@@ -43,7 +43,7 @@ PyObject* limit_repr(PyObject* self) {
 
 int limit_bool(PyObject* self) { return reinterpret_cast<PyLimit*>(self)->allowed; }
 
-PyMemberDef kMembers[] = {
+PyMemberDef g_members[] = {
     {"name", T_OBJECT_EX, offsetof(PyLimit, name), READONLY, nullptr},
     {"policy", T_OBJECT_EX, offsetof(PyLimit, policy), READONLY, nullptr},
     {"retry_after", T_OBJECT_EX, offsetof(PyLimit, retry_after), READONLY, nullptr},
@@ -56,15 +56,15 @@ PyMemberDef kMembers[] = {
     {"delay", T_DOUBLE, offsetof(PyLimit, delay), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
-PyType_Slot kSlots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(limit_dealloc)},
-                        {Py_tp_repr, reinterpret_cast<void*>(limit_repr)},
-                        {Py_nb_bool, reinterpret_cast<void*>(limit_bool)},
-                        {Py_tp_members, kMembers},
-                        {Py_tp_doc, const_cast<char*>("What one window of a limit answered.")},
-                        {0, nullptr}};
+PyType_Slot g_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(limit_dealloc)},
+                         {Py_tp_repr, reinterpret_cast<void*>(limit_repr)},
+                         {Py_nb_bool, reinterpret_cast<void*>(limit_bool)},
+                         {Py_tp_members, g_members},
+                         {Py_tp_doc, const_cast<char*>("What one window of a limit answered.")},
+                         {0, nullptr}};
 
-PyType_Spec kSpec = {"tenancy._core.Limit", sizeof(PyLimit), 0,
-                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, kSlots};
+PyType_Spec g_spec = {"tenancy._core.Limit", sizeof(PyLimit), 0,
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, g_slots};
 
 constexpr double kSecond = 1e9;
 
@@ -94,7 +94,7 @@ PyObject* make_limit(const LimitEntry& entry) {
 }
 
 void bind_limit_type(py::module_& module) {
-  g_limit_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&kSpec));
+  g_limit_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&g_spec));
   if (g_limit_type == nullptr) throw py::error_already_set();
   module.add_object("Limit", reinterpret_cast<PyObject*>(g_limit_type));
 }

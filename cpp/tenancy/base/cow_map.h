@@ -19,6 +19,16 @@
 
 namespace tenancy {
 
+// Whether the caller alone holds `pointer`, and may therefore write to what it points to.
+// `use_count` alone does not order that write after the last reads of a thread that has just let go
+// of it: giving a copy back is a read-modify-write of the same count, and does.
+template <class T>
+bool sole_owner(const std::shared_ptr<T>& pointer) {
+  if (pointer.use_count() > 1) return false;
+  std::shared_ptr<T>(pointer).reset();
+  return true;
+}
+
 template <class Shard>
 class CowShards {
  public:
@@ -36,13 +46,13 @@ class CowShards {
     std::shared_ptr<Page>& page = pages_[index_high(hash)];
     if (page == nullptr) {
       page = std::make_shared<Page>();
-    } else if (page.use_count() > 1) {
+    } else if (!sole_owner(page)) {
       page = std::make_shared<Page>(*page);
     }
     std::shared_ptr<Shard>& shard = page->shards[index_low(hash)];
     if (shard == nullptr) {
       shard = std::make_shared<Shard>();
-    } else if (shard.use_count() > 1) {
+    } else if (!sole_owner(shard)) {
       shard = std::make_shared<Shard>(*shard);
     }
     return *shard;

@@ -1,5 +1,6 @@
 // How a ChangeSet becomes the next Definitions.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "tenancy/engine/engine.h"
@@ -104,11 +105,7 @@ class Applier {
         access_.unassign(tenant->index, row.principal, row.role, row.resource);
       }
     }
-    for (const auto& [tenant_id, name] : changes.removed_roles) {
-      if (auto index = tenant_index(tenant_id)) {
-        (void)access_.remove_role(*index, name);  // the store has checked that it is not in use
-      }
-    }
+    remove_roles(changes.removed_roles);
     for (const std::string& id : changes.removed_tenants) {
       const TenantEntry* tenant = registry_.find_tenant(id);
       if (tenant == nullptr) continue;
@@ -124,26 +121,31 @@ class Applier {
     return tenant->index;
   }
 
-  // Rows come in any order, parents perhaps after children: go round until nothing more fits.
+  // Rows come in any order, of any tenants; the editor takes a tenant's roles all at once. The
+  // shared ones come first, because tenants' roles may inherit them.
   Status put_roles(const std::vector<RoleRow>& rows) {
-    std::vector<const RoleRow*> waiting;
-    waiting.reserve(rows.size());
-    for (const RoleRow& row : rows) waiting.push_back(&row);
-    while (!waiting.empty()) {
-      std::vector<const RoleRow*> again;
-      Status last;
-      for (const RoleRow* row : waiting) {
-        auto index = tenant_index(row->tenant_id);
-        if (!index) return unknown_tenant("role", row->tenant_id);
-        if (Status status = access_.put_role(*index, row->role); !status.ok()) {
-          last = status;
-          again.push_back(row);
-        }
-      }
-      if (again.size() == waiting.size()) return last;
-      waiting = std::move(again);
+    std::map<std::string_view, std::vector<RoleDef>> by_tenant;  // "" (shared) sorts first
+    for (const RoleRow& row : rows) by_tenant[row.tenant_id].push_back(row.role);
+    for (const auto& [tenant_id, roles] : by_tenant) {
+      const auto index = tenant_index(std::string(tenant_id));
+      if (!index) return unknown_tenant("role", std::string(tenant_id));
+      if (Status status = access_.put_roles(*index, roles); !status.ok()) return status;
     }
     return {};
+  }
+
+  // A role goes only after those that inherit it: go round until nothing more can. What stays is in
+  // use, which the store has ruled out, or gone already.
+  void remove_roles(std::vector<std::pair<std::string, std::string>> waiting) {
+    for (bool removed = true; removed && !waiting.empty();) {
+      removed = false;
+      std::erase_if(waiting, [&](const auto& row) {
+        const auto index = tenant_index(row.first);
+        const bool gone = !index || access_.remove_role(*index, row.second).ok();
+        removed |= gone;
+        return gone;
+      });
+    }
   }
 
   Status put_key(KeyRow row) {

@@ -18,7 +18,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const Options& options,
   auto counters = CounterTable::open(options.counters, clock);
   if (!counters.ok()) return counters.error();
   engine->counters_ = std::move(*counters);
-  engine->quotas_ = std::make_unique<Quotas>(engine->counters_.get(), clock);
+  engine->quotas_ = std::make_unique<Quotas>(engine->counters_.get(), std::move(clock));
   return engine;
 }
 

@@ -14,6 +14,8 @@
 #include <memory>
 #include <vector>
 
+#include "tenancy/base/cow_map.h"
+
 namespace tenancy::tenants {
 
 template <class T>
@@ -44,7 +46,7 @@ class PagedVector {
   static Page& own(std::shared_ptr<Page>& page) {
     if (page == nullptr) {
       page = std::make_shared<Page>();
-    } else if (page.use_count() > 1) {
+    } else if (!sole_owner(page)) {
       page = std::make_shared<Page>(*page);
     }
     return *page;

@@ -265,6 +265,40 @@ TEST_CASE("a failed change publishes nothing") {
   CHECK(t.engine->definitions()->registry->by_slug("new") == nullptr);
 }
 
+TEST_CASE("roles and their removal come in any order, shared ones and tenants' own") {
+  TestEngine t;
+  const auto role = [](const char* tenant, const char* name, std::vector<std::string> inherits) {
+    RoleRow row;
+    row.tenant_id = tenant;
+    row.role.name = name;
+    row.role.permissions = {"doc:read"};
+    row.role.inherits = std::move(inherits);
+    return row;
+  };
+  ChangeSet set;
+  set.revision = 2;
+  for (int i = 0; i < 50; ++i) {
+    const std::string child = "r" + std::to_string(i);
+    set.roles.push_back(role("ten_acme", child.c_str(), {"r" + std::to_string(i + 1)}));
+  }
+  set.roles.push_back(role("ten_acme", "r50", {"everybody"}));
+  set.roles.push_back(role("", "everybody", {}));
+  t.apply(std::move(set));
+  const auto count = [&] {
+    const auto defs = t.engine->definitions();
+    return defs->access->roles(defs->registry->by_slug("acme")->index).size();
+  };
+  const size_t with_all = count();
+  ChangeSet gone;
+  gone.revision = 3;
+  gone.removed_roles.emplace_back("", "everybody");
+  for (int i = 50; i >= 0; --i) {
+    gone.removed_roles.emplace_back("ten_acme", "r" + std::to_string(i));
+  }
+  t.apply(std::move(gone));
+  CHECK(count() == with_all - 52);
+}
+
 TEST_CASE("a catalog whose requests could meet too many windows is refused") {
   TestEngine t;
   std::string text = kCatalog;
