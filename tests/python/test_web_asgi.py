@@ -13,7 +13,7 @@ import pytest
 from tenancy import current_tenant, require_tenant
 from tenancy.asgi import TenancyMiddleware
 from tenancy.errors import PermissionDenied
-from web_support import Shop, call, echo, get, http_scope, socket
+from web_support import CATALOG, Shop, call, echo, get, http_scope, socket
 
 
 @pytest.fixture
@@ -308,15 +308,8 @@ def test_a_request_longer_than_its_reservation_is_charged_all_the_same(shop: Sho
 
 async def test_a_lease_lasts_as_long_as_its_request(tmp_path: Path) -> None:
     """Real time, because leases are renewed while the request runs; the lease lives a second."""
-    import web_support
-
-    text = web_support.CATALOG.replace("lease: 60s", "lease: 1s")
-    shop = Shop.__new__(Shop)
-    original, web_support.CATALOG = web_support.CATALOG, text
-    try:
-        shop.__init__(tmp_path, system_clock=True)  # type: ignore[misc]
-    finally:
-        web_support.CATALOG = original
+    text = CATALOG.replace("lease: 60s", "lease: 1s")
+    shop = Shop(tmp_path, system_clock=True, text=text)
 
     async def then(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(1.6)

@@ -45,9 +45,11 @@ plans:
 class Shop:
     """A Tenancy with two tenants, `acme` (pro) and `globex` (free), a key each, and a user each."""
 
-    def __init__(self, directory: Path, *, system_clock: bool = False, **options: Any) -> None:
+    def __init__(
+        self, directory: Path, *, system_clock: bool = False, text: str = CATALOG, **options: Any
+    ) -> None:
         catalog = directory / "web.yaml"
-        catalog.write_text(CATALOG, encoding="utf-8")
+        catalog.write_text(text, encoding="utf-8")
         self.clock = None if system_clock else make_clock()
         self.data = directory / "data"
         self.t = Tenancy.open(self.data, catalog=catalog, clock=self.clock, **options)
