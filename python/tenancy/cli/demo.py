@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..demo import DEFAULT_PATH, ServerError, check_extras, run
+from ..demo.server import listen
 from . import _common as c
 
 __all__ = ["demo", "serve"]
@@ -46,5 +47,12 @@ def serve(
         path = t.path
     from ..demo.serve import serve as run_server
 
-    print(f"http://{host}:{port} on {path}, {workers} workers; documentation at /docs", flush=True)
-    run_server(path, host=host, port=port, workers=workers)
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        print(f"error: {host}:{port}: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(c.REFUSED) from None
+    with listener:
+        told = f"http://{host}:{port} on {path}, {workers} workers; documentation at /docs"
+        print(told, flush=True)
+        run_server(path, listener.fileno(), workers=workers)

@@ -37,8 +37,8 @@ REASONS = {
     "SUSPENDED_TENANT": 401,
 }
 NAMES = {
-    "api_requests": "requests/minute",
-    "agent_spawns": "agents/minute",
+    "api_requests": "requests/min",
+    "agent_spawns": "agents/min",
     "agents": "agents at once",
     "tokens": "tokens/month",
 }
@@ -209,7 +209,13 @@ def _program() -> str:
 
 def _table(title: str, *columns: str) -> Table:
     """Columns whose name begins with `> ` are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for column in columns:
         right = column.startswith("> ")
         table.add_column(column.removeprefix("> "), justify="right" if right else "left")
@@ -218,11 +224,11 @@ def _table(title: str, *columns: str) -> Table:
 
 def _verdict(one: Exact) -> str:
     if not one.ok:
-        return f"[bold red]✗ the counters say {one.counted:,}[/]"
+        return f"[bold red]✗ counted {one.counted:,}[/]"
     if one.admitted == one.limit:
         return "[green]✓ exact[/]"
     if one.name == "tokens" and one.refused:
-        return "[green]✓ no more fits[/]"
+        return "[green]✓ used up[/]"
     return "[green]✓ within[/]"
 
 

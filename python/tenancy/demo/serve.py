@@ -16,16 +16,13 @@ KEEP_ALIVE_S = 75
 _PR_SET_PDEATHSIG = 1
 
 
-def serve(
-    data: str | os.PathLike[str], *, host: str = "127.0.0.1", port: int = 8000, workers: int = 2
-) -> None:
-    """Serve `tenancy.demo.app` until SIGINT or SIGTERM."""
+def serve(data: str | os.PathLike[str], descriptor: int, *, workers: int) -> None:
+    """Serve `tenancy.demo.app` on a listening socket until SIGINT or SIGTERM."""
     os.environ["TENANCY_DATA"] = str(Path(data).absolute())  # the workers inherit it
     uvicorn.run(
         "tenancy.demo.worker:make",
         factory=True,
-        host=host,
-        port=port,
+        fd=descriptor,
         workers=workers,
         log_level="warning",
         access_log=False,
@@ -46,11 +43,11 @@ def _main() -> None:
     """What the demonstration starts; people type `tenancy serve`."""
     parser = argparse.ArgumentParser(prog="python -m tenancy.demo.serve")
     parser.add_argument("--data", required=True)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--descriptor", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
     arguments = parser.parse_args()
     end_with_parent()
-    serve(arguments.data, port=arguments.port, workers=arguments.workers)
+    serve(arguments.data, arguments.descriptor, workers=arguments.workers)
 
 
 if __name__ == "__main__":
