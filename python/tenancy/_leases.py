@@ -49,7 +49,9 @@ class LeaseKeeper:
         with self._wake:
             self._push(weakref.ref(holder), interval)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tenancy-leases", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, name="tenancy-leases", daemon=True
+                )
                 self._thread.start()
             self._wake.notify()
 
@@ -81,7 +83,8 @@ class LeaseKeeper:
         if holder is None or holder.over:
             return False
         try:
-            return any([lease.renew() for lease in holder.held_leases()])
+            renewed = [lease.renew() for lease in holder.held_leases()]
+            return any(renewed)
         except Exception:  # one request's trouble must not end the others' leases
             _log.exception("leases could not be renewed")
             return True

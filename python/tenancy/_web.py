@@ -1,4 +1,5 @@
-"""What the ASGI and WSGI layers share: one request from `admit` to `finish`, without the protocol."""
+"""What the ASGI and WSGI layers share: one request from `admit` to `finish`, without the
+protocol."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ class Web:
         self._tenant_field = _field(self._tenant_header)
         self._session_field = _field(self._session_header)
         shown = [*(NAMES if settings.limit_headers else ("Retry-After",))]
-        shown += [n for n in (settings.tenant_response_header, settings.session_response_header) if n]
+        shown += [
+            n for n in (settings.tenant_response_header, settings.session_response_header) if n
+        ]
         self.exposed = ", ".join(shown).encode("ascii")
 
     def admit(

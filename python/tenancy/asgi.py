@@ -5,8 +5,10 @@
 >>> t = Tenancy.open("./tenancy-data", catalog="agent-orchestrator")
 >>> app = TenancyMiddleware(app, tenancy=t, exempt=["/health"])
 
-Each HTTP request and each websocket is admitted before the application sees it, whatever it is routed
-to: pages that do not exist, mounted applications and streams count alike. The response's first message
+Each HTTP request and each websocket is admitted before the application sees it, whatever it is
+routed
+to: pages that do not exist, mounted applications and streams count alike. The response's first
+message
 gets the headers, later ones pass untouched. What was reserved is settled when the application has
 returned, background tasks included.
 """
@@ -43,7 +45,8 @@ _BEGINS = _STARTS | {"websocket.http.response.start"}
 class TenancyMiddleware:
     """Pure ASGI. No state but the compiled options; any number of loops and threads.
 
-    `options` are those of `tenancy.resolve.Options`; `preset="mcp"` sets the header names of MCP gateways.
+    `options` are those of `tenancy.resolve.Options`; `preset="mcp"` sets the header names of MCP
+    gateways.
     """
 
     def __init__(
@@ -93,12 +96,12 @@ class TenancyMiddleware:
             else:
                 decision, context, problem = self._decide(scope, found, path, peer, now_ns)
         except Exception:
-            await _answer(scope, receive, send, web.failure(path), [])
+            await _answer(scope, send, web.failure(path), [])
             return
-        exchange = _Exchange(web, scope, receive, send, decision, context, now_ns)
+        exchange = _Exchange(web, receive, send, decision, context, now_ns)
         exchange.cross_origin = b"origin" in found
         if problem is not None:
-            await _answer(scope, receive, send, problem, exchange.fields(problem))
+            await _answer(scope, send, problem, exchange.fields(problem))
             return
         await self._run(scope, exchange, path)
 
@@ -133,7 +136,7 @@ class TenancyMiddleware:
                 if exchange.status and scope["type"] == "http":
                     raise
                 problem = of_error(error, now_ns=exchange.now_ns, instance=path)
-                await _answer(scope, exchange.original_receive, exchange.send, problem, [])
+                await _answer(scope, exchange.send, problem, [])
             whole = True
         finally:
             _current.reset(token)
@@ -152,7 +155,8 @@ class TenancyMiddleware:
             _current.reset(token)
 
     async def _catch_up(self) -> None:
-        """Read changed definitions on a thread: other requests of this loop need not wait for it."""
+        """Read changed definitions on a thread: other requests of this loop need not wait for
+        it."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -181,7 +185,6 @@ class _Exchange:
     def __init__(
         self,
         web: Web,
-        scope: Scope,
         receive: Receive,
         send: Send,
         decision: Decision,
@@ -242,7 +245,8 @@ def _path(scope: Scope) -> str:
 
 
 def _is_preflight(scope: Scope, found: dict[bytes, Any]) -> bool:
-    """A browser asks whether it may ask. It sends no credentials; the answer is the application's."""
+    """A browser asks whether it may ask. It sends no credentials; the answer is the
+    application's."""
     return (
         scope.get("method") == "OPTIONS"
         and b"origin" in found
@@ -252,7 +256,6 @@ def _is_preflight(scope: Scope, found: dict[bytes, Any]) -> bool:
 
 async def _answer(
     scope: Scope,
-    receive: Receive,
     send: Send,
     problem: Problem,
     fields: list[tuple[bytes, bytes]],

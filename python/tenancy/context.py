@@ -1,6 +1,7 @@
 """Which tenant this code runs for, and how that travels: tasks, threads, executors, jobs.
 
-A request's middleware makes a `TenantContext` and puts it into a context variable. It counts while the
+A request's middleware makes a `TenantContext` and puts it into a context variable. It counts while
+the
 request lasts: a task that was started during a request and outlives it has no tenant, unless it was
 bound. So a worker that happened to be started by somebody's request never works on in their name.
 
@@ -77,8 +78,8 @@ class Headers(Mapping[str, str]):
 class TenantContext:
     """The tenant, the principal and what they may do.
 
-    `tenancy` is the `Tenancy` that decided, `decision` the request's decision (None outside of one).
-    Everything else is read when it is asked for.
+    `tenancy` is the `Tenancy` that decided, `decision` the request's decision (None outside of
+    one). Everything else is read when it is asked for.
     """
 
     # One is made per request, so creating it stores what differs; the rest are these defaults.
@@ -161,7 +162,8 @@ class TenantContext:
 
     @property
     def permissions(self) -> frozenset[str]:
-        """What the caller may do on the tenant as a whole: names, and patterns where those are held."""
+        """What the caller may do on the tenant as a whole: names, and patterns where those are
+        held."""
         decision = self.decision
         if decision is not None:
             return frozenset(decision.permissions()).union(self._claims)
@@ -197,7 +199,8 @@ class TenantContext:
 
     @property
     def entitlements(self) -> Any:
-        """Quotas, limits and features in force, each with its origin: `tenancy.catalog.Entitlements`."""
+        """Quotas, limits and features in force, each with its origin:
+        `tenancy.catalog.Entitlements`."""
         return self.tenancy.tenants.effective(self.tenant_id)
 
     @property
@@ -217,8 +220,8 @@ class TenantContext:
         """Go on only if allowed: `permission`, `resource`, `feature`, `action`, `cost`, `consume`.
 
         Within a request this continues its decision, and what is consumed is reserved until the
-        request ends; elsewhere it is final. `endpoint` counts once per request. Raises the `Refused`
-        that fits.
+        request ends; elsewhere it is final. `endpoint` counts once per request. Raises the
+        `Refused` that fits.
         """
         if self._over:
             raise MissingTenant("the request is over", remedy="use `tenancy.bind(...)`")
@@ -231,7 +234,8 @@ class TenantContext:
             wants["endpoint"] = endpoint
         if not self.tenancy.authorize(decision, **wants):
             error = refusal(decision)
-            error.status = decision.status  # type: ignore[misc] - quotas: as configured, 403 or 429
+            # A spent quota: 403 or 429, as configured.
+            error.status = decision.status
             raise error
         if wants.get("consume"):
             self._note_held(decision)
@@ -255,7 +259,8 @@ class TenantContext:
 
     @property
     def window(self) -> Any:
-        """The window of an inline limit with the smallest share left, for response headers; or None."""
+        """The window of an inline limit with the smallest share left, for response headers; or
+        None."""
         return self._window
 
     @property
@@ -305,7 +310,8 @@ class TenantContext:
         found = self._engine().tenant(reference)
         if found is not None and found[0] == self.tenant_id:
             return
-        # Asked as a hint beside the proven tenant, so that the engine refuses, counts and reports it.
+        # Asked as a hint beside the proven tenant, so that the engine refuses, counts and reports
+        # it.
         identity = Identity(self.principal, (self.tenant_id,))
         self.tenancy.require(identity=identity, hints=(reference,))
 
@@ -395,7 +401,8 @@ def require_tenant() -> TenantContext:
 
 
 class Binding:
-    """What `bind` gives: a context manager, also `async with`. Each entering is a context of its own."""
+    """What `bind` gives: a context manager, also `async with`. Each entering is a context of its
+    own."""
 
     __slots__ = ("_context", "_entered")
 
@@ -438,8 +445,8 @@ def bind(
 def bind(what: Any, /, *, tenancy: Any = None, principal: str | None = None) -> Any:
     """Carry a tenant to where the context variable does not reach.
 
-    - `bind(function)`: the function (or coroutine function), running for the tenant that is in force
-      now, in whatever thread or task it is called. Raises `MissingTenant` when none is.
+    - `bind(function)`: the function (or coroutine function), running for the tenant that is in
+      force now, in whatever thread or task it is called. Raises `MissingTenant` when none is.
     - `with bind(context)`: a context that was kept.
     - `with bind(job, tenancy=t)`: what `to_job` made.
     - `with bind(tenant, tenancy=t, principal=...)`: a tenant named by the program, as a record, id,

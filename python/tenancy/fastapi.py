@@ -2,10 +2,12 @@
 
 >>> app = FastAPI()
 >>> app.add_middleware(TenancyMiddleware, tenancy=t, exempt=["/health", "/docs", "/openapi.json"])
->>> @app.post("/agents", dependencies=[Depends(requires("agent:create")), Depends(limit("agent_spawns"))])
+>>> wants = [Depends(requires("agent:create")), Depends(limit("agent_spawns"))]
+>>> @app.post("/agents", dependencies=wants)
 >>> async def create(tenant: CurrentTenant): ...
 
-The dependencies continue the decision that the middleware began; a refusal is answered as problem details.
+The dependencies continue the decision that the middleware began; a refusal is answered as problem
+details.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from . import asgi
 from ._inline import InlineLimit, is_inline
 from ._usage import sessions_of, usage_of
 from .context import TenantContext, require_tenant
-from .errors import InvalidValue, Refused, TenancyError
+from .errors import InvalidValue, TenancyError
 from .problem import MEDIA_TYPE, SCHEMA, of_error
 from .resolve import Options
 
@@ -56,8 +58,10 @@ _API_KEY, _BEARER = "TenancyApiKey", "TenancyBearer"
 
 
 class TenancyMiddleware(asgi.TenancyMiddleware):
-    """`tenancy.asgi.TenancyMiddleware`, which also teaches the application to answer refusals and to document
-    them. `app.add_middleware(TenancyMiddleware, tenancy=t, ...)`; options: `tenancy.resolve.Options`."""
+    """`tenancy.asgi.TenancyMiddleware`, which also teaches the application to answer refusals and
+    to document
+    them. `app.add_middleware(TenancyMiddleware, tenancy=t, ...)`; options:
+    `tenancy.resolve.Options`."""
 
     _prepared = False
 
@@ -77,7 +81,7 @@ class TenancyMiddleware(asgi.TenancyMiddleware):
 
 class _ApiKeyScheme(SecurityBase):
     def __init__(self, header: str = "X-API-Key") -> None:
-        self.model = APIKey(**{"in": APIKeyIn.header, "name": header})
+        self.model = APIKey.model_validate({"in": APIKeyIn.header, "name": header})
         self.scheme_name = _API_KEY
 
     async def __call__(self) -> None:
@@ -101,7 +105,10 @@ class _Requirement:
     """A dependency. Continues the request's decision and gives the context."""
 
     async def __call__(
-        self, connection: HTTPConnection, by_key: _Documented, by_bearer: _DocumentedToo
+        self,
+        connection: HTTPConnection,
+        by_key: _Documented,  # noqa: ARG002 - documentation
+        by_bearer: _DocumentedToo,  # noqa: ARG002
     ) -> TenantContext:
         try:
             context = require_tenant()
@@ -187,8 +194,8 @@ def consumes(
     """`Depends(consumes("tokens", 500))` or `Depends(consumes({"tokens": count, "agents": 1}))`.
 
     All of them or none. Reserved now, kept when the response is below 500, released otherwise; a
-    unit of a concurrency quota is held until the request ends. `TenantContext.reservation` settles one
-    by hand, with the amount that was used in the end.
+    unit of a concurrency quota is held until the request ends. `TenantContext.reservation` settles
+    one by hand, with the amount that was used in the end.
     """
     return _Consumption({quota: amount} if isinstance(quota, str) else quota)
 
@@ -202,18 +209,24 @@ def limit(
     burst: int | None = None,
     algorithm: str | None = None,
 ) -> Callable[..., Awaitable[TenantContext]]:
-    """`Depends(limit("agent_spawns"))`: an action of the catalog; `Depends(limit("60/minute"))`: written here.
+    """`Depends(limit("agent_spawns"))`: an action of the catalog; `Depends(limit("60/minute"))`:
+    written here.
 
-    An inline limit counts per endpoint, or together where endpoints share a `name`, for each `scope`:
+    An inline limit counts per endpoint, or together where endpoints share a `name`, for each
+    `scope`:
     `tenant`, `user` or `global`.
     """
     if not is_inline(limit):
         if (scope, name, burst, algorithm) != ("tenant", None, None, None):
             raise InvalidValue(
-                "limit", f"scope and algorithm of {limit!r} are the catalog's", remedy="set them there"
+                "limit",
+                f"scope and algorithm of {limit!r} are the catalog's",
+                remedy="set them there",
             )
         return _Action(limit, cost)
-    return _Inline(InlineLimit(limit, scope=scope, name=name, burst=burst, algorithm=algorithm), cost)
+    return _Inline(
+        InlineLimit(limit, scope=scope, name=name, burst=burst, algorithm=algorithm), cost
+    )
 
 
 def feature(name: str) -> Callable[..., Awaitable[TenantContext]]:
@@ -282,7 +295,7 @@ def _teach(app: Any) -> None:
         return
     for kind in asgi.ANSWERED:
         if kind not in layer._exception_handlers:
-            layer.add_exception_handler(kind, _handle)
+            layer.add_exception_handler(kind, _handle)  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------- documentation
@@ -307,7 +320,8 @@ _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch"
 def document(app: FastAPI, options: Options | None = None) -> None:
     """Add security schemes and refusals to the application's OpenAPI document.
 
-    The middleware does it with its first request; call it where the document is exported without one.
+    The middleware does it with its first request; call it where the document is exported without
+    one.
     """
     original = app.openapi
     if getattr(original, "documents_tenancy", False):
@@ -329,7 +343,7 @@ def _add_to(schema: dict[str, Any], options: Options) -> None:
     components = schema.setdefault("components", {})
     components.setdefault("schemas", {})["TenancyProblem"] = SCHEMA
     schemes = components.setdefault("securitySchemes", {})
-    accepted = []
+    accepted: list[dict[str, list[str]]] = []
     if options.api_key_header is not None:
         schemes[_API_KEY] = {"type": "apiKey", "in": "header", "name": options.api_key_header}
         accepted.append({_API_KEY: []})
@@ -362,7 +376,8 @@ def _add_responses(responses: dict[str, Any]) -> None:
 
 
 def usage_router(prefix: str = "/tenancy") -> APIRouter:
-    """Read-only routes for the caller's own tenant: `GET {prefix}/usage` and `GET {prefix}/sessions`."""
+    """Read-only routes for the caller's own tenant: `GET {prefix}/usage` and
+    `GET {prefix}/sessions`."""
     router = APIRouter(prefix=prefix, tags=["tenancy"])
 
     @router.get("/usage", summary="Plan, limits and usage of the caller's tenant")

@@ -106,7 +106,8 @@ def _count_endpoint() -> None:
 def requires(
     permission: str, *, resource: str | Callable[[Any], str] | None = None
 ) -> Callable[[View], View]:
-    """`@requires("doc:read", resource="doc/{doc_id}")`: view arguments in braces, or a function of the request."""
+    """`@requires("doc:read", resource="doc/{doc_id}")`: view arguments in braces, or a function of
+    the request."""
 
     def demand(context: TenantContext) -> None:
         named = resource
@@ -146,13 +147,16 @@ def limit(
 ) -> Callable[[View], View]:
     """`@limit("agent_spawns")`: an action of the catalog; `@limit("60/minute")`: written here.
 
-    An inline limit counts per endpoint, or together where endpoints share a `name`, for each `scope`:
+    An inline limit counts per endpoint, or together where endpoints share a `name`, for each
+    `scope`:
     `tenant`, `user` or `global`.
     """
     if not is_inline(limit):
         if (scope, name, burst, algorithm) != ("tenant", None, None, None):
             raise InvalidValue(
-                "limit", f"scope and algorithm of {limit!r} are the catalog's", remedy="set them there"
+                "limit",
+                f"scope and algorithm of {limit!r} are the catalog's",
+                remedy="set them there",
             )
 
         def demand(context: TenantContext) -> None:
@@ -208,7 +212,8 @@ def _decorator(demand: Callable[[TenantContext], None]) -> Callable[[View], View
 
 
 def usage_blueprint(prefix: str = "/tenancy") -> Blueprint:
-    """Read-only routes for the caller's own tenant: `GET {prefix}/usage` and `GET {prefix}/sessions`."""
+    """Read-only routes for the caller's own tenant: `GET {prefix}/usage` and
+    `GET {prefix}/sessions`."""
     blueprint = Blueprint("tenancy", __name__, url_prefix=prefix)
 
     @blueprint.get("/usage")

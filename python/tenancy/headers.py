@@ -1,6 +1,7 @@
 """Response headers that tell a caller what is left.
 
-`X-RateLimit-*` as they are in wide use (Reset in Unix seconds), and `RateLimit`/`RateLimit-Policy` in the
+`X-RateLimit-*` as they are in wide use (Reset in Unix seconds), and `RateLimit`/`RateLimit-Policy`
+in the
 syntax of draft-ietf-httpapi-ratelimit-headers-11 (Structured Fields, RFC 9651). The draft may still
 move: nothing else knows it. They describe one window, the one with the smallest share left.
 """
@@ -94,7 +95,8 @@ def limit_headers(window: Window, now_wall_ns: int) -> list[tuple[str, str]]:
 
 
 def _reset(now_wall_ns: int, reset_after: float) -> int:
-    """Unix seconds, rounded up. In integers: a float of today's nanoseconds is hundreds of them off."""
+    """Unix seconds, rounded up. In integers: a float of today's nanoseconds is hundreds of them
+    off."""
     return (now_wall_ns + int(reset_after * 1e9) + 999_999_999) // 1_000_000_000
 
 

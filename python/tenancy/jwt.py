@@ -1,8 +1,9 @@
 """JSON Web Tokens: verified, never merely decoded. The one place that speaks to PyJWT.
 
-Signature by an algorithm of the list, `exp` always, `nbf`, `iss` and `aud` as configured. The tenants a
-token names are only candidates; the engine judges whether they exist, agree with the request and are
-served.
+Signature by an algorithm of the list, `exp` always, `nbf`, `iss` and `aud` as configured. The
+tenants a
+token names are only candidates; the engine judges whether they exist, agree with the request and
+are served.
 """
 
 from __future__ import annotations
@@ -43,11 +44,16 @@ Key = Any
 class JWTConfig:
     """How tokens are verified.
 
-    `keys` is one key, several to be tried, or a mapping of `kid` to key. `algorithms` are those that are
-    accepted; secret and public-key algorithms cannot be mixed, or a public key could be passed off as
-    a secret. `issuer` and `audience` are demanded where they are given, and a token with an audience is
-    refused where none is. `tenant_claims`: the first one present names the tenant or tenants (a text or a
-    list); without any, the user must be a member of the tenant that the request names. Permission claims
+    `keys` is one key, several to be tried, or a mapping of `kid` to key. `algorithms` are those
+    that are
+    accepted; secret and public-key algorithms cannot be mixed, or a public key could be passed off
+    as
+    a secret. `issuer` and `audience` are demanded where they are given, and a token with an
+    audience is
+    refused where none is. `tenant_claims`: the first one present names the tenant or tenants (a
+    text or a
+    list); without any, the user must be a member of the tenant that the request names. Permission
+    claims
     count only when `scopes_claim` is set. `revoked` may refuse a verified token by its claims;
     `epoch` answers a number, and when it changes, what was verified before is verified again.
     """

@@ -1,6 +1,7 @@
 """HTTP answers to refusals and errors: problem details, RFC 9457.
 
-`type` is `urn:problem-type:tenancy:` and the code in lower case; `code` is the code itself. A rate limit adds
+`type` is `urn:problem-type:tenancy:` and the code in lower case; `code` is the code itself. A rate
+limit adds
 `tenant`, `limit_name`, `window` (seconds), `count`, `limit`, `remaining`, `reset` (ISO 8601) and
 `exceeded`; a quota its own. Nothing internal gets in: errors that are ours or the store's say only
 that they happened.
@@ -202,9 +203,7 @@ def _quota_state(decision: Decision) -> dict[str, Any]:
     return {}
 
 
-def _of_window(
-    window: Window, tenant: str | None, now_ns: int, instance: str | None
-) -> Problem:
+def _of_window(window: Window, tenant: str | None, now_ns: int, instance: str | None) -> Problem:
     """The answer to a refusal by a limit that stands at its endpoint."""
     detail = f"rate limit {window.name} is exceeded"
     members = _members("RATE_LIMIT_EXCEEDED", 429, detail, instance)

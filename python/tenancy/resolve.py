@@ -2,9 +2,10 @@
 
 Protocol-free: ASGI and WSGI hand over the headers that were asked for. Rules:
 
- 1. One credential. Two different ones, a repeated one, or one that is not valid are refused; no other
-    strategy is tried after it.
- 2. Header, path, query and subdomain are hints: they select among what the credential allows. Alone they
+ 1. One credential. Two different ones, a repeated one, or one that is not valid are refused; no
+ other    strategy is tried after it.
+ 2. Header, path, query and subdomain are hints: they select among what the credential allows.
+ Alone they
     name a tenant only where that is configured: behind a trusted proxy, or on an anonymous path.
  3. The user named by a header counts only beside an API key, or from a trusted proxy.
  4. What is malformed is not ignored: it takes the way of a wrong credential or an unknown tenant.
@@ -59,7 +60,8 @@ class Options:
 
     api_key_header: str | None = "X-API-Key"
     authorization: bool = True
-    """Read `Authorization: Bearer` (an API key, a session's id, or a JWT). False: it is someone else's."""
+    """Read `Authorization: Bearer` (an API key, a session's id, or a JWT). False: it is someone
+    else's."""
     tenant_header: str | None = "X-Tenant-ID"
     user_header: str | None = None
     session_header: str | None = None
@@ -298,8 +300,8 @@ class Resolver:
         hints: list[str] = []
         if self.tenant is not None and self.tenant in found:
             values = found[self.tenant]
-            for value in values if isinstance(values, list) else (values,):
-                hints.append(_text(value) or NO_TENANT)
+            sent = values if isinstance(values, list) else (values,)
+            hints.extend(_text(value) or NO_TENANT for value in sent)
         if self._path is not None and (match := self._path.match(path)):
             hints.append(_text(match.group(1)) or NO_TENANT)
         if self._query is not None and query:
@@ -315,6 +317,7 @@ class Resolver:
         return tuple(dict.fromkeys(hints))
 
     def _query_hints(self, query: bytes) -> list[str]:
+        assert self._query is not None
         if self._query not in query and b"%" not in query:
             return []
         try:
@@ -346,7 +349,8 @@ class Resolver:
         return bool(self._networks) and _is_in(peer, self._networks)
 
     def _address(self, found: Found, peer: str | None) -> str | None:
-        """The right-most address that no trusted proxy has; the left ones are the sender's claims."""
+        """The right-most address that no trusted proxy has; the left ones are the sender's
+        claims."""
         values = found.get(b"x-forwarded-for")
         if values is None:
             return peer
@@ -366,7 +370,8 @@ _CREDENTIALS = frozenset({"api_key", "session", "identity"})
 
 
 class PathSet:
-    """Paths, and prefixes written `/static/*`. A path that a router could read otherwise is in none."""
+    """Paths, and prefixes written `/static/*`. A path that a router could read otherwise is in
+    none."""
 
     __slots__ = ("_exact", "_prefixes", "some")
 
@@ -379,7 +384,9 @@ class PathSet:
                     option, f"{path!r} is no path", remedy="'/health', or '/static/*' for all below"
                 )
             if path.endswith("*") and not path.endswith("/*"):
-                raise InvalidValue(option, f"{path!r}", remedy=f"{path[:-1]}/* for what is below it")
+                raise InvalidValue(
+                    option, f"{path!r}", remedy=f"{path[:-1]}/* for what is below it"
+                )
         self._exact = frozenset(path for path in paths if not path.endswith("*"))
         self._prefixes = tuple(path[:-1] for path in paths if path.endswith("*"))
         self.some = bool(paths)

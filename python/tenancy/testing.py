@@ -92,8 +92,8 @@ def as_tenant(
 ) -> Iterator[TenantContext]:
     """Run a block of a test as a tenant: `with as_tenant(t, "acme", principal="ann") as ctx: ...`.
 
-    `tenant` is a record, id, external id or slug. Code that asks `current_tenant()` finds it; requests sent
-    through a client are still decided by their own credentials.
+    `tenant` is a record, id, external id or slug. Code that asks `current_tenant()` finds it;
+    requests sent through a client are still decided by their own credentials.
     """
     with bind(tenant, tenancy=tenancy, principal=principal) as context:
         yield context

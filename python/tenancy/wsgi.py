@@ -5,13 +5,15 @@
 >>> t = Tenancy.open("./tenancy-data", catalog="agent-orchestrator")
 >>> app = TenancyMiddleware(app, tenancy=t, exempt=["/health"])
 
-The context is in force while the body is produced, not only while the application is called; the server's
+The context is in force while the body is produced, not only while the application is called; the
+server's
 `close()` ends the request and settles what was reserved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -45,7 +47,8 @@ class TenancyMiddleware:
         self.app = app
         self.tenancy = tenancy
         self.web = web = Web(tenancy, preset, options)
-        # PEP 3333 spells headers so. A server joins repeated ones by commas, which no credential has.
+        # PEP 3333 spells headers so. A server joins repeated ones by commas, which no credential
+        # has.
         self._wanted = {_variable(name): name for name in sorted(web.wanted)}
         lone = None if web.lone_key is None else _variable(web.lone_key)
         self._lone_key = lone
@@ -65,7 +68,7 @@ class TenancyMiddleware:
         now_ns = self._wall_ns()
         context = problem = None
         try:
-            key = environ.get(self._lone_key)
+            key = environ.get(self._lone_key)  # type: ignore[arg-type]
             if key and environ.keys().isdisjoint(self._others):
                 decision = self._admit(api_key=key, ip=environ.get("REMOTE_ADDR") or None)
                 if decision:
@@ -77,8 +80,8 @@ class TenancyMiddleware:
         except Exception:
             _current.set(None)
             return _answer(start_response, web.failure(path), [])
-        exchange = _Exchange(web, start_response, decision, context, now_ns)
-        exchange.cross_origin = "HTTP_ORIGIN" in environ
+        cross_origin = "HTTP_ORIGIN" in environ
+        exchange = _Exchange(web, start_response, decision, context, now_ns, cross_origin)
         if problem is not None:
             _current.set(None)
             return _answer(start_response, problem, exchange.refusal_headers(problem))
@@ -156,12 +159,14 @@ class _Exchange:
         decision: Decision,
         context: TenantContext | None,
         now_ns: int,
+        cross_origin: bool,
     ) -> None:
         self.web = web
         self._start_response = start_response
         self.decision = decision
         self.context = context
         self.now_ns = now_ns
+        self.cross_origin = cross_origin
         self.status = 0
         self.failed = False
         self.token: Any = None
@@ -210,10 +215,9 @@ class _Exchange:
         token, self.token = self.token, None
         if token is None:
             return
-        try:
+        # Closed in another thread than it was begun in: there is nothing to take back here.
+        with suppress(ValueError):
             _current.reset(token)
-        except ValueError:
-            pass  # closed in another thread than it was begun in: nothing to take back here
         self.web.finish(self.decision, self.context, self.status, whole and self.status != 0)
 
 
@@ -247,7 +251,9 @@ def _is_preflight(environ: Environ) -> bool:
 
 def _exposed(headers: list[tuple[str, str]], exposed: bytes) -> list[tuple[str, str]]:
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in expose(raw, exposed)]
+    return [
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in expose(raw, exposed)
+    ]
 
 
 def _answer(

@@ -1,4 +1,5 @@
-"""The ASGI layer without a framework: what is counted, answered, settled, and what passes untouched."""
+"""The ASGI layer without a framework: what is counted, answered, settled, and what passes
+untouched."""
 
 from __future__ import annotations
 
@@ -117,7 +118,11 @@ def test_tenants_do_not_share_limits(shop: Shop) -> None:
 
 def test_header_names_can_be_chosen_or_left_out(shop: Shop) -> None:
     app = TenancyMiddleware(
-        echo, shop.t, limit_headers=False, tenant_response_header="X-T", session_response_header=None
+        echo,
+        shop.t,
+        limit_headers=False,
+        tenant_response_header="X-T",
+        session_response_header=None,
     )
     headers = get(app, "/", shop.headers).headers
     assert headers["x-t"] == shop.acme.id
@@ -126,7 +131,10 @@ def test_header_names_can_be_chosen_or_left_out(shop: Shop) -> None:
 
 def test_browsers_may_read_our_headers(shop: Shop) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        cors = [(b"access-control-allow-origin", b"*"), (b"Access-Control-Expose-Headers", b"X-Own")]
+        cors = [
+            (b"access-control-allow-origin", b"*"),
+            (b"Access-Control-Expose-Headers", b"X-Own"),
+        ]
         await send({"type": "http.response.start", "status": 200, "headers": cors})
         await send({"type": "http.response.body", "body": b""})
 
@@ -194,7 +202,8 @@ def consuming(then: Callable[..., Any], **wants: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(200, (5, 0)), (404, (5, 0)), (499, (5, 0)), (500, (0, 0)), (503, (0, 0))]
+    ("status", "expected"),
+    [(200, (5, 0)), (404, (5, 0)), (499, (5, 0)), (500, (0, 0)), (503, (0, 0))],
 )
 def test_reservations_are_kept_below_500(
     shop: Shop, status: int, expected: tuple[int, int]
@@ -235,7 +244,10 @@ async def test_a_disconnect_before_the_response_releases(shop: Shop) -> None:
             pass
         await respond(send)
 
-    messages = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+    messages = [
+        {"type": "http.request", "body": b"", "more_body": False},
+        {"type": "http.disconnect"},
+    ]
 
     async def receive() -> dict[str, Any]:
         return messages.pop(0)
@@ -325,7 +337,9 @@ def test_concurrency_is_refused_and_freed(shop: Shop) -> None:
     answers: list[Any] = []
 
     async def then(scope: Any, receive: Any, send: Any) -> None:
-        if len(answers) == 0:  # while this request holds its lease, another comes, and within it a third
+        if (
+            len(answers) == 0
+        ):  # while this request holds its lease, another comes, and within it a third
             answers.append(await call(guarded, http_scope("/", shop.headers)))
         await respond(send)
 

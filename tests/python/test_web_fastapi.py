@@ -1,4 +1,5 @@
-"""FastAPI: dependencies, refusals from anywhere, documentation, and what other middleware does to them."""
+"""FastAPI: dependencies, refusals from anywhere, documentation, and what other middleware does to
+them."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from starlette.applications import Starlette  # noqa: E402
 from starlette.middleware.base import BaseHTTPMiddleware  # noqa: E402
 from starlette.responses import PlainTextResponse  # noqa: E402
 from starlette.routing import Mount, Route  # noqa: E402
+
 from tenancy import Tenancy, current_tenant, require_tenant  # noqa: E402
 from tenancy.errors import PermissionDenied, Refused, UnknownTenant  # noqa: E402
 from tenancy.fastapi import (  # noqa: E402
@@ -251,7 +253,7 @@ def test_an_endpoint_counts_once_however_many_dependencies_it_has(shop: Shop) ->
     assert get(app, "/b", shop.headers).status == 200
 
 
-# ----------------------------------------------------------------------------- refusals from anywhere
+# -------------------------------------------------------------------------- refusals from anywhere
 
 
 def test_errors_of_handlers_are_answers(shop: Shop) -> None:
@@ -358,7 +360,7 @@ def test_beside_cors(shop: Shop, outermost: str) -> None:
     assert ("access-control-allow-origin" in refused.headers) == (outermost == "cors")
 
 
-# ----------------------------------------------------------------------------- streams, tasks, sockets
+# ------------------------------------------------------------------------- streams, tasks, sockets
 
 
 def test_streams_and_background_tasks_run_for_the_tenant(shop: Shop) -> None:

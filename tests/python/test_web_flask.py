@@ -10,10 +10,11 @@ import pytest
 
 pytest.importorskip("flask")
 
-from flask import Flask, Response, jsonify, stream_with_context  # noqa: E402
-from tenancy import Tenancy, current_tenant, require_tenant  # noqa: E402
-from tenancy.errors import InvalidValue, Refused, UnknownTenant  # noqa: E402
-from tenancy.flask import (  # noqa: E402
+from flask import Flask, Response, jsonify, stream_with_context
+
+from tenancy import Tenancy, current_tenant, require_tenant
+from tenancy.errors import InvalidValue, Refused, UnknownTenant
+from tenancy.flask import (
     TenancyFlask,
     consumes,
     feature,
@@ -21,8 +22,8 @@ from tenancy.flask import (  # noqa: E402
     requires,
     usage_blueprint,
 )
-from tenancy.wsgi import TenancyMiddleware  # noqa: E402
-from web_support import Shop, who, wsgi_get  # noqa: E402
+from tenancy.wsgi import TenancyMiddleware
+from web_support import Shop, who, wsgi_get
 
 pytestmark = pytest.mark.web
 
@@ -245,7 +246,7 @@ def test_the_context_ends_with_close_and_not_with_the_call(shop: Shop) -> None:
 
     class Body:
         def __iter__(self) -> Any:
-            yield (current_tenant() and require_tenant().tenant.slug or "none").encode()
+            yield ((current_tenant() and require_tenant().tenant.slug) or "none").encode()
 
         def close(self) -> None:
             closed.append(current_tenant() is not None)

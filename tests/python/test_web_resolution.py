@@ -242,9 +242,7 @@ def test_preflight_passes_but_other_options_requests_do_not(shop: Shop) -> None:
     ],
     ids=lambda headers: next(iter(headers)) + next(iter(headers.values()))[:12],
 )
-def test_an_invalid_credential_never_falls_through(
-    tmp_path: Path, headers: dict[str, str]
-) -> None:
+def test_an_invalid_credential_never_falls_through(tmp_path: Path, headers: dict[str, str]) -> None:
     shop = Shop(tmp_path, default_tenant="acme")
     app = Both(shop, trusted_proxies=["10.0.0.1"], trust_hints=True, require_tenant=False)
     answer = app.get("/", {**headers, "X-Tenant-ID": "acme"}, peer="10.0.0.1")
@@ -311,7 +309,7 @@ def test_hostile_tenant_headers(shop: Shop, value: bytes) -> None:
             ),
             st.one_of(
                 st.binary(max_size=40),
-                st.sampled_from([b"acme", b"globex", b"Bearer x.y.z", b"Bearer tk_", b"a.example.com"]),
+                st.sampled_from([b"acme", b"globex", b"Bearer x.y.z", b"Bearer tk_", b"a.b.com"]),
             ),
         ),
         max_size=6,

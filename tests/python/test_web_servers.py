@@ -1,4 +1,5 @@
-"""Real servers on real sockets: uvicorn with one and two workers, gunicorn with preload and fork."""
+"""Real servers on real sockets: uvicorn with one and two workers, gunicorn with preload and
+fork."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ def serving(shop: Shop, command: list[str], port: int) -> Iterator[Any]:
             cwd=shop.data.parent,
         )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False
+        ) as client:
             deadline = time.monotonic() + 60
             while True:
                 try:
@@ -148,7 +151,9 @@ async def talk(base_url: Any, shop: Shop) -> None:
     import websockets
 
     url = f"ws://127.0.0.1:{base_url.port}/ws"
-    name = "additional_headers" if int(websockets.__version__.split(".")[0]) >= 14 else "extra_headers"
+    name = (
+        "additional_headers" if int(websockets.__version__.split(".")[0]) >= 14 else "extra_headers"
+    )
     async with websockets.connect(url, **{name: shop.headers}) as connection:  # type: ignore[arg-type]
         for word in ("a", "b"):
             await connection.send(word)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
+
 from tenancy import Tenancy, current_tenant, require_tenant
 from tenancy.fastapi import (
     CurrentTenant,
@@ -73,6 +74,7 @@ def fastapi_app() -> Any:
 
 def _make_flask() -> Any:
     from flask import Flask, Response
+
     from tenancy.flask import TenancyFlask, consumes
 
     # Opened before the fork of a preloading server.

@@ -1,4 +1,5 @@
-"""What the web tests share: a catalog, a raw ASGI and WSGI application, clients without a framework."""
+"""What the web tests share: a catalog, a raw ASGI and WSGI application, clients without a
+framework."""
 
 from __future__ import annotations
 
@@ -143,7 +144,9 @@ def get(app: Any, path: str = "/", headers: Any = (), **more: Any) -> Answer:
     return asyncio.run(call(app, http_scope(path, headers, **more)))
 
 
-async def socket(app: Any, scope: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
+async def socket(
+    app: Any, scope: dict[str, Any], *messages: dict[str, Any]
+) -> list[dict[str, Any]]:
     """One websocket: connect, the messages, disconnect. Gives what the application sent."""
     sent: list[dict[str, Any]] = []
     waiting = [
