@@ -82,7 +82,7 @@ async def open_lanes(server: Server, per_worker: int) -> list[Lane]:
         lane = Lane(_connection(server.url))
         try:
             await lane.request("GET", "/health")
-        except httpx.ConnectError:  # not listening yet
+        except httpx.TransportError:  # the server ended; why, the next turn tells
             await asyncio.sleep(0.05)
         own = lanes.setdefault(lane.worker, []) if lane.worker else None
         if own is not None and len(own) < per_worker:
