@@ -10,7 +10,7 @@ The dependencies continue the decision that the middleware began; a refusal is a
 details.
 """
 
-from __future__ import annotations
+# Annotations are values here: older FastAPI releases cannot resolve texts on callable objects.
 
 import inspect
 import weakref
