@@ -23,6 +23,10 @@ namespace tenancy::counters {
 
 constexpr uint64_t kGraceEpochs = 3;
 
+// Whose hold covers the operations of this thread (see `Epochs::hold`), or null. Read on every
+// operation, so it has its place at a fixed distance from the thread's own pointer.
+inline thread_local const void* t_held [[gnu::tls_model("initial-exec")]] = nullptr;
+
 template <class Step>
 class Epochs {
  public:
@@ -43,18 +47,19 @@ class Epochs {
 
   uint64_t now() const { return header_->epoch.load(); }
 
-  SlotPin pin() {
-    if (g_fork_count.load(std::memory_order_relaxed) !=
-        enrolled_at_fork_.load(std::memory_order_acquire)) {
-      enrol();
-    }
-    ProcessSlot* const slot = process_.load(std::memory_order_acquire);
-    const uint64_t epoch = header_->epoch.load();
-    Step::at(Point::kPin);
-    Word* const holders = &slot->holders[epoch & 1];
-    holders->fetch_add(1);
-    return SlotPin(holders);
+  // The pin of one operation: nothing to do when this thread holds a pin that began before it.
+  SlotPin pin() { return t_held == this ? SlotPin() : count_in(); }
+
+  // A pin for all operations of this thread until it is given back by `end_hold`. What one pin
+  // keeps from being reused is kept for all of them, since they began later.
+  SlotPin begin_hold(const void** outer) {
+    *outer = t_held;
+    if (t_held == this) return {};
+    SlotPin pin = count_in();
+    t_held = this;
+    return pin;
   }
+  static void end_hold(const void* outer) { t_held = outer; }
 
   // One epoch further, unless somebody alive is counted where the next one will count.
   bool try_advance() {
@@ -76,6 +81,19 @@ class Epochs {
   }
 
  private:
+  SlotPin count_in() {
+    if (g_fork_count.load(std::memory_order_relaxed) !=
+        enrolled_at_fork_.load(std::memory_order_acquire)) {
+      enrol();
+    }
+    ProcessSlot* const slot = process_.load(std::memory_order_acquire);
+    const uint64_t epoch = header_->epoch.load();
+    Step::at(Point::kPin);
+    Word* const holders = &slot->holders[epoch & 1];
+    holders->fetch_add(1);
+    return SlotPin(holders);
+  }
+
   // Slot 0 is for everybody who finds no other: nobody can tell whether its holders live.
   ProcessSlot* shared_slot() { return &header_->processes[0]; }
 

@@ -60,6 +60,11 @@ SlotRef CounterTable::find(Region region, SlotClass slot_class, uint64_t group, 
   return impl_->core.find(counters::entry_index(region, slot_class), group, key);
 }
 
+CounterTable::Hold::Hold(CounterTable& table)
+    : pin_(table.impl_->core.epochs().begin_hold(&outer_)) {}
+
+CounterTable::Hold::~Hold() { counters::Epochs<counters::NoStep>::end_hold(outer_); }
+
 void CounterTable::prefetch(Region region, SlotClass slot_class, uint64_t group) const {
   impl_->core.prefetch(counters::entry_index(region, slot_class), group);
 }

@@ -15,7 +15,10 @@
 //     operation helps a little; none waits for another process.
 //  4. A region never takes room from another: a flood of unauthenticated keys cannot touch a
 //     tenant's.
-//  5. Memory of a retired generation is used again only when no live process can be in it.
+//  5. A region that is full of expired slots has room again: it never grows to a size of which a
+//     second block, the one to move to, would not fit, and answers kFull instead. (Not while a
+//     stopped process or a full disk holds that block back.)
+//  6. Memory of a retired generation is used again only when no live process can be in it.
 //
 // Ownership: unique; limits and quotas borrow it. Thread safety: every method from any thread or
 // process.
@@ -94,9 +97,12 @@ constexpr uint64_t kStateMask = kMoved - 1;
 class CounterTable {
  public:
   struct Options {
-    std::string path{};                  // empty: private memory
-    size_t initial_slots = 1024;         // per class and region, rounded up to a power of two
-    size_t max_bytes = size_t{4} << 30;  // the whole table; address space only until it is used
+    std::string path{};  // empty: private memory
+    // Per class and region, rounded up to a power of two; fewer where max_bytes has no room.
+    size_t initial_slots = 1024;
+    // The whole table; address space only until it is used. About a third of it can be slots in
+    // use: the rest is what they were moved from and will be moved to.
+    size_t max_bytes = size_t{4} << 30;
     // All kAnonymous classes together; at most a quarter of max_bytes is used.
     size_t anonymous_bytes = size_t{8} << 20;
   };
@@ -126,6 +132,22 @@ class CounterTable {
   SlotRef find(Region region, SlotClass slot_class, uint64_t group, uint64_t key);
   // Asks the processor to fetch the slot's line; a hint.
   void prefetch(Region region, SlotClass slot_class, uint64_t group) const;
+
+  // Counts this thread in once for all its operations on the table while the Hold lives, instead of
+  // once for each: two atomic additions for a decision with a dozen look-ups. For the length of one
+  // decision, not longer: while it lives no memory is reclaimed, so a region of fixed size that is
+  // full stays so. Holds nest. Not across a fork, nor handed to another thread.
+  class Hold {
+   public:
+    explicit Hold(CounterTable& table);
+    ~Hold();
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    const void* outer_ = nullptr;
+    SlotPin pin_;
+  };
 
   // Raises the slot's expiry (table time, after which it equals "never seen") to at least
   // `until_ns`. Called before the state changes. False when the slot is frozen: look it up again.

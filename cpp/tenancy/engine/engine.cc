@@ -81,6 +81,7 @@ bool Engine::admit_stages(const Request& request, Scope* scope, Decision* decisi
   if (!authenticate(request, decision)) return false;
   if (!select_tenant(request, decision)) return false;
   if (!serve_tenant(decision)) return false;
+  const CounterTable::Hold hold(*counters_);
   if (decision->key != nullptr && !request.dry_run) {
     note_key_use(*decision->key, decision->now_wall_ns);
   }
@@ -89,6 +90,7 @@ bool Engine::admit_stages(const Request& request, Scope* scope, Decision* decisi
 }
 
 bool Engine::authorize_stages(const Request& request, Scope* scope, Decision* decision) {
+  const CounterTable::Hold hold(*counters_);
   return limits_of_endpoint(request, *scope, decision) && permissions(request, decision) &&
          take_quotas(request, decision);
 }
