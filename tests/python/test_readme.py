@@ -36,7 +36,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
-    assert [page for page in sorted(pages) if f"]({page})" not in index] == []
+    missing = [page for page in sorted(pages) if f"]({page})" not in index]
+    assert not missing, "add a line to docs/index.md"
 
 
 def test_the_two_commands_come_first_and_exist() -> None:
