@@ -30,7 +30,7 @@ class Web:
         self.resolver = resolver = Resolver(settings, tenancy)
         self.wanted = resolver.wanted | {_ORIGIN}
         self.lone_key = resolver.api_key if resolver.simple and settings.cost == 1 else None
-        self.has_exempt = bool(settings.exempt)
+        self.is_exempt = resolver.exempt.holds if settings.exempt else None
         self.shows_limits = settings.limit_headers
         self._tenant_header = settings.tenant_response_header
         self._session_header = settings.session_response_header
@@ -86,8 +86,9 @@ class Web:
             window = self._other_window(window, context)
         fields = [] if window is None else limit_fields(window, now_ns)
         if context is not None:
-            if self._tenant_field is not None:
-                fields.append((self._tenant_field, context.tenant_id.encode()))
+            tenant = decision.tenant
+            if tenant is not None and self._tenant_field is not None:
+                fields.append((self._tenant_field, tenant.encode()))
             session = context.session_id
             if session is not None and self._session_field is not None:
                 fields.append((self._session_field, session.encode("ascii", "replace")))
@@ -102,8 +103,9 @@ class Web:
             window = self._other_window(window, context)
         fields = [] if window is None else limit_headers(window, now_ns)
         if context is not None:
-            if self._tenant_header is not None:
-                fields.append((self._tenant_header, context.tenant_id))
+            tenant = decision.tenant
+            if tenant is not None and self._tenant_header is not None:
+                fields.append((self._tenant_header, tenant))
             session = context.session_id
             if session is not None and self._session_header is not None:
                 fields.append((self._session_header, session))
@@ -128,7 +130,7 @@ class Web:
             if context is None:
                 self._finish(decision, 500)
                 return
-            context.end()
+            context.over = True
             keep = done and status < 500
             if status >= 400 and (context.refused or not decision):
                 keep = False  # refused: it keeps nothing, unless its handler made something of it

@@ -56,6 +56,7 @@ class TenancyMiddleware:
         self.tenancy = tenancy
         self.web = web = Web(tenancy, preset, options)
         self._wanted = web.wanted
+        self._is_exempt = web.is_exempt
         self._lone_key = web.lone_key
         self._admit = tenancy.admit
         self._engine = tenancy.engine
@@ -74,8 +75,12 @@ class TenancyMiddleware:
                     repeat(found, name, value)
                 else:
                     found[name] = value
-        path = _path(scope)
-        if (web.has_exempt and web.resolver.exempt(path)) or _is_preflight(scope, found):
+        path = scope["path"]
+        if scope.get("root_path"):
+            path = _below_mount(path, scope["root_path"])
+        if (self._is_exempt is not None and self._is_exempt(path)) or (
+            scope.get("method") == "OPTIONS" and _is_preflight(scope, found)
+        ):
             await self._pass(scope, receive, send)
             return
         now_ns = self._wall_ns()
@@ -235,22 +240,17 @@ class _Exchange:
         return fields
 
 
-def _path(scope: Scope) -> str:
+def _below_mount(path: str, root: str) -> str:
     """The path as the application's router sees it: below where the application is mounted."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+    if path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :] or "/"
     return path
 
 
 def _is_preflight(scope: Scope, found: dict[bytes, Any]) -> bool:
-    """A browser asks whether it may ask. It sends no credentials; the answer is the
-    application's."""
-    return (
-        scope.get("method") == "OPTIONS"
-        and b"origin" in found
-        and any(name == b"access-control-request-method" for name, _ in scope["headers"])
+    """A browser asks whether it may ask. It sends no credentials; the application answers."""
+    return b"origin" in found and any(
+        name == b"access-control-request-method" for name, _ in scope["headers"]
     )
 
 

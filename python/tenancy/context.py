@@ -75,6 +75,13 @@ class Headers(Mapping[str, str]):
         return f"<{len(self._values)} headers>"  # credentials are among them
 
 
+def _of_environ(environ: Mapping[str, Any]) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in environ.items():
+        if name.startswith("HTTP_"):
+            header = name[5:].replace("_", "-").encode("latin-1", "replace")
+            yield header, str(value).encode("latin-1", "replace")
+
+
 class TenantContext:
     """The tenant, the principal and what they may do.
 
@@ -83,12 +90,17 @@ class TenantContext:
     """
 
     # One is made per request, so creating it stores what differs; the rest are these defaults.
-    _over = False
+    over = False
+    """The request, or the block of `bind`, has ended."""
+    refused = False
+    """An inline limit refused. What the decision refused, the decision says."""
+    reserves = False
+    """Something is reserved until the end of the request."""
+    window: Any = None
+    """The window of an inline limit with the smallest share left, for response headers."""
+
     _endpoint_counted = False
     _leased = False
-    _refused = False
-    _reserves = False
-    _window: Any = None
     _record: Any = None
     _session_id: str | None = None
     # Without a decision:
@@ -106,8 +118,8 @@ class TenantContext:
         client_session_id: str | None = None,
         claims: tuple[str, ...] = (),
     ) -> None:
-        # `headers` are pairs of bytes, or a function that gives them; `claims` are permissions that
-        # a verified token brought along.
+        # `headers` are pairs of bytes, or a WSGI environ; `claims` are permissions that a verified
+        # token brought along.
         self.tenancy = tenancy
         self.decision = decision
         self.request_time_ns = request_time_ns
@@ -155,7 +167,7 @@ class TenantContext:
     def headers(self) -> Mapping[str, str]:
         if not isinstance(self._headers, Headers):
             raw = self._headers
-            self._headers = Headers(raw() if callable(raw) else raw)
+            self._headers = Headers(_of_environ(raw) if isinstance(raw, dict) else raw)
         return self._headers
 
     # ------------------------------------------------------------------------------ what
@@ -209,11 +221,6 @@ class TenantContext:
         every: Mapping[str, Any] = self.tenancy.quotas.all(self.tenant_id)
         return every
 
-    @property
-    def over(self) -> bool:
-        """True when the request, or the block of `bind`, has ended."""
-        return self._over
-
     # ------------------------------------------------------------------------------ deciding
 
     def require(self, *, endpoint: str | None = None, **wants: Any) -> None:
@@ -223,7 +230,7 @@ class TenantContext:
         request ends; elsewhere it is final. `endpoint` counts once per request. Raises the
         `Refused` that fits.
         """
-        if self._over:
+        if self.over:
             raise MissingTenant("the request is over", remedy="use `tenancy.bind(...)`")
         decision = self.decision
         if decision is None:
@@ -241,7 +248,7 @@ class TenantContext:
             self._note_held(decision)
 
     def _note_held(self, decision: Decision) -> None:
-        self._reserves = True
+        self.reserves = True
         if not self._leased and decision.leases:
             self._leased = True
             quotas = self.tenancy.catalog.quotas
@@ -252,28 +259,12 @@ class TenantContext:
         """The leases that end with this request."""
         return () if self.decision is None else self.decision.leases
 
-    @property
-    def reserves(self) -> bool:
-        """True when something is reserved until the end of the request."""
-        return self._reserves
-
-    @property
-    def window(self) -> Any:
-        """The window of an inline limit with the smallest share left, for response headers; or
-        None."""
-        return self._window
-
-    @property
-    def refused(self) -> bool:
-        """True when an inline limit refused; what the decision refused, the decision says."""
-        return self._refused
-
     def note_window(self, window: Any) -> None:
         """Take an inline limit's answer into account, for the response's headers and the end."""
-        before = self._window
-        self._refused |= not window.allowed
+        before = self.window
+        self.refused |= not window.allowed
         if before is None or window.remaining * before.limit < before.remaining * window.limit:
-            self._window = window
+            self.window = window
 
     def _require_bound(self, endpoint: str | None, wants: dict[str, Any]) -> None:
         permission = wants.pop("permission", None)
@@ -377,19 +368,15 @@ class TenantContext:
             "time_ns": self.request_time_ns,
         }
 
-    def end(self) -> None:
-        """The request is over: what inherited this context has no tenant any more."""
-        self._over = True
-
     def __repr__(self) -> str:
-        over = ", over" if self._over else ""
+        over = ", over" if self.over else ""
         return f"TenantContext(tenant={self.tenant_id!r}, principal={self.principal!r}{over})"
 
 
 def current_tenant() -> TenantContext | None:
     """The context in force, or None."""
     context = _current.get()
-    return None if context is None or context._over else context
+    return None if context is None or context.over else context
 
 
 def require_tenant() -> TenantContext:
@@ -422,7 +409,7 @@ class Binding:
         trace: TracebackType | None = None,
     ) -> None:
         context, token = self._entered.pop()
-        context._over = True
+        context.over = True
         _current.reset(token)
 
     async def __aenter__(self) -> TenantContext:

@@ -154,7 +154,7 @@ class Resolver:
         self._path = None if options.path is None else _path_pattern(options.path)
         self._query = None if options.query_parameter is None else options.query_parameter.encode()
         self._domain = _domain_suffix(options)
-        self._exempt = PathSet(options.exempt, "exempt")
+        self.exempt = PathSet(options.exempt, "exempt")
         self._anonymous = PathSet(options.anonymous, "anonymous")
         self._verifier = None
         if options.jwt is not None:
@@ -169,9 +169,6 @@ class Resolver:
             or callable(options.cost)
         )
         """Nothing but headers matters, so a lone API key needs no further look."""
-
-    def exempt(self, path: str) -> bool:
-        return self._exempt.holds(path)
 
     def resolve(
         self,
