@@ -9,11 +9,16 @@
 //   dirty(e) -> busy(e')   e + 3 <= e' = now: nobody can be in it any more; the taker zeroes it
 //   dirty(e) -> gone       the same, and the entry has outgrown it: private memory is given back
 //
+// Invariant of the tenant region: what its blocks take and what it owes (below) is at most what it
+// may take, so a region that is full of expired slots has a block to be moved to.
+//
 // Thread safety: every method from any thread or process that holds a pin.
 #pragma once
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "tenancy/base/mapped_file.h"
@@ -34,6 +39,30 @@ uint64_t anonymous_file_bytes(uint64_t anonymous_bytes);
 struct BlockRules {
   bool may_append = false;
   uint64_t same_max = 0;  // blocks of this entry and size that there may be
+};
+
+// What the tenant region owes: to each entry that has only one block of its largest size a second
+// one. Such an entry either stands in that block and will be moved to the second, or it stands in
+// a smaller one and can be moved to the largest.
+class Owed {
+ public:
+  void add(const Extent& block) {
+    Largest& largest = largest_[block.entry];
+    if (block.pages > largest.pages) largest = {.pages = block.pages, .blocks = 0};
+    if (block.pages == largest.pages) ++largest.blocks;
+  }
+  uint64_t pages() const {
+    uint64_t pages = 0;
+    for (const Largest& largest : largest_) pages += largest.blocks == 1 ? largest.pages : 0;
+    return pages;
+  }
+
+ private:
+  struct Largest {
+    uint64_t pages = 0;
+    uint64_t blocks = 0;
+  };
+  std::array<Largest, kSlotClasses> largest_{};
 };
 
 template <class Step>
@@ -105,6 +134,18 @@ class Blocks {
       const Extent outgrown = Extent::of(word);
       if (outgrown.entry == entry && outgrown.pages < pages) give_memory_back(entry, i, outgrown);
     }
+  }
+
+  // Of the largest block that the entry has; 0 without any.
+  uint64_t largest_pages(size_t entry) const {
+    uint64_t pages = 0;
+    for (const Block& block : header()->blocks) {
+      const uint64_t word = block.extent.load();
+      if (word == 0) break;
+      const Extent extent = Extent::of(word);
+      if (extent.entry == entry) pages = std::max(pages, extent.pages);
+    }
+    return pages;
   }
 
   // The header and all blocks that were not given back.
@@ -185,29 +226,36 @@ class Blocks {
   }
 
   Status append_block(size_t entry, uint64_t pages, uint64_t same_max) {
-    const bool is_anonymous = entry >= kSlotClasses;
     uint64_t page = header()->header_bytes.load() / kPage;
-    uint64_t region_pages = 0;
+    uint64_t tenant_pages = 0;
     uint64_t same = 0;
     uint64_t block = 0;
+    Owed owed;
     for (; block < kBlocks; ++block) {
       const uint64_t word = header()->blocks[block].extent.load();
       if (word == 0) break;
       const Extent other = Extent::of(word);
       page = other.page + other.pages;
-      if ((other.entry >= kSlotClasses) == is_anonymous) region_pages += other.pages;
+      if (other.entry < kSlotClasses) {
+        tenant_pages += other.pages;
+        owed.add(other);
+      }
       if (other.entry == entry && other.pages == pages) ++same;
     }
     if (block == kBlocks) return {Code::kFull, "the counter table has no block left"};
     if (same >= same_max) return {Code::kFull, "all blocks of this size are in use"};
-    if (!is_anonymous && (region_pages + pages) * kPage > tenant_bytes_max()) {
-      return {Code::kFull, "the counter table has reached max_bytes"};
+    const Extent wanted{.page = page, .pages = pages, .entry = entry};
+    if (entry < kSlotClasses) {
+      // Right for the block table as it was read; should it have changed, the swap below fails.
+      owed.add(wanted);
+      if ((tenant_pages + pages + owed.pages()) * kPage > tenant_bytes_max()) {
+        return {Code::kFull, "the counter table has reached max_bytes"};
+      }
     }
     if (Status status = file_->grow((page + pages) * kPage); !status) return status;
     Step::at(Point::kAppendBlock);
     uint64_t none = 0;
-    header()->blocks[block].extent.compare_exchange_strong(
-        none, Extent{.page = page, .pages = pages, .entry = entry}.word());
+    header()->blocks[block].extent.compare_exchange_strong(none, wanted.word());
     return {};  // whoever won, there is a new block to look at
   }
 

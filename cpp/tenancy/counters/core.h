@@ -331,7 +331,7 @@ class Core {
   }
 
   // The same size when at least half would be left behind, else twice the size; without room for
-  // that, the same size as long as anything is left behind.
+  // that, a larger one that is there already, or the same size as long as anything is left behind.
   Status publish_growing(size_t entry, const Generation& from, bool is_needed, bool append,
                          uint64_t* earliest) {
     const Census sample = census(from, sample_step(from));
@@ -342,8 +342,20 @@ class Core {
     Status status =
         publish_next(entry, from, from.slots_log2 + 1, {.may_append = append, .same_max = kBlocks});
     if (status.ok() || !is_needed || !append) return status;
+    if (publish_larger(entry, from)) return {};
     return is_worth_moving(from, earliest) ? publish_next(entry, from, from.slots_log2, same)
                                            : status;
+  }
+
+  // A block that several first users of different sizes left behind: the region owes it no second
+  // one of the size that is current (see Owed), so it must be put to use.
+  bool publish_larger(size_t entry, const Generation& from) {
+    const uint64_t largest = blocks_.largest_pages(entry);
+    for (unsigned slots_log2 = from.slots_log2 + 2;
+         generation_pages(*from.shape, slots_log2) <= largest; ++slots_log2) {
+      if (publish_next(entry, from, slots_log2, BlockRules{})) return true;
+    }
+    return false;
   }
 
   // Always the same size: ahead of need when a quarter would be left behind, at the end when
@@ -373,16 +385,14 @@ class Core {
   }
 
   Status publish_first(size_t entry, bool append) {
-    const Shape& shape = kShapes[entry % kSlotClasses];
-    unsigned slots_log2 = fixed_slots_log2(entry);
-    if (slots_log2 == 0) {
-      const uint64_t slots =
-          std::clamp<uint64_t>(sizes_.initial_slots, shape.chunk < 4 ? 4 : 16, shape.first_slots);
-      slots_log2 = static_cast<unsigned>(std::bit_width(slots - 1));
+    const BlockRules rules{.may_append = append,
+                           .same_max = entry < kSlotClasses ? kBlocks : kSameBlocksFixed};
+    unsigned slots_log2 = first_slots_log2(entry);
+    Result<Generation> first = blocks_.make(entry, slots_log2, 1, rules);
+    // A smaller one rather than none.
+    while (!first && append && slots_log2 > least_slots_log2(entry)) {
+      first = blocks_.make(entry, --slots_log2, 1, rules);
     }
-    const uint64_t same_max = entry < kSlotClasses ? kBlocks : kSameBlocksFixed;
-    Result<Generation> first =
-        blocks_.make(entry, slots_log2, 1, {.may_append = append, .same_max = same_max});
     if (!first) return first.status();
     uint64_t none = 0;
     Step::at(Point::kLink);
@@ -400,6 +410,18 @@ class Core {
     Step::at(Point::kLink);
     if (!from.head->next.compare_exchange_strong(none, next->ref)) blocks_.give_back(*next);
     return {};
+  }
+
+  // Slots of a first generation: as many as asked for, and the fewest of the class.
+  unsigned first_slots_log2(size_t entry) const {
+    if (entry >= kSlotClasses) return fixed_slots_log2(entry);
+    const uint64_t slots = std::clamp<uint64_t>(
+        sizes_.initial_slots, uint64_t{1} << least_slots_log2(entry), kShapes[entry].first_slots);
+    return static_cast<unsigned>(std::bit_width(slots - 1));
+  }
+  unsigned least_slots_log2(size_t entry) const {
+    if (entry >= kSlotClasses) return fixed_slots_log2(entry);
+    return kShapes[entry].chunk < 4 ? 2 : 4;
   }
 
   // Slots of every generation of an anonymous entry; 0 for those that grow.
