@@ -1,7 +1,8 @@
 """The compiled engine. This stub is its reference.
 
-Times are nanoseconds: ``*_wall_ns`` since the Unix epoch, ``*_after_ns`` from now. Every name that belongs to
-the public interface is exported again by a module of the package; nothing here is imported by users.
+Times are nanoseconds: ``*_wall_ns`` since the Unix epoch, ``*_after_ns`` from now. Every name that
+belongs to the public interface is exported again by a module of the package; nothing here is
+imported by users.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Final, Literal, final
 __version__: str
 
 class CoreError(Exception):
-    """An engine call failed. ``args`` is ``(code, message)``; modules translate it into the public tree."""
+    """An engine call failed. ``args`` is ``(code, message)``; modules translate it."""
 
 class Clock:
     """Time as the engine sees it."""
@@ -21,7 +22,7 @@ class Clock:
     def wall_ns(self) -> int: ...
 
 class FakeClock(Clock):
-    """Time that a test owns. With ``path`` it is shared by all processes that open the same file."""
+    """Time that a test owns; with ``path`` shared by all processes that open the same file."""
 
     def __init__(self, start_wall_ns: int, path: str | None = None) -> None: ...
     def advance_ns(self, delta_ns: int) -> None: ...
@@ -44,7 +45,7 @@ class Catalog:
 
     @staticmethod
     def parse(json: str) -> Catalog | list[tuple[str, str]]:
-        """The catalog of a JSON document, or everything that is wrong with it as ``(path, message)``.
+        """The catalog of a JSON document, or all that is wrong with it as ``(path, message)``.
 
         Raises `CoreError` when the text is not JSON.
         """
@@ -57,6 +58,7 @@ class Catalog:
 
         Raises `CoreError` for an unknown plan and for what is not JSON.
         """
+
 def status_may_become(before: str, after: str) -> bool: ...
 def valid_time_zone(name: str) -> bool: ...
 
@@ -88,23 +90,21 @@ class Engine:
 
         ``catalog`` is a `_core.Catalog` or ``None`` (unchanged). ``changes`` maps kinds to rows:
 
-        ========================  ==========================================================================
+        ========================  =================================================================
         ``tenants``               ``(id, external_id|None, slug, status, plan, time_zone|None,``
                                   ``anchor_wall_ns, overrides_json|None, settings_json|None)``
         ``keys``                  ``(public_id, tenant_id, digest, principal|None, scopes|None,``
-                                  ``expires_wall_ns, revoked_wall_ns, grace_until_wall_ns, limit|None)``;
-                                  times 0 = none, ``scopes`` a list of patterns
+                                  ``expires_wall_ns, revoked_wall_ns, grace_until_wall_ns,
+                                  limit|None)``; times 0 = none, ``scopes`` a list of patterns
         ``sessions``              ``(digest, tenant_id, principal, platform, expires_wall_ns)``
         ``roles``                 ``(tenant_id|None, name, permissions, denies, inherits)``
-        ``assignments``           ``(tenant_id, principal, role, resource|None, until_wall_ns|None)``
-        ``resources``             ``(tenant_id, type, id, creator)``
-        ``removed_tenants``       ``(id,)``
-        ``removed_keys``          ``(public_id,)``
-        ``removed_sessions``      ``(digest,)``
-        ``removed_roles``         ``(tenant_id|None, name)``
+        ``assignments``           ``(tenant_id, principal, role, resource|None,
+        until_wall_ns|None)`` ``resources``             ``(tenant_id, type, id, creator)``
+        ``removed_tenants``       ``(id,)`` ``removed_keys``          ``(public_id,)``
+        ``removed_sessions``      ``(digest,)`` ``removed_roles``         ``(tenant_id|None, name)``
         ``removed_assignments``   ``(tenant_id, principal, role, resource|None)``
-        ``removed_resources``     ``(tenant_id, type, id)``
-        ========================  ==========================================================================
+        ``removed_resources``     ``(tenant_id, type, id)`` ========================
+        =================================================================
         """
 
     @property
@@ -128,8 +128,8 @@ class Engine:
         self, tenant: str, action: str | None, principal: str | None, cost: int
     ) -> None: ...
 
-    # Quotas: each answers the state as a dict with allowed, unlimited, soft, limit, used, reserved, overage,
-    # period_start_wall_ns, period_end_wall_ns, crossed (list of percents), kind.
+    # Quotas: each answers the state as a dict with allowed, unlimited, soft, limit, used, reserved,
+    # overage, period_start_wall_ns, period_end_wall_ns, crossed (list of percents), kind.
     def quota_status(self, tenant: str, quota: str) -> dict[str, Any]: ...
     def quota_consume(self, tenant: str, quota: str, amount: int) -> dict[str, Any]: ...
     def quota_decrement(self, tenant: str, quota: str, amount: int) -> dict[str, Any]: ...
@@ -173,16 +173,18 @@ class Engine:
     def access_missing_for_grant(self, tenant: str, holder: str, role: str) -> str | None: ...
     def owns(self, tenant: str, resource_type: str, resource_id: str) -> bool: ...
     def effective(self, tenant: str) -> dict[str, Any]:
-        """Effective plan values with origins: ``{"plan", "quotas": {name: {...}}, "limits", "features"}``."""
+        """Effective plan values with their origins, as `_core.Catalog.effective` gives them."""
 
     def key_usage(self, public_id: str) -> tuple[int, int]:
-        """``(uses since rotation, last_used_wall_ns)`` of a key; last used is kept to the minute, 0 = never."""
+        """``(uses since rotation, last_used_wall_ns)``; last used is to the minute, 0 = never."""
 
     def stats(self) -> dict[str, Any]: ...
 
 @final
 class Handle:
-    """A reservation or a lease. A context manager: commits (lease: ends) on success, releases on an exception.
+    """A reservation or a lease, to be settled by whoever holds it.
+
+    A context manager: commits (a lease: ends) on success, releases on an exception.
 
     ``kind`` is ``"reservation"`` or ``"lease"``, ``quota`` the name, ``amount`` the units held.
     """
@@ -192,7 +194,7 @@ class Handle:
     amount: Final[int]
     settled: Final[bool]
     def commit(self, amount: int | None = None) -> bool:
-        """Keep what was reserved, or ``amount`` of it. False: it had expired, nothing was changed."""
+        """Keep what was reserved, or ``amount`` of it. False: it had expired, nothing changed."""
     def release(self) -> bool:
         """Give it back. False: it had expired or was settled before."""
     def renew(self, ttl: float | None = None) -> bool:
@@ -265,7 +267,7 @@ class Decision:
 
 @final
 class Gate:
-    """The decision calls. One per `Tenancy`, bound there as ``check``, ``admit``, ``authorize``, ``finish``."""
+    """The decision calls of one `Tenancy`, bound there as ``check``, ``admit`` and so on."""
 
     def __init__(
         self,
@@ -280,8 +282,9 @@ class Gate:
         """``on_stale`` reads and applies the changes of the store; the gate asks again afterwards.
 
         ``on_event`` is called for a suspected cross-tenant access and for crossed quota thresholds.
-        ``on_gauge(tenant_id, quota)`` answers the current value of a quota that the application counts
-        itself, or ``None``. ``reasons`` are the members of `tenancy.Reason` in the engine's order.
+        ``on_gauge(tenant_id, quota)`` answers the current value of a quota that the application
+        counts itself, or ``None``. ``reasons`` are the members of `tenancy.Reason` in the engine's
+        order.
         """
 
     def set_gauges(self, names: Sequence[str]) -> None: ...
@@ -306,9 +309,10 @@ class Gate:
     ) -> Decision:
         """Decide. A refusal is a value; bad arguments raise ``TypeError`` or ``ValueError``.
 
-        ``tenant`` is an id, external id or slug named by the program itself, and trusted; ``hints`` are the
-        same named by the request, and only select among what the credential allows. ``consume`` maps quotas to
-        amounts; a concurrency quota takes as many leases. Unknown names of quotas, actions and features raise
+        ``tenant`` is an id, external id or slug named by the program itself, and trusted; ``hints``
+        are the same named by the request, and only select among what the credential allows.
+        ``consume`` maps quotas to amounts; a concurrency quota takes as many leases. Unknown names
+        of quotas, actions and features raise
         ``ValueError`` with the nearest known name.
         """
 
@@ -327,8 +331,8 @@ class Gate:
         endpoint: str | None = None,
         action: str | None = None,
     ) -> Decision:
-        """The first half, before routing: limits without identity, credential, tenant, limits of tenant, user
-        and key (with the catalog's default action)."""
+        """The first half, before routing: limits without identity, credential, tenant, limits of
+        tenant, user and key (with the catalog's default action)."""
 
     def authorize(
         self,
@@ -342,18 +346,19 @@ class Gate:
         consume: Mapping[str, int] | None = None,
         endpoint: str | None = None,
     ) -> Decision:
-        """The second half: limits of endpoint and action, permission, feature, quotas (reserved until
-        `finish`). Changes and returns ``decision``; may be called several times for one request."""
+        """The second half: limits of endpoint and action, permission, feature, quotas (reserved
+        until `finish`). Changes and returns ``decision``; may be called several times for one
+        request."""
 
     def finish(self, decision: Decision, status: int = 200) -> None:
         """Settle: commit reservations below 500, release from 500 on; end leases. Idempotent."""
 
     def dry_run(self, **request: Any) -> Decision:
-        """The same arguments as `check`, deciding without taking anything; what `explain` stands on."""
+        """The arguments of `check`; decides without taking anything. `explain` stands on it."""
 
 @final
 class Identity:
-    """A caller whom the program verified itself (a JWT): the tenants it may select, its user and scopes."""
+    """A caller whom the program verified itself (a JWT): its tenants, user and scopes."""
 
     def __init__(
         self,
@@ -422,7 +427,7 @@ class LimitAnswer:
         """Seconds until the full limit is back if nothing more is spent."""
     @property
     def retry_after(self) -> float | None:
-        """Seconds until the same hit passes if nobody else comes; 0.0 when allowed, ``None`` when it
+        """Seconds until the same hit passes if nobody else comes; 0.0 when allowed, ``None`` if it
         costs more than the limit ever allows."""
     @property
     def delay(self) -> float:

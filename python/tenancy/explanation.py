@@ -20,9 +20,9 @@ class Explainer:
 
     The answer is a dictionary: ``allowed``, ``code``, ``status``, ``detail``, ``retry_after``,
     ``revision``; who it is (``tenant``, ``plan``, ``principal``, ``key``); ``stages``, a list of
-    ``{"stage", "outcome", "detail"}`` whose outcome is ``passed``, ``refused``, ``not asked`` or ``not
-    reached``; ``limits`` and ``quotas`` with what would be left; and ``access``, which role grants the
-    permission by which path, or the nearest miss.
+    ``{"stage", "outcome", "detail"}`` whose outcome is ``passed``, ``refused``, ``not asked`` or
+    ``not reached``; ``limits`` and ``quotas`` with what would be left; and ``access``, which role
+    grants the permission by which path, or the nearest miss.
     """
 
     def __init__(self, gate: Gate) -> None:

@@ -288,20 +288,13 @@ const Json* Json::find(std::string_view name) const {
 
 std::string Json::describe() const {
   switch (kind()) {
-    case Kind::kNull:
-      return "null";
-    case Kind::kBool:
-      return as_bool() ? "true" : "false";
-    case Kind::kInteger:
-      return std::to_string(as_integer());
-    case Kind::kDecimal:
-      return shown(as_decimal_text());
-    case Kind::kString:
-      return shown_string(as_string());
-    case Kind::kArray:
-      return "a list";
-    case Kind::kObject:
-      return "a mapping";
+    case Kind::kNull: return "null";
+    case Kind::kBool: return as_bool() ? "true" : "false";
+    case Kind::kInteger: return std::to_string(as_integer());
+    case Kind::kDecimal: return shown(as_decimal_text());
+    case Kind::kString: return shown_string(as_string());
+    case Kind::kArray: return "a list";
+    case Kind::kObject: return "a mapping";
   }
   return "null";
 }

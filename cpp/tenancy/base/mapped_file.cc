@@ -72,10 +72,8 @@ Status MappedFile::open_descriptor(bool* absent) {
     case ENOTDIR:
       return fail(Code::kNotFound,
                   *absent ? "the directory does not exist; create it first" : "no such file");
-    case ELOOP:
-      return fail(Code::kPermission, "is a symbolic link; name the file itself");
-    case EISDIR:
-      return fail(Code::kForeign, "expected a regular file, found a directory");
+    case ELOOP: return fail(Code::kPermission, "is a symbolic link; name the file itself");
+    case EISDIR: return fail(Code::kForeign, "expected a regular file, found a directory");
     case EROFS:
       return fail(Code::kPermission,
                   "the file system is read-only; mount it writable or use another "
@@ -87,10 +85,8 @@ Status MappedFile::open_descriptor(bool* absent) {
                       "); the directory and the file must be readable and writable by user " +
                       std::to_string(geteuid()));
     case ENOSPC:
-    case EDQUOT:
-      return fail(Code::kFull, "no room to create the file: " + errno_text(error));
-    default:
-      return fail(Code::kIo, "open: " + errno_text(error));
+    case EDQUOT: return fail(Code::kFull, "no room to create the file: " + errno_text(error));
+    default: return fail(Code::kIo, "open: " + errno_text(error));
   }
 }
 
@@ -160,17 +156,13 @@ Status MappedFile::allocate(size_t from, size_t size_bytes) const {
                 : errno;
   } while (error == EINTR);
   switch (error) {
-    case 0:
-      return {};
+    case 0: return {};
     case EOPNOTSUPP:
-    case ENOSYS:
-      return append_zeros(size_bytes);
+    case ENOSYS: return append_zeros(size_bytes);
     case ENOSPC:
     case EDQUOT:
-    case EFBIG:
-      return no_room(errno_text(error));
-    default:
-      return fail(Code::kIo, "fallocate: " + errno_text(error));
+    case EFBIG: return no_room(errno_text(error));
+    default: return fail(Code::kIo, "fallocate: " + errno_text(error));
   }
 }
 

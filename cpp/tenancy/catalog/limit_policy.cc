@@ -136,9 +136,10 @@ Result<int64_t> parse_window(std::string_view whole, std::string_view text) {
   const std::optional<uint64_t> count =
       digits.empty() ? std::optional<uint64_t>(1) : number(digits);
   rest = trim(rest);
-  if (!rest.empty() && (rest.starts_with("month") || rest.starts_with("year"))) {
+  for (const std::string_view calendar : {"month", "year"}) {
+    if (!rest.starts_with(calendar)) continue;
     return bad(whole,
-               "a " + std::string(take_while(&rest, is_letter)) +
+               "a " + std::string(calendar) +
                    " has no fixed length: write days, or use a quota with a calendar period");
   }
   const std::string_view name = take_while(&rest, is_letter);

@@ -332,6 +332,7 @@ class Core {
 
   // The same size when at least half would be left behind, else twice the size; without room for
   // that, a larger one that is there already, or the same size as long as anything is left behind.
+  // `*earliest`: when to look again if this fails; 0 is as soon as may be.
   Status publish_growing(size_t entry, const Generation& from, bool is_needed, bool append,
                          uint64_t* earliest) {
     const Census sample = census(from, sample_step(from));
@@ -343,8 +344,9 @@ class Core {
         publish_next(entry, from, from.slots_log2 + 1, {.may_append = append, .same_max = kBlocks});
     if (status.ok() || !is_needed || !append) return status;
     if (publish_larger(entry, from)) return {};
-    return is_worth_moving(from, earliest) ? publish_next(entry, from, from.slots_log2, same)
-                                           : status;
+    if (!is_worth_moving(from, earliest)) return status;
+    *earliest = 0;  // what is missing is not an expiry but a block, and that may be soon
+    return publish_next(entry, from, from.slots_log2, same);
   }
 
   // A block that several first users of different sizes left behind: the region owes it no second
@@ -366,6 +368,7 @@ class Core {
     const Census sample = census(from, sample_step(from));
     if (sample.dead * 4 >= sample.used || slots_log2 > from.slots_log2 ||
         (is_needed && append && is_worth_moving(from, earliest))) {
+      *earliest = 0;
       return publish_next(entry, from, slots_log2,
                           {.may_append = append, .same_max = kSameBlocksFixed});
     }
