@@ -99,12 +99,15 @@ class Engine:
         ``sessions``              ``(digest, tenant_id, principal, platform, expires_wall_ns)``
         ``roles``                 ``(tenant_id|None, name, permissions, denies, inherits)``
         ``assignments``           ``(tenant_id, principal, role, resource|None,
-        until_wall_ns|None)`` ``resources``             ``(tenant_id, type, id, creator)``
-        ``removed_tenants``       ``(id,)`` ``removed_keys``          ``(public_id,)``
-        ``removed_sessions``      ``(digest,)`` ``removed_roles``         ``(tenant_id|None, name)``
+                                  until_wall_ns|None)``
+        ``resources``             ``(tenant_id, type, id, creator)``
+        ``removed_tenants``       ``(id,)``
+        ``removed_keys``          ``(public_id,)``
+        ``removed_sessions``      ``(digest,)``
+        ``removed_roles``         ``(tenant_id|None, name)``
         ``removed_assignments``   ``(tenant_id, principal, role, resource|None)``
-        ``removed_resources``     ``(tenant_id, type, id)`` ========================
-        =================================================================
+        ``removed_resources``     ``(tenant_id, type, id)``
+        ========================  =================================================================
         """
 
     @property
