@@ -44,13 +44,13 @@ void check_recovers(const CounterTable::Options& options, SlotClass slot_class) 
 }
 
 TEST_CASE("a tenant region that was full has room again once its keys expired, at every size") {
-  for (const size_t mib : {1, 2, 3, 4, 5, 6, 8, 16}) {
+  for (const size_t mib : {1U, 2U, 3U, 4U, 5U, 6U, 8U, 16U}) {
     check_recovers({.initial_slots = 16, .max_bytes = mib * kMib}, SlotClass::kWords2);
     check_recovers({.max_bytes = mib * kMib}, SlotClass::kWords2);
   }
   for (const SlotClass slot_class : {SlotClass::kWords4, SlotClass::kWords8, SlotClass::kLog64,
                                      SlotClass::kLog512, SlotClass::kLog4096}) {
-    for (const size_t mib : {1, 2, 3, 5}) {
+    for (const size_t mib : {1U, 2U, 3U, 5U}) {
       check_recovers({.max_bytes = mib * kMib}, slot_class);
     }
   }
