@@ -243,6 +243,9 @@ class Decision:
     """The limit, quota, permission or feature that refused, or an empty string."""
     tenant: Final[str | None]
     """Tenant id, when it is known and may be shown to the caller."""
+    credential_tenant: Final[str | None]
+    """Id of the tenant that the API key or session belongs to, also when the request named another
+    one and was refused. For records, not for answers."""
     tenant_slug: Final[str | None]
     plan: Final[str | None]
     principal: Final[str | None]

@@ -130,7 +130,6 @@ class Web:
             if context is None:
                 self._finish(decision, 500)
                 return
-            context.over = True
             keep = done and status < 500
             if status >= 400 and (context.refused or not decision):
                 keep = False  # refused: it keeps nothing, unless its handler made something of it
@@ -139,6 +138,9 @@ class Web:
             self._finish(decision, status if keep else 500)
         except Exception:
             log.exception("a decision could not be settled")
+        finally:
+            if context is not None:
+                context.end()
 
     def _keep_late(self, decision: Decision, context: TenantContext) -> None:
         """What a long request reserved may have expired under it; the use happened all the same."""

@@ -146,7 +146,8 @@ class TenancyMiddleware:
         finally:
             _current.reset(token)
             done = whole and exchange.status != 0 and not exchange.gone
-            self.web.finish(exchange.decision, context, exchange.status, done)
+            decision, exchange.decision = exchange.decision, None
+            self.web.finish(decision, context, exchange.status, done)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Exempt: without tenant, also when an outer context has one."""

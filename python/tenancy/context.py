@@ -176,6 +176,7 @@ class TenantContext:
     def permissions(self) -> frozenset[str]:
         """What the caller may do on the tenant as a whole: names, and patterns where those are
         held."""
+        self._must_last()
         decision = self.decision
         if decision is not None:
             return frozenset(decision.permissions()).union(self._claims)
@@ -191,6 +192,7 @@ class TenantContext:
 
         A question only: nothing is taken, and a no refuses nothing.
         """
+        self._must_last()
         decision = self.decision
         if decision is not None:
             answer = decision.explain_permission(permission, resource)
@@ -230,8 +232,7 @@ class TenantContext:
         request ends; elsewhere it is final. `endpoint` counts once per request. Raises the
         `Refused` that fits.
         """
-        if self.over:
-            raise MissingTenant("the request is over", remedy="use `tenancy.bind(...)`")
+        self._must_last()
         decision = self.decision
         if decision is None:
             self._require_bound(endpoint, wants)
@@ -246,6 +247,10 @@ class TenantContext:
             raise error
         if wants.get("consume"):
             self._note_held(decision)
+
+    def _must_last(self) -> None:
+        if self.over:
+            raise MissingTenant("the request is over", remedy="use `tenancy.bind(...)`")
 
     def _note_held(self, decision: Decision) -> None:
         self.reserves = True
@@ -344,12 +349,27 @@ class TenantContext:
         copy._principal = self.principal
         copy._session_id = self.session_id
         copy._record = self._record
-        copy._key_id, copy._scopes = self._key_id, self._scopes
         decision = self.decision
-        if decision is not None and decision.key is not None:
-            copy._key_id = decision.key
-            copy._scopes = _scopes_of(self.tenancy, decision.key, copy._tenant_id)
+        copy._key_id = self._key_id if decision is None else decision.key
+        copy._scopes = self._scopes
+        if copy._key_id is not None and copy._scopes is None:
+            copy._scopes = _scopes_of(self.tenancy, copy._key_id, copy._tenant_id)
         return copy
+
+    def end(self) -> None:
+        """The request is over: what inherited this context has no tenant any more.
+
+        Frameworks leave requests in reference cycles. The decision, which is large, must not wait
+        there for the collector; who it was stays known.
+        """
+        self.over = True
+        decision = self.decision
+        if decision is not None:
+            self._session_id = self.session_id
+            self._tenant_id = decision.tenant
+            self._principal = decision.principal
+            self._key_id = decision.key
+            self.decision = None
 
     def to_job(self) -> dict[str, Any]:
         """What a job needs to run for this caller, as plain JSON values; `bind` reads it.

@@ -232,3 +232,21 @@ def test_every_group_has_help(words: list[str]) -> None:
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.stdout
+
+
+def test_migrate_has_nothing_to_do_within_a_major_version(sh: Shell) -> None:
+    assert sh.json("migrate")["done"] == []
+
+
+def test_migrate_puts_counters_of_another_major_version_aside_when_told(sh: Shell) -> None:
+    counters = sh.data / "counters"
+    with counters.open("r+b") as file:
+        file.seek(12)
+        file.write((99).to_bytes(4, "little"))
+    sh("tenants", "list", status=1)
+    assert "tenancy migrate" in sh.error
+    sh("migrate", status=1)
+    told = sh.json("migrate", "--discard-counters")["done"]
+    assert len(told) == 1
+    assert "begin anew" in told[0]
+    sh("tenants", "list")

@@ -95,7 +95,7 @@ class Checker {
       return {Code::kVersion,
               file_.path() + ": counter file of format " + std::to_string(major) + "." +
                   std::to_string(minor) + ", this release reads " + std::to_string(kMajor) +
-                  ".x; stop all workers and run: tenancy limits migrate '" + file_.path() + "'"};
+                  ".x; stop all workers and run `tenancy migrate` on its data directory"};
     }
     if (header_->identity_check.load() != identity_check(*header_)) {
       return damaged("its header does not match its check word");

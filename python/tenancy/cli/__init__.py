@@ -6,6 +6,7 @@ from . import audit, keys, limits, plans, roles, tenants
 from ._common import make_app
 from .demo import demo, serve
 from .explain import explain
+from .migrate import migrate
 
 __all__ = ["app", "main"]
 
@@ -17,6 +18,7 @@ app.add_typer(plans.app, name="plans")
 app.add_typer(audit.app, name="audit")
 app.add_typer(limits.app, name="limits")
 app.command("explain")(explain)
+app.command("migrate")(migrate)
 app.command("demo")(demo)
 app.command("serve")(serve)
 

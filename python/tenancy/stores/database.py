@@ -190,7 +190,7 @@ def translated(path: Path) -> Iterator[None]:
 def _meaning(path: Path, error: Exception) -> StoreError:
     text = str(getattr(error, "orig", None) or error)
     if "locked" in text or "busy" in text:
-        return StoreBusy(f"{path}: another writer held it for {BUSY_TIMEOUT_S:.0f} s")
+        return StoreBusy(f"{path}: another writer holds it")
     if "readonly" in text or "unable to open" in text or "attempt to write" in text:
         return StoreNotWritable(f"{path}: {text}", remedy="check owner, mode and mount options")
     if "full" in text:

@@ -157,7 +157,7 @@ class Events:
                     by=decision.principal or decision.key or "anonymous",
                     type="security_violation",
                     action="tenant:cross",
-                    tenant=decision.tenant,
+                    tenant=decision.tenant or decision.credential_tenant,
                     resource="tenant",
                     result="denied",
                     context=context,

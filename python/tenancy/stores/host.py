@@ -38,7 +38,7 @@ from ..errors import (
 )
 from . import loading, schema
 from .change import Actor, Change
-from .database import Database
+from .database import BUSY_TIMEOUT_S, Database
 from .directory import DataDirectory
 from .hooks import Hooks
 from .records import Tenant
@@ -52,6 +52,9 @@ __all__ = [
 
 
 _log = logging.getLogger("tenancy")
+
+DECISION_WAIT_S = 0.5
+"""How long a decision waits for a writer in the middle of a change, before it is refused."""
 
 
 class Closed:
@@ -248,16 +251,22 @@ class Host:
         return engine
 
     def on_stale(self) -> bool:
-        """For the gate: False when the store cannot be asked, so that it refuses."""
+        """For the gate: False when the store cannot be asked in time, so that it refuses.
+
+        A writer that hangs in the middle of a change must not make every request hang with it.
+        """
         try:
-            self.refresh()
+            self.refresh(DECISION_WAIT_S)
         except TenancyError:
             _log.exception("definitions cannot be read; decisions are refused until they can")
             return False
         return True
 
-    def refresh(self) -> None:
-        """Bring this process's engine to the host's newest revision."""
+    def refresh(self, timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        """Bring this process's engine to the host's newest revision.
+
+        `timeout_s` is how long a writer may hold the store in the middle of a change.
+        """
         self._check_open()
         with self.database.operation(), self._refreshing:
             for _ in range(8):
@@ -266,14 +275,15 @@ class Host:
                 if word == 2 * before:
                     return
                 if word & 1 and not self._word.wait_until_even():
-                    self._settle()  # its writer is dead, or slow
+                    self._settle(timeout_s)  # its writer is dead, or slow
                 self._catch_up()
                 word = self._word.read()
                 if not word & 1 and word != 2 * before and before == self.engine.revision:
-                    self._settle()  # the store has nothing newer: the word does not fit it
+                    # The store has nothing newer: the word does not fit it.
+                    self._settle(timeout_s)
 
-    def _settle(self) -> None:
-        with self.database.write() as connection:
+    def _settle(self, timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        with self.database.write(timeout_s=timeout_s) as connection:
             self._word.settle(connection)
 
     def _catch_up(self) -> None:

@@ -157,7 +157,7 @@ TEST_CASE("another major version is refused, naming the command; a newer minor o
   write_all(path, bytes);
   const Error error = refusal(path);
   REQUIRE(error.code == Code::kVersion);
-  REQUIRE(error.message.find("tenancy limits migrate") != std::string::npos);
+  REQUIRE(error.message.find("tenancy migrate") != std::string::npos);
   REQUIRE(error.message.find("2.3") != std::string::npos);
   REQUIRE(read_all(path) == bytes);
 
