@@ -80,6 +80,14 @@ PyObject* handle_release(PyObject* self, PyObject*) {
   return PyBool_FromLong(settle(as_handle(self), false, std::nullopt) ? 1 : 0);
 }
 
+// A lease taken in the moment of a suspension may have missed the revocation: it ends with its next
+// renewal.
+bool still_served(PyHandle* handle) {
+  const auto newest = engine_of(handle).definitions();
+  const TenantEntry* tenant = newest->registry->by_id(handle->state.tenant->id);
+  return tenant != nullptr && status_served(tenant->status);
+}
+
 PyObject* handle_renew(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   PyHandle* handle = as_handle(self);
   QuotaEntry& entry = entry_of(handle);
@@ -102,8 +110,8 @@ PyObject* handle_renew(PyObject* self, PyObject* const* args, Py_ssize_t count) 
     PyErr_SetString(PyExc_ValueError, "a reservation cannot be renewed: commit or release it");
     return nullptr;
   }
-  const bool alive =
-      !entry.settled && engine_of(handle).quotas().renew(target, entry.handle, ttl_ns);
+  const bool alive = !entry.settled && still_served(handle) &&
+                     engine_of(handle).quotas().renew(target, entry.handle, ttl_ns);
   return PyBool_FromLong(alive ? 1 : 0);
 }
 

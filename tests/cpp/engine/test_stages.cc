@@ -299,6 +299,18 @@ TEST_CASE("roles and their removal come in any order, shared ones and tenants' o
   CHECK(count() == with_all - 52);
 }
 
+TEST_CASE("tenants may exchange slugs in one change") {
+  TestEngine t;
+  ChangeSet set;
+  set.revision = 2;
+  set.tenants.push_back(TestEngine::tenant("ten_acme", "bobco", "free"));
+  set.tenants.push_back(TestEngine::tenant("ten_bob", "acme", "pro"));
+  t.apply(std::move(set));
+  const auto defs = t.engine->definitions();
+  CHECK(defs->registry->by_slug("acme")->id == "ten_bob");
+  CHECK(defs->registry->by_slug("bobco")->id == "ten_acme");
+}
+
 TEST_CASE("a catalog whose requests could meet too many windows is refused") {
   TestEngine t;
   std::string text = kCatalog;
