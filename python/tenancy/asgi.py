@@ -146,8 +146,8 @@ class TenancyMiddleware:
         finally:
             _current.reset(token)
             done = whole and exchange.status != 0 and not exchange.gone
-            decision, exchange.decision = exchange.decision, None
-            self.web.finish(decision, context, exchange.status, done)
+            self.web.finish(exchange.decision, context, exchange.status, done)
+            del exchange.decision  # see `TenantContext.end`
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Exempt: without tenant, also when an outer context has one."""

@@ -214,8 +214,8 @@ class _Exchange:
             _current.reset(token)
         except ValueError:
             pass  # closed in another thread than it was begun in: nothing to take back here
-        decision, self.decision = self.decision, None
-        self.web.finish(decision, self.context, self.status, whole and self.status != 0)
+        self.web.finish(self.decision, self.context, self.status, whole and self.status != 0)
+        del self.decision  # see `TenantContext.end`
 
 
 def _variable(name: bytes) -> str:

@@ -1,0 +1,144 @@
+"""FastAPI through sockets: uvicorn with one and two workers under wrk. Bare, ours, slowapi, by hand.
+
+Every server runs alone, in several short turns that are interleaved, so that a machine that is
+slower for a while is slower for all; the figures are medians of the turns. wrk runs on the same
+machine and takes its share of the processor. The processor time that the workers spend on a
+request does not depend on what else the machine does, so it is the steadier of the two figures.
+
+    python benchmarks/bench_http.py [--seconds 3] [--turns 3] [--workers 1 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from common import print_table, version
+from web_common import open_bench
+
+SERVERS = {
+    "bare": "bare_http",
+    "ours": "ours_http",
+    "slowapi": "slowapi_http",
+    "BaseHTTPMiddleware": "by_hand_http",
+}
+HEAD = ("server", "requests/s", "beside bare", "processor µs", "beside bare", "p99 ms")
+HERE = Path(__file__).resolve().parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(
+    factory: str, workers: int, directory: str, key: str
+) -> Iterator[tuple[str, psutil.Process]]:
+    port = free_port()
+    path = os.pathsep.join([str(HERE), *(p for p in sys.path if p)])
+    server = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", f"web_common:{factory}", "--factory", "--port", str(port),
+         "--workers", str(workers), "--log-level", "warning", "--no-access-log"],
+        env={**os.environ, "PYTHONPATH": path, "TENANCY_BENCH_DIR": directory},
+        cwd=directory,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        request = urllib.request.Request(url, headers={"X-API-Key": key})
+        for _ in range(300):
+            with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5):
+                break
+            time.sleep(0.1)
+        else:
+            raise SystemExit(f"{factory} did not start")
+        time.sleep(1.0)  # the other workers too
+        yield url, psutil.Process(server.pid)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def cpu_seconds(root: psutil.Process) -> float:
+    """Processor time of a server and its workers."""
+    times = [p.cpu_times() for p in (root, *root.children(recursive=True))]
+    return sum(t.user + t.system for t in times)
+
+
+def wrk(url: str, key: str, seconds: int) -> tuple[float, float, int]:
+    """Requests a second, the 99th percentile in milliseconds, and how many requests there were."""
+    done = subprocess.run(
+        ["wrk", "-t1", "-c32", f"-d{seconds}s", "--latency", "-H", f"X-API-Key: {key}", url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
+    assert refused is None, done.stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    tail = re.search(r"99%\s+([\d.]+)(us|ms|s)", done.stdout)
+    assert rate is not None
+    assert tail is not None
+    factor = {"us": 0.001, "ms": 1.0, "s": 1000.0}[tail.group(2)]
+    count = re.search(r"(\d+) requests in", done.stdout)
+    assert count is not None
+    return float(rate.group(1)), float(tail.group(1)) * factor, int(count.group(1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    arguments = parser.parse_args()
+    if shutil.which("wrk") is None:
+        print("wrk is not installed: apt-get install wrk")
+        return
+    directory = tempfile.mkdtemp(prefix="bench-http-")
+    t, key = open_bench(directory)
+    t.close()
+    versions = ", ".join(map(version, ("tenancy", "fastapi", "starlette", "uvicorn", "slowapi")))
+    for workers in arguments.workers:
+        rates: dict[str, list[float]] = {name: [] for name in SERVERS}
+        tails: dict[str, list[float]] = {name: [] for name in SERVERS}
+        spent: dict[str, list[float]] = {name: [] for name in SERVERS}
+        for _ in range(arguments.turns):
+            for name, factory in SERVERS.items():
+                with serving(factory, workers, directory, key) as (url, server):
+                    wrk(url, key, 1)
+                    before = cpu_seconds(server)
+                    rate, tail, count = wrk(url, key, arguments.seconds)
+                    spent[name].append((cpu_seconds(server) - before) / count * 1e6)
+                rates[name].append(rate)
+                tails[name].append(tail)
+        bare = statistics.median(rates["bare"])
+        rows = [
+            (name, f"{statistics.median(rates[name]):,.0f}",
+             f"{100 * (statistics.median(rates[name]) / bare - 1):+.1f} %",
+             f"{statistics.median(spent[name]):.1f}",
+             f"{100 * (statistics.median(spent[name]) / statistics.median(spent['bare']) - 1):+.1f} %",
+             f"{statistics.median(tails[name]):.2f}")
+            for name in SERVERS
+        ]  # fmt: skip
+        title = f"{workers} worker{'s' if workers > 1 else ''}: {versions}"
+        print_table(title, rows, HEAD)
+    print("target: at most 5 % fewer requests than bare")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Applications of the web benchmarks: bare, behind ours, behind slowapi, behind a
+BaseHTTPMiddleware.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from tenancy import Tenancy
+
+CATALOG = """
+catalog: bench
+version: "1"
+format: 1
+default_plan: big
+default_action: requests
+plans:
+  big: {rate_limits: {requests: 60000000/minute}}
+"""
+LIMIT = 60_000_000
+
+# What a browser or a client library sends; the credential is put among them.
+CLIENT_HEADERS = {
+    "host": "127.0.0.1:8000",
+    "user-agent": "python-httpx/0.28.1",
+    "accept": "*/*",
+    "accept-encoding": "gzip, deflate, br",
+    "connection": "keep-alive",
+    "content-type": "application/json",
+    "x-request-id": "0f9c2b1e-7d3a-4b65-9a53-2f0f3a6b7c11",
+}
+
+
+def open_bench(directory: str | None = None) -> tuple[Tenancy, str]:
+    """A Tenancy with one tenant, and a key of it; opened again, the same."""
+    root = Path(directory or tempfile.mkdtemp(prefix="bench-web-"))
+    secret = root / "key.txt"
+    if secret.exists():
+        return Tenancy.open(root / "data"), secret.read_text(encoding="ascii")
+    (root / "bench.yaml").write_text(CATALOG, encoding="utf-8")
+    t = Tenancy.open(root / "data", catalog=root / "bench.yaml")
+    acme = t.tenants.create(name="Acme", slug="acme", plan="big")
+    _, key = t.keys.create(acme, scopes=["doc:*"])
+    secret.write_text(key, encoding="ascii")
+    return t, key
+
+
+def plain_app() -> Any:
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/")
+    async def root() -> dict[str, bool]:
+        return {"ok": True}
+
+    return app
+
+
+def ours_app(t: Tenancy) -> Any:
+    from tenancy.fastapi import TenancyMiddleware
+
+    app = plain_app()
+    app.add_middleware(TenancyMiddleware, tenancy=t)
+    return app
+
+
+def slowapi_app() -> Any:
+    """slowapi's limit by key header, in memory, with its headers: no tenant, no credential checked."""
+    from slowapi import Limiter, _rate_limit_exceeded_handler
+    from slowapi.errors import RateLimitExceeded
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    limiter = Limiter(key_func=lambda request: request.headers["x-api-key"], headers_enabled=True)
+    app.state.limiter = limiter
+    app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)  # type:
+    ignore[arg - type]
+
+    @app.get("/")
+    @limiter.limit(f"{LIMIT}/minute")
+    async def root(request: Request, response: Response) -> dict[str, bool]:
+        return {"ok": True}
+
+    return app
+
+
+def by_hand(app: Any, t: Tenancy) -> Any:
+    """Our decision in the middleware that everybody writes first."""
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.responses import JSONResponse
+
+    from tenancy.headers import limit_headers
+
+    async def decide(request: Any, proceed: Any) -> Any:
+        decision = t.admit(api_key=request.headers.get("x-api-key"), ip=request.client.host)
+        if not decision:
+            return JSONResponse({"code": decision.code}, decision.status)
+        response = await proceed(request)
+        t.finish(decision, response.status_code)
+        if decision.tightest is not None:
+            response.headers.update(dict(limit_headers(decision.tightest, t.clock.wall_ns())))
+        return response
+
+    return BaseHTTPMiddleware(app, dispatch=decide)
+
+
+def bare_http() -> Any:
+    return plain_app()
+
+
+def ours_http() -> Any:
+    return ours_app(open_bench(os.environ["TENANCY_BENCH_DIR"])[0])
+
+
+def slowapi_http() -> Any:
+    return slowapi_app()
+
+
+def by_hand_http() -> Any:
+    return by_hand(plain_app(), open_bench(os.environ["TENANCY_BENCH_DIR"])[0])
