@@ -48,6 +48,8 @@ def started(data: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Pro
         command(data, "--workers", str(WORKERS), "--seconds", "20"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        # A suite that runs in the background inherits an ignored SIGINT; at a terminal it is not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         text=True,
     )
     try:
