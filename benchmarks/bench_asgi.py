@@ -1,10 +1,11 @@
 """The ASGI layer with its decision, in process, beside slowapi and a BaseHTTPMiddleware.
 
-One request through each: API key → tenant → limit → application → headers → finish. What a layer costs is
-the time with it less the time of the same application without it. Rounds of all are interleaved, and
-processor time is taken, so that a busy machine disturbs them alike; the figure is the smallest round.
+One request through each: API key → tenant → limit → application → headers → finish. What a layer
+costs is the time with it less the time of the same application without it. Rounds of all are
+interleaved, and processor time is taken, so that a busy machine disturbs them alike; the figure is
+the smallest round.
 
-    python benchmarks/bench_asgi.py [--calls 20000] [--rounds 7]
+    python benchmarks/bench_asgi.py [--calls 3000] [--rounds 9]
 """
 
 from __future__ import annotations

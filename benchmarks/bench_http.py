@@ -1,4 +1,4 @@
-"""FastAPI through sockets: uvicorn with one and two workers under wrk. Bare, ours, slowapi, by hand.
+"""FastAPI through sockets: uvicorn with one and two workers under wrk, beside its peers.
 
 Every server runs alone, in several short turns that are interleaved, so that a machine that is
 slower for a while is slower for all; the figures are medians of the turns. wrk runs on the same
@@ -126,15 +126,14 @@ def main() -> None:
                     spent[name].append((cpu_seconds(server) - before) / count * 1e6)
                 rates[name].append(rate)
                 tails[name].append(tail)
-        bare = statistics.median(rates["bare"])
-        rows = [
-            (name, f"{statistics.median(rates[name]):,.0f}",
-             f"{100 * (statistics.median(rates[name]) / bare - 1):+.1f} %",
-             f"{statistics.median(spent[name]):.1f}",
-             f"{100 * (statistics.median(spent[name]) / statistics.median(spent['bare']) - 1):+.1f} %",
-             f"{statistics.median(tails[name]):.2f}")
-            for name in SERVERS
-        ]  # fmt: skip
+        rows = []
+        for name in SERVERS:
+            rate, cpu = statistics.median(rates[name]), statistics.median(spent[name])
+            rate_share = rate / statistics.median(rates["bare"]) - 1
+            cpu_share = cpu / statistics.median(spent["bare"]) - 1
+            tail = f"{statistics.median(tails[name]):.2f}"
+            figures = (f"{rate:,.0f}", f"{rate_share:+.1%}", f"{cpu:.1f}", f"{cpu_share:+.1%}")
+            rows.append((name, *figures, tail))
         title = f"{workers} worker{'s' if workers > 1 else ''}: {versions}"
         print_table(title, rows, HEAD)
     print("target: at most 5 % fewer requests than bare")

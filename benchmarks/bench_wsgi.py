@@ -1,9 +1,10 @@
 """The WSGI layer with its decision, in process, beside Flask-like code by hand.
 
-One request: API key → tenant → limit → application → headers → close. What the layer costs is the time with it
-less the time without it; rounds are interleaved, processor time is taken, the smallest round counts.
+One request: API key → tenant → limit → application → headers → close. What the layer costs is the
+time with it less the time without it; rounds are interleaved, processor time is taken, the smallest
+round counts.
 
-    python benchmarks/bench_wsgi.py [--calls 20000] [--rounds 9]
+    python benchmarks/bench_wsgi.py [--calls 5000] [--rounds 9]
 """
 
 from __future__ import annotations

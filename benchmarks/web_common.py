@@ -1,6 +1,4 @@
-"""Applications of the web benchmarks: bare, behind ours, behind slowapi, behind a
-BaseHTTPMiddleware.
-"""
+"""Applications of the web benchmarks: bare, ours, slowapi, a BaseHTTPMiddleware."""
 
 from __future__ import annotations
 
@@ -69,15 +67,14 @@ def ours_app(t: Tenancy) -> Any:
 
 
 def slowapi_app() -> Any:
-    """slowapi's limit by key header, in memory, with its headers: no tenant, no credential checked."""
+    """slowapi's limit by key header, in memory, with its headers: no credential is checked."""
     from slowapi import Limiter, _rate_limit_exceeded_handler
     from slowapi.errors import RateLimitExceeded
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     limiter = Limiter(key_func=lambda request: request.headers["x-api-key"], headers_enabled=True)
     app.state.limiter = limiter
-    app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)  # type:
-    ignore[arg - type]
+    app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)
 
     @app.get("/")
     @limiter.limit(f"{LIMIT}/minute")
