@@ -64,12 +64,6 @@ void bind_digests(py::module_& module) {
         return py::bytes(reinterpret_cast<const char*>(digest.data()), digest.size());
       },
       py::arg("data"));
-  module.def(
-      "equal_constant_time",
-      [](const py::bytes& a, const py::bytes& b) {
-        return equal_constant_time(std::string_view(a), std::string_view(b));
-      },
-      py::arg("a"), py::arg("b"));
 }
 
 void bind_rules(py::module_& module) {

@@ -29,13 +29,13 @@ uint32_t Registry::Impl::key_place(std::string_view public_id) const {
 
 uint32_t Registry::Impl::key_place(const Digest256& digest) const {
   return key_digests.find(tenants::digest_hash(digest), [this, &digest](uint32_t place) {
-    return keys.get(place)->digest == digest;
+    return tenants::same_digest(keys.get(place)->digest, digest);
   });
 }
 
 uint32_t Registry::Impl::session_place(const Digest256& digest) const {
   return session_digests.find(tenants::digest_hash(digest), [this, &digest](uint32_t place) {
-    return sessions.get(place)->digest == digest;
+    return tenants::same_digest(sessions.get(place)->digest, digest);
   });
 }
 
