@@ -1,4 +1,5 @@
 // A Hold counts a thread in once for many operations.
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -23,7 +24,7 @@ std::unique_ptr<CounterTable> open_table(size_t initial_slots) {
 void count(CounterTable& table, uint64_t key) {
   for (;;) {
     auto slot = table.find_or_insert(Region::kTenant, SlotClass::kWords4, key, key);
-    REQUIRE(slot.ok());
+    if (!slot.ok()) std::abort();  // Catch's assertions are not for threads
     if (!CounterTable::raise_expiry(*slot, table.now_ns() + 1'000'000'000)) continue;
     uint64_t seen = slot->state[0].load();
     while ((seen & kFrozen) == 0) {
