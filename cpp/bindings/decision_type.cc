@@ -69,8 +69,7 @@ PyObject* get_tenant(PyObject* self, void*) {
 PyObject* get_credential_tenant(PyObject* self, void*) {
   const Decision& decision = as_decision(self)->decision;
   if (decision.key == nullptr && decision.session == nullptr) Py_RETURN_NONE;
-  const uint32_t index =
-      decision.key != nullptr ? decision.key->tenant : decision.session->tenant;
+  const uint32_t index = decision.key != nullptr ? decision.key->tenant : decision.session->tenant;
   const TenantEntry* tenant = decision.definitions->registry->tenant(index);
   return text_or_none(tenant == nullptr ? std::string_view() : tenant->id);
 }
@@ -260,7 +259,7 @@ PyGetSetDef g_getters[] = {TENANCY_GETTER(allowed),
                            TENANCY_GETTER(revision),
                            TENANCY_GETTER(retry_after),
                            TENANCY_GETTER(credential_tenant),
-    TENANCY_GETTER(finished),
+                           TENANCY_GETTER(finished),
                            TENANCY_GETTER(principal_is_hint),
                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
 #undef TENANCY_GETTER
