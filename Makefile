@@ -88,7 +88,7 @@ tsan: setup ## C++ tests under the thread sanitizer
 	cmake --build --preset tsan -j $(JOBS)
 	cd build/tsan && $(FIXED_ADDRESSES) $(CTEST)
 
-fuzz: ## Every fuzz target for FUZZ_SECONDS seconds
+fuzz: install ## Every fuzz target for FUZZ_SECONDS seconds
 	@.ci/setup fuzz
 	.ci/fuzz $(FUZZ_SECONDS)
 

@@ -18,7 +18,17 @@ from typing import Any
 
 from common import print_table, version
 from tenancy.asgi import TenancyMiddleware
-from web_common import CLIENT_HEADERS, by_hand, open_bench, ours_app, plain_app, slowapi_app
+from web_common import (
+    CLIENT_HEADERS,
+    by_hand,
+    dependencies_app,
+    open_bench,
+    ours_app,
+    plain_app,
+    slowapi_app,
+)
+
+BARE = ("minimal", "FastAPI", "FastAPI, 3 dependencies")
 
 
 async def minimal(scope: Any, receive: Any, send: Any) -> None:
@@ -85,12 +95,14 @@ def main() -> None:
         "FastAPI": plain_app(),
         "FastAPI, ours": ours_app(t),
         "FastAPI, slowapi": slowapi_app(),
+        "FastAPI, 3 dependencies": dependencies_app(None),
+        "FastAPI, 3 dependencies, ours": dependencies_app(t),
     }
     took = asyncio.run(measure(apps, headers, arguments.calls, arguments.rounds))
     ours = took["minimal, ours"] - took["minimal"]
     rows = []
     for name, spent in took.items():
-        base = took["minimal" if name.startswith("minimal") else "FastAPI"]
+        base = took[max((b for b in BARE if name.startswith(b)), key=len)]
         layer = spent - base
         ratio = f"{layer / ours:.1f} x" if layer > 0 else ""
         rows.append((name, f"{spent / 1000:.2f}", f"{layer / 1000:.2f}", ratio))

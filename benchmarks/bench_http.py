@@ -1,11 +1,15 @@
 """FastAPI through sockets: uvicorn with one and two workers under wrk, beside its peers.
 
-Every server runs alone, in several short turns that are interleaved, so that a machine that is
-slower for a while is slower for all; the figures are medians of the turns. wrk runs on the same
-machine and takes its share of the processor. The processor time that the workers spend on a
-request does not depend on what else the machine does, so it is the steadier of the two figures.
+All servers are up at once and idle but for the one in turn. Turns are short and interleaved, so
+that a machine that is slower for a while is slower for all; a round compares each server with the
+bare one of the same round, and the figures are medians of the rounds. wrk runs on the same machine
+and takes its share of the processor. The processor time that the workers spend on a request does
+not depend on what else the machine does, so it is the steadier of the two figures.
 
-    python benchmarks/bench_http.py [--seconds 3] [--turns 3] [--workers 1 2]
+`fixed headers` sends as many fields as ours and decides nothing: what the server itself spends on
+them.
+
+    python benchmarks/bench_http.py [--seconds 1] [--rounds 9] [--workers 1 2]
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from web_common import open_bench
 
 SERVERS = {
     "bare": "bare_http",
+    "fixed headers": "fixed_http",
     "ours": "ours_http",
     "slowapi": "slowapi_http",
     "BaseHTTPMiddleware": "by_hand_http",
@@ -100,10 +105,30 @@ def wrk(url: str, key: str, seconds: int) -> tuple[float, float, int]:
     return float(rate.group(1)), float(tail.group(1)) * factor, int(count.group(1))
 
 
+def measure(
+    workers: int, directory: str, key: str, seconds: int, rounds: int
+) -> dict[str, list[tuple[float, float, float]]]:
+    """By server, for each round: requests a second, µs of processor a request, p99 in ms."""
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in SERVERS}
+    with contextlib.ExitStack() as stack:
+        running = {
+            name: stack.enter_context(serving(factory, workers, directory, key))
+            for name, factory in SERVERS.items()
+        }
+        for number in range(rounds + 1):
+            for name, (url, server) in running.items():
+                before = cpu_seconds(server)
+                rate, tail, count = wrk(url, key, seconds)
+                spent = (cpu_seconds(server) - before) / count * 1e6
+                if number:  # the first one warms up
+                    found[name].append((rate, spent, tail))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -114,26 +139,15 @@ def main() -> None:
     t.close()
     versions = ", ".join(map(version, ("tenancy", "fastapi", "starlette", "uvicorn", "slowapi")))
     for workers in arguments.workers:
-        rates: dict[str, list[float]] = {name: [] for name in SERVERS}
-        tails: dict[str, list[float]] = {name: [] for name in SERVERS}
-        spent: dict[str, list[float]] = {name: [] for name in SERVERS}
-        for _ in range(arguments.turns):
-            for name, factory in SERVERS.items():
-                with serving(factory, workers, directory, key) as (url, server):
-                    wrk(url, key, 1)
-                    before = cpu_seconds(server)
-                    rate, tail, count = wrk(url, key, arguments.seconds)
-                    spent[name].append((cpu_seconds(server) - before) / count * 1e6)
-                rates[name].append(rate)
-                tails[name].append(tail)
+        found = measure(workers, directory, key, arguments.seconds, arguments.rounds)
         rows = []
-        for name in SERVERS:
-            rate, cpu = statistics.median(rates[name]), statistics.median(spent[name])
-            rate_share = rate / statistics.median(rates["bare"]) - 1
-            cpu_share = cpu / statistics.median(spent["bare"]) - 1
-            tail = f"{statistics.median(tails[name]):.2f}"
-            figures = (f"{rate:,.0f}", f"{rate_share:+.1%}", f"{cpu:.1f}", f"{cpu_share:+.1%}")
-            rows.append((name, *figures, tail))
+        for name, turns in found.items():
+            rate, cpu, tail = (statistics.median(values) for values in zip(*turns, strict=True))
+            pairs = list(zip(turns, found["bare"], strict=True))
+            rates = statistics.median(ours[0] / bare[0] for ours, bare in pairs) - 1
+            cpus = statistics.median(ours[1] / bare[1] for ours, bare in pairs) - 1
+            figures = (f"{rate:,.0f}", f"{rates:+.1%}", f"{cpu:.1f}", f"{cpus:+.1%}")
+            rows.append((name, *figures, f"{tail:.2f}"))
         title = f"{workers} worker{'s' if workers > 1 else ''}: {versions}"
         print_table(title, rows, HEAD)
     print("target: at most 5 % fewer requests than bare")

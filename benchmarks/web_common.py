@@ -58,6 +58,66 @@ def plain_app() -> Any:
     return app
 
 
+def fixed_headers(app: Any) -> Any:
+    """`app` with as many header fields as ours sends, decided by nobody: what the server itself
+    spends on them."""
+    fields = [
+        (b"x-ratelimit-limit", b"60000000"),
+        (b"x-ratelimit-remaining", b"59999999"),
+        (b"x-ratelimit-reset", b"1767225660"),
+        (b"ratelimit-policy", b'"requests-60s";q=60000000;w=60'),
+        (b"ratelimit", b'"requests-60s";r=59999999;t=60'),
+        (b"x-mcp-tenant-id", b"ten_0123456789abcdefghijklmnop"),
+    ]
+
+    async def layer(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+
+        def with_fields(message: Any) -> Any:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *fields]}
+            return send(message)
+
+        await app(scope, receive, with_fields)
+
+    return layer
+
+
+def dependencies_app(t: Tenancy | None) -> Any:
+    """Three dependencies at a route: ours, or such as do nothing."""
+    from fastapi import Depends
+    from fastapi.requests import HTTPConnection
+
+    from tenancy.fastapi import CurrentTenant, TenancyMiddleware, limit, requires
+
+    async def nothing(connection: HTTPConnection) -> None:
+        return None
+
+    async def nobody(connection: HTTPConnection) -> None:
+        return None
+
+    async def nowhere(connection: HTTPConnection) -> None:
+        return None
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    if t is None:
+
+        @app.get("/", dependencies=[Depends(nothing), Depends(nobody), Depends(nowhere)])
+        async def plain() -> dict[str, bool]:
+            return {"ok": True}
+
+        return app
+    app.add_middleware(TenancyMiddleware, tenancy=t)
+
+    @app.get("/", dependencies=[Depends(requires("doc:read")), Depends(limit("requests"))])
+    async def guarded(tenant: CurrentTenant) -> dict[str, bool]:
+        return {"ok": True}
+
+    return app
+
+
 def ours_app(t: Tenancy) -> Any:
     from tenancy.fastapi import TenancyMiddleware
 
@@ -106,6 +166,10 @@ def by_hand(app: Any, t: Tenancy) -> Any:
 
 def bare_http() -> Any:
     return plain_app()
+
+
+def fixed_http() -> Any:
+    return fixed_headers(plain_app())
 
 
 def ours_http() -> Any:

@@ -157,6 +157,7 @@ void bind_engine(py::module_& module) {
            py::arg("catalog") = py::none(), py::arg("reset") = false)
       .def_property_readonly("revision", &Engine::revision)
       .def("word", [](Engine& self) { return self.counters().revision_word().load(); })
+      .def("current", &Engine::current)
       .def("swap_word", &swap_word, py::arg("expected"), py::arg("value"))
       .def("tenant", &find_tenant, py::arg("reference"))
       .def("peek_limits", &peek_limits, py::arg("tenant"), py::arg("action"), py::arg("principal"))

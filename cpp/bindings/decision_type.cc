@@ -136,15 +136,7 @@ bool tighter(const LimitState& a, const LimitState& b) {
 
 PyObject* get_tightest(PyObject* self, void*) {
   return guarded([&]() -> PyObject* {
-    const auto& limits = as_decision(self)->decision.limits;
-    const LimitEntry* found = nullptr;
-    for (const LimitEntry& entry : limits) {
-      if (entry.policy->shadow) continue;
-      const bool refused_first = found != nullptr && !found->state.allowed && entry.state.allowed;
-      if (refused_first) continue;
-      const bool refuses = !entry.state.allowed && (found == nullptr || found->state.allowed);
-      if (found == nullptr || refuses || tighter(entry.state, found->state)) found = &entry;
-    }
+    const LimitEntry* found = tightest_of(as_decision(self)->decision);
     if (found == nullptr) Py_RETURN_NONE;
     return make_limit(*found);
   });
@@ -326,6 +318,18 @@ PyDecision* new_decision(const std::shared_ptr<Engine>& engine, PyObject* reason
   object->quota_status = quota_status;
   new (&object->decision) Decision();
   return object;
+}
+
+const LimitEntry* tightest_of(const Decision& decision) {
+  const LimitEntry* found = nullptr;
+  for (const LimitEntry& entry : decision.limits) {
+    if (entry.policy->shadow) continue;
+    const bool refused_first = found != nullptr && !found->state.allowed && entry.state.allowed;
+    if (refused_first) continue;
+    const bool refuses = !entry.state.allowed && (found == nullptr || found->state.allowed);
+    if (found == nullptr || refuses || tighter(entry.state, found->state)) found = &entry;
+  }
+  return found;
 }
 
 bool is_decision(PyObject* object) { return Py_IS_TYPE(object, g_decision_type); }

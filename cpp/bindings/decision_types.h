@@ -31,6 +31,9 @@ PyDecision* new_decision(const std::shared_ptr<Engine>& engine, PyObject* reason
                          int quota_status);
 bool is_decision(PyObject* object);
 
+// The window with the smallest share left, refusing ones first; null where no limit applied.
+const LimitEntry* tightest_of(const Decision& decision);
+
 // New references.
 PyObject* make_limit(const LimitEntry& entry);
 PyObject* make_handle(HandleState state);

@@ -80,6 +80,12 @@ PyObject* get_remaining(PyObject* self, void*) {
   return PyLong_FromUnsignedLongLong(shown(self).state.remaining);
 }
 PyObject* get_window(PyObject* self, void*) { return seconds(shown(self).window_ns); }
+PyObject* get_refill(PyObject* self, void*) {
+  const WindowState& window = shown(self);
+  const double share =
+      static_cast<double>(window.state.limit) / static_cast<double>(window.per_window);
+  return PyFloat_FromDouble(static_cast<double>(window.window_ns) / kNsPerSecond * share);
+}
 PyObject* get_reset_after(PyObject* self, void*) {
   return seconds(shown(self).state.reset_after_ns);
 }
@@ -129,6 +135,7 @@ PyGetSetDef kGetters[] = {{"allowed", get_allowed, nullptr, nullptr, nullptr},
                           {"limit", get_limit, nullptr, nullptr, nullptr},
                           {"remaining", get_remaining, nullptr, nullptr, nullptr},
                           {"window", get_window, nullptr, nullptr, nullptr},
+                          {"refill", get_refill, nullptr, nullptr, nullptr},
                           {"reset_after", get_reset_after, nullptr, nullptr, nullptr},
                           {"retry_after", get_retry_after, nullptr, nullptr, nullptr},
                           {"delay", get_delay, nullptr, nullptr, nullptr},

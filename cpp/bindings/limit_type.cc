@@ -18,6 +18,7 @@ struct PyLimit {
   unsigned long long limit;
   unsigned long long remaining;
   double window;
+  double refill;
   double reset_after;
   double delay;
 };
@@ -52,6 +53,7 @@ PyMemberDef g_members[] = {
     {"limit", T_ULONGLONG, offsetof(PyLimit, limit), READONLY, nullptr},
     {"remaining", T_ULONGLONG, offsetof(PyLimit, remaining), READONLY, nullptr},
     {"window", T_DOUBLE, offsetof(PyLimit, window), READONLY, nullptr},
+    {"refill", T_DOUBLE, offsetof(PyLimit, refill), READONLY, nullptr},
     {"reset_after", T_DOUBLE, offsetof(PyLimit, reset_after), READONLY, nullptr},
     {"delay", T_DOUBLE, offsetof(PyLimit, delay), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
@@ -88,6 +90,7 @@ PyObject* make_limit(const LimitEntry& entry) {
   limit->limit = state.limit;
   limit->remaining = state.remaining;
   limit->window = static_cast<double>(entry.policy->window_ns) / kSecond;
+  limit->refill = static_cast<double>(entry.policy->refill_ns()) / kSecond;
   limit->reset_after = static_cast<double>(state.reset_after_ns) / kSecond;
   limit->delay = static_cast<double>(state.delay_ns) / kSecond;
   return reinterpret_cast<PyObject*>(limit);

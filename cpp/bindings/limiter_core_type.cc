@@ -148,7 +148,8 @@ PyObject* limiter_hit(PyObject* self, PyObject* const* args, Py_ssize_t position
     hit.group = siphash(limiter->key_hash, arguments.key);
     hit.key = limit_key(limiter->key_hash, hit.group, policy);
     hit.cost = arguments.cost;
-    const WindowState window{limit_take(*limiter->table, hit, now_ns), policy.window_ns};
+    const WindowState window{limit_take(*limiter->table, hit, now_ns), policy.window_ns,
+                             policy.limit};
     return new_limit_answer({&window, 1}, now_ns);
   }
   Target target;
@@ -157,7 +158,7 @@ PyObject* limiter_hit(PyObject* self, PyObject* const* args, Py_ssize_t position
   limit_take_all(*limiter->table, target.span(), {states.data(), target.count}, now_ns);
   std::array<WindowState, kHitsMax> windows;
   for (size_t i = 0; i < target.count; ++i)
-    windows[i] = {states[i], limiter->policies[i].window_ns};
+    windows[i] = {states[i], limiter->policies[i].window_ns, limiter->policies[i].limit};
   return new_limit_answer({windows.data(), target.count}, now_ns);
 }
 
@@ -173,7 +174,7 @@ PyObject* limiter_peek(PyObject* self, PyObject* const* args, Py_ssize_t positio
   std::array<WindowState, kHitsMax> windows;
   for (size_t i = 0; i < target.count; ++i) {
     windows[i] = {limit_peek(*limiter->table, target.hits[i], now_ns),
-                  limiter->policies[i].window_ns};
+                  limiter->policies[i].window_ns, limiter->policies[i].limit};
   }
   return new_limit_answer({windows.data(), target.count}, now_ns);
 }

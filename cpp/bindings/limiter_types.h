@@ -16,6 +16,7 @@ namespace tenancy {
 struct WindowState {
   LimitState state;
   int64_t window_ns = 0;
+  uint64_t per_window = 0;  // the policy's limit, which a burst keeps out of `state`
 };
 
 // A new reference, or null with an exception set. `taken_ns` is when the hit was counted.

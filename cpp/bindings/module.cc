@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, module) {
   tenancy::bind_limits(module);
   tenancy::bind_engine(module);
   tenancy::bind_gate(module);
+  tenancy::bind_web(module);
 }

@@ -41,5 +41,6 @@ void bind_catalog(py::module_& module);
 void bind_limits(py::module_& module);
 void bind_engine(py::module_& module);
 void bind_gate(py::module_& module);
+void bind_web(py::module_& module);
 
 }  // namespace tenancy

@@ -5,8 +5,10 @@ belongs to the public interface is exported again by a module of the package; no
 imported by users.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, final
+
+from typing_extensions import Self
 
 __version__: str
 
@@ -116,6 +118,9 @@ class Engine:
     def word(self) -> int:
         """The host's revision word: ``2 * revision``, odd while a writer commits."""
 
+    def current(self) -> bool:
+        """Whether the definitions in force in this process are the host's newest."""
+
     def swap_word(self, expected: int, value: int) -> bool:
         """Compare-and-swap of the word. True when it was ``expected``."""
 
@@ -220,6 +225,9 @@ class Limit:
     remaining: Final[int]
     window: Final[float]
     """Seconds."""
+    refill: Final[float]
+    """Seconds in which ``limit`` comes back at the policy's rate: ``window``, except where a burst
+    makes ``limit`` another amount than the window's."""
     reset_after: Final[float]
     """Seconds until the full limit is back if nothing more is spent."""
     retry_after: Final[float | None]
@@ -428,6 +436,9 @@ class LimitAnswer:
     def window(self) -> float:
         """Seconds."""
     @property
+    def refill(self) -> float:
+        """Seconds in which ``limit`` comes back at the policy's rate; see `Limit.refill`."""
+    @property
     def reset_after(self) -> float:
         """Seconds until the full limit is back if nothing more is spent."""
     @property
@@ -463,3 +474,124 @@ class LimiterCore:
         self, policies: list[LimitPolicy], path: str, clock: Clock | None, name: str, max_bytes: int
     ) -> None: ...
     def _bytes(self) -> int: ...
+
+# The web layers. `tenancy.headers` describes the fields and their sources.
+
+def limit_fields(window: Any, now_wall_ns: int) -> list[tuple[bytes, bytes]]:
+    """The fields of a `tenancy.headers.Window` as ASGI has them, names in lower case."""
+
+def limit_headers(window: Any, now_wall_ns: int) -> list[tuple[str, str]]:
+    """The same as WSGI has them."""
+
+def scan_headers(headers: Any, wanted: frozenset[bytes], /) -> dict[bytes, Any]:
+    """The wanted ones of a sequence of ``(name, value)``: by name the value, or a list of the
+    values where the header is repeated.
+
+    Names are compared as they are: ASGI has them in lower case. Raises ``TypeError`` or
+    ``ValueError`` for what is no sequence of pairs.
+    """
+
+class RequestContext:
+    """What every `tenancy.context.TenantContext` has: who it is for, natively."""
+
+    tenancy: Any
+    decision: Decision | None
+    """The request's decision; ``None`` outside of a request and after its end."""
+    request_time_ns: int
+    client_session_id: str | None
+    window: Any
+    """The window of an inline limit with the smallest share left, for response headers."""
+    over: bool
+    """The request, or the block of `bind`, has ended."""
+    refused: bool
+    """An inline limit refused. What the decision refused, the decision says."""
+    reserves: bool
+    """Something is reserved until the end of the request."""
+    _headers: Any
+    _claims: tuple[str, ...]
+    _record: Any
+    _session_id: str | None
+    _key_id: str | None
+    _principal: str | None
+    _scopes: tuple[str, ...] | None
+    _tenant_id: str | None
+    _endpoint_counted: bool
+    _leased: bool
+    def __new__(
+        cls,
+        tenancy: Any,
+        decision: Decision | None,
+        request_time_ns: int | None,
+        headers: Any = (),
+        client_session_id: str | None = None,
+        claims: tuple[str, ...] = (),
+        /,
+    ) -> Self:
+        """``headers`` are pairs of bytes, or a WSGI environ; ``claims`` are permissions that a
+        verified token brought along. A time of ``None`` is the decision's."""
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def principal(self) -> str | None:
+        """The user or service; ``None`` for a key that is its own principal."""
+    @property
+    def key_id(self) -> str | None:
+        """Public id of the API key."""
+    @property
+    def session_id(self) -> str | None:
+        """The session that authenticated, came along, or was opened by `open_session`."""
+    def end(self) -> None:
+        """The request is over: whatever inherited this context has no tenant any more. The
+        decision, which is large, is let go; who it was stays known."""
+
+@final
+class ResponseFields:
+    """Which fields the responses of one middleware get: those of the tightest window if ``limits``,
+    and the ids of tenant and session under the names given."""
+
+    def __init__(
+        self, *, limits: bool = True, tenant: str | None = None, session: str | None = None
+    ) -> None: ...
+
+class AsgiExchange:
+    """An ASGI request under way: ``send`` stands between the application and the server."""
+
+    decision: Any
+    """The `Decision`; ``None`` after the end."""
+    context: Final[Any]
+    receive: Any
+    """The server's."""
+    status: int
+    """Of the response, 0 until it begins; 101 for a websocket that was accepted."""
+    gone: bool
+    """Whoever asked went away before the response began."""
+    def __new__(
+        cls, fields: ResponseFields, send: Any, decision: Decision, context: Any, finisher: Any, /
+    ) -> Self:
+        """``context`` is a `RequestContext` or ``None``; ``finisher``, if any, gets the list of all
+        fields and gives the one to send."""
+    def send(self, message: Any) -> Any:
+        """Send a message on; the one that begins the response gets our fields, in a copy. When
+        that fails, ``_not_begun`` is called with the exception and the message goes as it is."""
+    def own_fields(self) -> list[tuple[bytes, bytes]]:
+        """Our fields alone, for a refusal."""
+
+class WsgiExchange:
+    """A WSGI request under way, and the body that the server gets: the items of ``body``, or what
+    the method ``_watched`` gives where that is no list."""
+
+    decision: Any
+    context: Final[Any]
+    body: Any
+    token: Any
+    status: int
+    failed: bool
+    """The body raised."""
+    def __new__(
+        cls, fields: ResponseFields, start: Any, decision: Decision, context: Any, finisher: Any, /
+    ) -> Self: ...
+    def start(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """The server's ``start_response``, with our fields. Raises ``ValueError`` for a status that
+        does not begin with three digits."""
+    def own_fields(self) -> list[tuple[str, str]]: ...
+    def __iter__(self) -> Iterator[bytes]: ...

@@ -27,6 +27,7 @@ class InlineWindow:
     limit: int
     remaining: int
     window: float
+    refill: float
     reset_after: float
     retry_after: float | None
 
@@ -58,7 +59,7 @@ class InlineLimit:
         answer = self._limiter(context.tenancy).hit(f"{self._who(context)}\0{name}", cost)
         window = InlineWindow(
             name, answer.allowed, answer.limit, answer.remaining, answer.window,
-            answer.reset_after, answer.retry_after,
+            answer.refill, answer.reset_after, answer.retry_after,
         )  # fmt: skip
         context.note_window(window)
         if answer.allowed:

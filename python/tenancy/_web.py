@@ -7,11 +7,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ._core import Decision
+from ._core import Decision, ResponseFields
 from .context import TenantContext
 from .errors import TenancyError
-from .headers import NAMES, limit_fields, limit_headers
-from .problem import Problem, gateway_error, of_decision
+from .headers import NAMES
+from .problem import Problem, gateway_error, of_decision, of_error
 from .resolve import Found, Options, Resolved, Resolver
 
 log = logging.getLogger("tenancy")
@@ -31,11 +31,11 @@ class Web:
         self.wanted = resolver.wanted | {_ORIGIN}
         self.lone_key = resolver.api_key if resolver.simple and settings.cost == 1 else None
         self.is_exempt = resolver.exempt.holds if settings.exempt else None
-        self.shows_limits = settings.limit_headers
-        self._tenant_header = settings.tenant_response_header
-        self._session_header = settings.session_response_header
-        self._tenant_field = _field(self._tenant_header)
-        self._session_field = _field(self._session_header)
+        self.fields = ResponseFields(
+            limits=settings.limit_headers,
+            tenant=settings.tenant_response_header,
+            session=settings.session_response_header,
+        )
         shown = [*(NAMES if settings.limit_headers else ("Retry-After",))]
         shown += [
             n for n in (settings.tenant_response_header, settings.session_response_header) if n
@@ -64,63 +64,31 @@ class Web:
             and "identity" not in resolved.arguments
         )
 
-    def refusal(
-        self, decision: Decision, resolved: Resolved | None, now_ns: int, path: str
-    ) -> Problem:
+    def refusal(self, decision: Decision, resolved: Resolved | None, path: str) -> Problem:
         code = None if resolved is None else resolved.code
         if decision.code != "INVALID_CREDENTIAL":
             code = None
+        now_ns = self.tenancy.clock.wall_ns()
         return of_decision(decision, now_ns=now_ns, instance=path, code=code)
 
-    def failure(self, path: str) -> Problem:
-        """For an exception of ours, inside an `except` block."""
-        log.exception("the request could not be decided; it is refused")
+    def answer(self, error: TenancyError, path: str) -> Problem:
+        """For an error that left the application."""
+        return of_error(error, now_ns=self.tenancy.clock.wall_ns(), instance=path)
+
+    def failure(self, path: str, error: BaseException) -> Problem:
+        """For an exception of ours."""
+        log.error("the request could not be decided; it is refused", exc_info=error)
         return gateway_error(path)
 
-    def fields(
-        self, decision: Decision, context: TenantContext | None, now_ns: int
-    ) -> list[tuple[bytes, bytes]]:
-        """What a response says of the caller and of what is left, as ASGI has it."""
-        window = decision.tightest
-        if context is None or context.window is not None or not self.shows_limits:
-            window = self._other_window(window, context)
-        fields = [] if window is None else limit_fields(window, now_ns)
-        if context is not None:
-            tenant = decision.tenant
-            if tenant is not None and self._tenant_field is not None:
-                fields.append((self._tenant_field, tenant.encode()))
-            session = context.session_id
-            if session is not None and self._session_field is not None:
-                fields.append((self._session_field, session.encode("ascii", "replace")))
-        return fields
+    def expose_fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Fields of a response, as ASGI has them, with ours readable for a browser's scripts."""
+        return expose(fields, self.exposed)
 
-    def text_fields(
-        self, decision: Decision, context: TenantContext | None, now_ns: int
-    ) -> list[tuple[str, str]]:
-        """The same as WSGI has it."""
-        window = decision.tightest
-        if context is None or context.window is not None or not self.shows_limits:
-            window = self._other_window(window, context)
-        fields = [] if window is None else limit_headers(window, now_ns)
-        if context is not None:
-            tenant = decision.tenant
-            if tenant is not None and self._tenant_header is not None:
-                fields.append((self._tenant_header, tenant))
-            session = context.session_id
-            if session is not None and self._session_header is not None:
-                fields.append((self._session_header, session))
-        return fields
-
-    def _other_window(self, window: Any, context: TenantContext | None) -> Any:
-        """The window to show when it is not just the decision's: the smallest share left."""
-        if not self.shows_limits:
-            return None
-        inline = None if context is None else context.window
-        if inline is None:
-            return window
-        if window is None or inline.remaining * window.limit < window.remaining * inline.limit:
-            return inline
-        return window
+    def expose_headers(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The same as WSGI has them."""
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        fields = expose(raw, self.exposed)
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
 
     def finish(
         self, decision: Decision, context: TenantContext | None, status: int, done: bool
@@ -160,12 +128,6 @@ class Web:
                 )  # fmt: skip
 
 
-def repeat(found: dict[bytes, Any], name: bytes, value: bytes) -> None:
-    """A wanted header came again."""
-    before = found[name]
-    found[name] = [*before, value] if isinstance(before, list) else [before, value]
-
-
 def expose(fields: list[tuple[bytes, bytes]], exposed: bytes) -> list[tuple[bytes, bytes]]:
     """`fields` with ours among those that a browser lets scripts read."""
     name = b"access-control-expose-headers"
@@ -174,7 +136,3 @@ def expose(fields: list[tuple[bytes, bytes]], exposed: bytes) -> list[tuple[byte
         return fields
     kept = [(key, value) for key, value in fields if key.lower() != name]
     return [*kept, (name, b", ".join([*others, exposed]))]
-
-
-def _field(name: str | None) -> bytes | None:
-    return None if name is None else name.lower().encode("ascii")

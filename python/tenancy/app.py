@@ -309,6 +309,5 @@ def _actor(by: str | None) -> Actor:
     context = current_tenant()
     if context is None:
         return Actor(SYSTEM)
-    decision = context.decision
-    key = context._key_id if decision is None else decision.key
+    key = context.key_id
     return Actor(context.principal or key or "anonymous", context.tenant_id, key)

@@ -19,11 +19,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ._core import Decision
-from ._web import Web, expose, repeat
+from ._core import AsgiExchange, scan_headers
+from ._web import Web, log
 from .context import TenantContext, _current
 from .errors import Conflict, InvalidValue, NotFound, Refused, TenancyError
-from .problem import Problem, of_error
+from .problem import Problem
 from .resolve import Options
 
 __all__ = ["Options", "TenancyMiddleware"]
@@ -38,8 +38,8 @@ ANSWERED = (Refused, NotFound, Conflict, InvalidValue)
 """Errors of a handler that are answers to its caller. All others are faults and go on upwards."""
 
 _POLICY_VIOLATION = 1008
-_STARTS = frozenset({"http.response.start", "websocket.accept"})
-_BEGINS = _STARTS | {"websocket.http.response.start"}
+_STALE = object()
+"""The definitions have changed and must be read first."""
 
 
 class TenancyMiddleware:
@@ -59,95 +59,90 @@ class TenancyMiddleware:
         self._is_exempt = web.is_exempt
         self._lone_key = web.lone_key
         self._admit = tenancy.admit
-        self._engine = tenancy.engine
-        self._wall_ns = tenancy.clock.wall_ns
+        self._is_current = tenancy.engine.current
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind != "http" and kind != "websocket":
             await self.app(scope, receive, send)
             return
-        web, wanted = self.web, self._wanted
-        found: dict[Any, Any] = {}
-        for name, value in scope["headers"]:
-            if name in wanted:
-                if name in found:
-                    repeat(found, name, value)
-                else:
-                    found[name] = value
-        path = scope["path"]
-        if scope.get("root_path"):
-            path = _below_mount(path, scope["root_path"])
-        if (self._is_exempt is not None and self._is_exempt(path)) or (
-            scope.get("method") == "OPTIONS" and _is_preflight(scope, found)
-        ):
+        try:
+            exchange = self._begin(scope, send)
+            if exchange is _STALE:
+                await self._catch_up()
+                exchange = self._begin(scope, send, caught_up=True)
+        except Exception as error:
+            await _answer(scope, send, self.web.failure(scope["path"], error), [])
+            return
+        if exchange is None:
             await self._pass(scope, receive, send)
             return
-        now_ns = self._wall_ns()
-        client = scope.get("client")
-        try:
-            engine = self._engine
-            if engine.word() != 2 * engine.revision:
-                await self._catch_up()
-            peer = client[0] if client else None
-            key = found.get(self._lone_key)
-            context = problem = None
-            if key and key.__class__ is bytes and len(found) == 1:
-                decision = self._admit(api_key=key, ip=peer)
-                if decision:
-                    context = TenantContext(self.tenancy, decision, now_ns, scope["headers"])
-                else:
-                    problem = web.refusal(decision, None, now_ns, path)
-            else:
-                decision, context, problem = self._decide(scope, found, path, peer, now_ns)
-        except Exception:
-            await _answer(scope, send, web.failure(path), [])
+        if exchange.__class__ is not _Exchange:
+            await _answer(scope, send, *exchange)
             return
-        exchange = _Exchange(web, receive, send, decision, context, now_ns)
-        exchange.cross_origin = b"origin" in found
-        if problem is not None:
-            await _answer(scope, send, problem, exchange.fields(problem))
-            return
-        await self._run(scope, exchange, path)
-
-    def _decide(
-        self, scope: Scope, found: dict[bytes, Any], path: str, peer: str | None, now_ns: int
-    ) -> tuple[Decision, TenantContext | None, Problem | None]:
-        """Whatever is not an API key alone."""
-        method, query = scope.get("method", "GET"), scope.get("query_string", b"")
-        decision, resolved = self.web.admit(found, method, path, query, peer, scope)
-        if decision:
-            context = TenantContext(
-                self.tenancy, decision, now_ns, scope["headers"], resolved.session, resolved.claims
-            )
-            return decision, context, None
-        if self.web.goes_on_without_tenant(decision, resolved):
-            return decision, None, None
-        return decision, None, self.web.refusal(decision, resolved, now_ns, path)
-
-    async def _run(self, scope: Scope, exchange: _Exchange, path: str) -> None:
-        """The application, with the context in force, and what must happen whatever it does."""
         context = exchange.context
         if context is not None:
             scope.setdefault("state", {})["tenancy"] = context
+        if kind == "http":
+            exchange.receive = receive
+            receive = exchange.watched_receive
         token = _current.set(context)
         whole = False
-        receive = exchange.receive if scope["type"] == "http" else exchange.original_receive
         try:
             try:
                 await self.app(scope, receive, exchange.send)
             except ANSWERED as error:
                 # Without a handler of the framework's in between it arrives here.
-                if exchange.status and scope["type"] == "http":
+                if exchange.status and kind == "http":
                     raise
-                problem = of_error(error, now_ns=exchange.now_ns, instance=path)
-                await _answer(scope, exchange.send, problem, [])
+                await _answer(scope, exchange.send, self.web.answer(error, scope["path"]), [])
             whole = True
         finally:
             _current.reset(token)
-            done = whole and exchange.status != 0 and not exchange.gone
-            self.web.finish(exchange.decision, context, exchange.status, done)
-            del exchange.decision  # see `TenantContext.end`
+            status = exchange.status
+            self.web.finish(
+                exchange.decision, context, status, whole and status != 0 and not exchange.gone
+            )
+            exchange.decision = None  # see `RequestContext.end`
+
+    def _begin(self, scope: Scope, send: Send, *, caught_up: bool = False) -> Any:
+        """An exchange; None for a request that is not decided; a problem and its headers; or
+        `_STALE`."""
+        found: dict[Any, Any] = scan_headers(scope["headers"], self._wanted)
+        path = scope["path"]
+        if scope.get("root_path"):
+            path = _below_mount(path, scope["root_path"])
+        if (self._is_exempt is not None and self._is_exempt(path)) or (
+            b"origin" in found and _is_preflight(scope)
+        ):
+            return None
+        if not (caught_up or self._is_current()):
+            return _STALE
+        web = self.web
+        client = scope.get("client")
+        peer = client[0] if client else None
+        resolved = None
+        key = found.get(self._lone_key)
+        if key and key.__class__ is bytes and len(found) == 1:
+            decision = self._admit(api_key=key, ip=peer)
+        else:
+            method, query = scope.get("method", "GET"), scope.get("query_string", b"")
+            decision, resolved = web.admit(found, method, path, query, peer, scope)
+        finisher = web.expose_fields if b"origin" in found else None
+        if decision:
+            if resolved is None:
+                context = TenantContext(self.tenancy, decision, None, scope["headers"])
+            else:
+                context = TenantContext(
+                    self.tenancy, decision, None, scope["headers"], resolved.session,
+                    resolved.claims,
+                )  # fmt: skip
+            return _Exchange(web.fields, send, decision, context, finisher)
+        exchange = _Exchange(web.fields, send, decision, None, finisher)
+        if web.goes_on_without_tenant(decision, resolved):
+            return exchange
+        problem = web.refusal(decision, resolved, path)
+        return problem, [] if problem.status == 401 else exchange.own_fields()
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Exempt: without tenant, also when an outer context has one."""
@@ -173,72 +168,19 @@ class TenancyMiddleware:
             return  # the gate finds the same, and refuses
 
 
-class _Exchange:
+class _Exchange(AsgiExchange):
     """One request under way."""
 
-    __slots__ = (
-        "_send",
-        "context",
-        "cross_origin",
-        "decision",
-        "gone",
-        "now_ns",
-        "original_receive",
-        "status",
-        "web",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        web: Web,
-        receive: Receive,
-        send: Send,
-        decision: Decision,
-        context: TenantContext | None,
-        now_ns: int,
-    ) -> None:
-        self.web = web
-        self.original_receive = receive
-        self._send = send
-        self.decision = decision
-        self.context = context
-        self.now_ns = now_ns
-        self.status = 0
-        self.gone = False
-        self.cross_origin = False
-
-    def send(self, message: Message) -> Awaitable[None]:
-        # Not a coroutine function: later messages of a stream go straight to the server.
-        if not self.status and message["type"] in _BEGINS:
-            message = self._begin(message)
-        return self._send(message)
-
-    async def receive(self) -> Message:
-        message = await self.original_receive()
+    async def watched_receive(self) -> Message:
+        message: Message = await self.receive()
         if not self.status and message["type"] == "http.disconnect":
             self.gone = True  # whoever asked will never have the answer
         return message
 
-    def _begin(self, message: Message) -> Message:
-        self.status = message.get("status", 101)
-        try:
-            fields = [*message.get("headers", ()), *self.fields()]
-            if self.cross_origin:
-                fields = expose(fields, self.web.exposed)
-        except Exception:
-            self.web.failure("")
-            return message
-        # A copy: applications keep and send the same message again.
-        return {**message, "headers": fields}
-
-    def fields(self, problem: Problem | None = None) -> list[tuple[bytes, bytes]]:
-        """Headers beside those of the application, or of a refusal."""
-        if problem is not None and problem.status == 401:
-            return []
-        fields = self.web.fields(self.decision, self.context, self.now_ns)
-        if problem is not None and self.cross_origin:
-            fields = expose(fields, self.web.exposed)
-        return fields
+    def _not_begun(self, error: BaseException) -> None:
+        log.error("a response goes without our headers", exc_info=error)
 
 
 def _below_mount(path: str, root: str) -> str:
@@ -248,9 +190,9 @@ def _below_mount(path: str, root: str) -> str:
     return path
 
 
-def _is_preflight(scope: Scope, found: dict[bytes, Any]) -> bool:
+def _is_preflight(scope: Scope) -> bool:
     """A browser asks whether it may ask. It sends no credentials; the application answers."""
-    return b"origin" in found and any(
+    return scope.get("method") == "OPTIONS" and any(
         name == b"access-control-request-method" for name, _ in scope["headers"]
     )
 

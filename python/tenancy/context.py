@@ -21,7 +21,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ._core import Identity
+from ._core import Identity, RequestContext
 from ._leases import keeper
 from ._text import check_principal, to_datetime
 from .errors import (
@@ -82,65 +82,18 @@ def _of_environ(environ: Mapping[str, Any]) -> Iterator[tuple[bytes, bytes]]:
             yield header, str(value).encode("latin-1", "replace")
 
 
-class TenantContext:
+class TenantContext(RequestContext):
     """The tenant, the principal and what they may do.
 
     `tenancy` is the `Tenancy` that decided, `decision` the request's decision (None outside of
     one). Everything else is read when it is asked for.
     """
 
-    # One is made per request, so creating it stores what differs; the rest are these defaults.
-    over = False
-    """The request, or the block of `bind`, has ended."""
-    refused = False
-    """An inline limit refused. What the decision refused, the decision says."""
-    reserves = False
-    """Something is reserved until the end of the request."""
-    window: Any = None
-    """The window of an inline limit with the smallest share left, for response headers."""
-
-    _endpoint_counted = False
-    _leased = False
-    _record: Any = None
-    _session_id: str | None = None
-    # Without a decision:
-    _key_id: str | None = None
-    _principal: str | None = None
-    _scopes: tuple[str, ...] | None = None
-    _tenant_id: str | None = None
-
-    def __init__(
-        self,
-        tenancy: Any,
-        decision: Decision | None,
-        request_time_ns: int,
-        headers: Any = (),
-        client_session_id: str | None = None,
-        claims: tuple[str, ...] = (),
-    ) -> None:
-        # `headers` are pairs of bytes, or a WSGI environ; `claims` are permissions that a verified
-        # token brought along.
-        self.tenancy = tenancy
-        self.decision = decision
-        self.request_time_ns = request_time_ns
-        self.client_session_id = client_session_id
-        self._headers = headers
-        self._claims = claims
+    # One is made per request, and most of it is the same in all of them: that part, with who it is
+    # and how it ends, is native. `headers` are pairs of bytes, or a WSGI environ.
+    __slots__ = ("__weakref__",)
 
     # ------------------------------------------------------------------------------ who
-
-    @property
-    def tenant_id(self) -> str:
-        decision = self.decision
-        found = self._tenant_id if decision is None else decision.tenant
-        assert found is not None
-        return found
-
-    @property
-    def principal(self) -> str | None:
-        """The user or service; None for a key that is its own principal."""
-        decision = self.decision
-        return self._principal if decision is None else decision.principal
 
     @property
     def tenant(self) -> Any:
@@ -148,14 +101,6 @@ class TenantContext:
         if self._record is None:
             self._record = self.tenancy.tenants.get(self.tenant_id)
         return self._record
-
-    @property
-    def session_id(self) -> str | None:
-        """The session that authenticated, came along, or was opened by `open_session`."""
-        if self._session_id is None and self.client_session_id is not None:
-            decision = self.decision
-            return self.client_session_id if decision is not None and decision.session else None
-        return self._session_id
 
     @property
     def request_time(self) -> datetime:
@@ -349,27 +294,11 @@ class TenantContext:
         copy._principal = self.principal
         copy._session_id = self.session_id
         copy._record = self._record
-        decision = self.decision
-        copy._key_id = self._key_id if decision is None else decision.key
+        copy._key_id = self.key_id
         copy._scopes = self._scopes
         if copy._key_id is not None and copy._scopes is None:
             copy._scopes = _scopes_of(self.tenancy, copy._key_id, copy._tenant_id)
         return copy
-
-    def end(self) -> None:
-        """The request is over: what inherited this context has no tenant any more.
-
-        Frameworks leave requests in reference cycles. The decision, which is large, must not wait
-        there for the collector; who it was stays known.
-        """
-        self.over = True
-        decision = self.decision
-        if decision is not None:
-            self._session_id = self.session_id
-            self._tenant_id = decision.tenant
-            self._principal = decision.principal
-            self._key_id = decision.key
-            self.decision = None
 
     def to_job(self) -> dict[str, Any]:
         """What a job needs to run for this caller, as plain JSON values; `bind` reads it.
@@ -378,12 +307,11 @@ class TenantContext:
         credential is in it, and nothing protects it: whoever can write to the queue can name any
         tenant, as with every other argument of a job.
         """
-        decision = self.decision
         return {
             "tenancy": _JOB_VERSION,
             "tenant": self.tenant_id,
             "principal": self.principal,
-            "key": self._key_id if decision is None else decision.key,
+            "key": self.key_id,
             "claims": list(self._claims),
             "time_ns": self.request_time_ns,
         }

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 try:
     from fastapi import APIRouter, Depends, FastAPI
-    from fastapi.openapi.models import APIKey, APIKeyIn, HTTPBearer
+    from fastapi.openapi.models import APIKey, APIKeyIn
     from fastapi.security.base import SecurityBase
     from starlette.middleware.exceptions import ExceptionMiddleware
     from starlette.requests import HTTPConnection
@@ -63,53 +63,34 @@ class TenancyMiddleware(asgi.TenancyMiddleware):
     them. `app.add_middleware(TenancyMiddleware, tenancy=t, ...)`; options:
     `tenancy.resolve.Options`."""
 
-    _prepared = False
-
-    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:  # type: ignore[override]
-        if not self._prepared and scope["type"] in ("http", "websocket"):
-            self._prepared = True
-            app = scope.get("app")
-            if app is not None:
-                _teach(app)
-            if isinstance(app, FastAPI):
-                document(app, self.web.options)
-        return super().__call__(scope, receive, send)
+    def _begin(self, scope: Any, send: Any, *, caught_up: bool = False) -> Any:
+        app = scope.get("app")
+        if app is not None:
+            _teach(app)
+        if isinstance(app, FastAPI):
+            document(app, self.web.options)
+        # Once: later requests find the original first.
+        self._begin = super()._begin  # type: ignore[method-assign]
+        return self._begin(scope, send, caught_up=caught_up)
 
 
 # ------------------------------------------------------------------------------- dependencies
 
 
-class _ApiKeyScheme(SecurityBase):
-    def __init__(self, header: str = "X-API-Key") -> None:
-        self.model = APIKey.model_validate({"in": APIKeyIn.header, "name": header})
-        self.scheme_name = _API_KEY
-
-    async def __call__(self) -> None:
-        """Documentation only: the middleware has read the header."""
+_KEY_MODEL = APIKey.model_validate({"in": APIKeyIn.header, "name": "X-API-Key"})
 
 
-class _BearerScheme(SecurityBase):
-    def __init__(self) -> None:
-        self.model = HTTPBearer(description="An API key, a session's id, or a JWT.")
-        self.scheme_name = _BEARER
+class _Requirement(SecurityBase):
+    """A dependency. Continues the request's decision and gives the context.
 
-    async def __call__(self) -> None:
-        """Documentation only."""
+    It is a security scheme itself and depends on nothing: FastAPI solves every dependency of a
+    dependency with each request, whether or not it only documents. `document` adds the others.
+    """
 
+    model = _KEY_MODEL
+    scheme_name = _API_KEY
 
-_Documented = Annotated[None, Depends(_ApiKeyScheme())]
-_DocumentedToo = Annotated[None, Depends(_BearerScheme())]
-
-
-class _Requirement:
-    """A dependency. Continues the request's decision and gives the context."""
-
-    async def __call__(
-        self,
-        connection: HTTPConnection,
-        by_key: _Documented,  # noqa: ARG002 - documentation
-        by_bearer: _DocumentedToo,  # noqa: ARG002
-    ) -> TenantContext:
+    async def __call__(self, connection: HTTPConnection) -> TenantContext:
         try:
             context = require_tenant()
             await self.demand(context, connection)
@@ -348,7 +329,14 @@ def _add_to(schema: dict[str, Any], options: Options) -> None:
         schemes[_API_KEY] = {"type": "apiKey", "in": "header", "name": options.api_key_header}
         accepted.append({_API_KEY: []})
     if options.authorization:
-        schemes.setdefault(_BEARER, {"type": "http", "scheme": "bearer"})
+        schemes.setdefault(
+            _BEARER,
+            {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "An API key, a session's id, or a JWT.",
+            },
+        )
         accepted.append({_BEARER: []})
     exempt = PathSet(options.exempt, "exempt")
     for path, operations in schema.get("paths", {}).items():
@@ -356,8 +344,16 @@ def _add_to(schema: dict[str, Any], options: Options) -> None:
             continue
         for method, operation in operations.items():
             if method in _METHODS:
-                operation.setdefault("security", accepted)
+                _add_security(operation, accepted)
                 _add_responses(operation.setdefault("responses", {}))
+
+
+def _add_security(operation: dict[str, Any], accepted: list[dict[str, list[str]]]) -> None:
+    """Every way to authenticate, where a dependency of ours has named one or nobody any."""
+    ours: dict[str, list[str]] = {_API_KEY: []}
+    named = operation.setdefault("security", accepted)
+    if ours in named:
+        operation["security"] = [*accepted, *(s for s in named if s != ours and s not in accepted)]
 
 
 def _add_responses(responses: dict[str, Any]) -> None:

@@ -1,15 +1,39 @@
-"""Response headers that tell a caller what is left.
+"""Response headers that tell a caller what is left of a limit.
 
-`X-RateLimit-*` as they are in wide use (Reset in Unix seconds), and `RateLimit`/`RateLimit-Policy`
-in the
-syntax of draft-ietf-httpapi-ratelimit-headers-11 (Structured Fields, RFC 9651). The draft may still
-move: nothing else knows it. They describe one window, the one with the smallest share left.
+`X-RateLimit-*` are in wide use without a standard: `Limit` and `Remaining` are units of the limit,
+`Reset` is Unix seconds, rounded up. `RateLimit-Policy` and `RateLimit` are those of
+draft-ietf-httpapi-ratelimit-headers-11 (May 2026), lists of structured fields (RFC 9651). They
+describe one window, the one with the smallest share left:
+
+    RateLimit-Policy: "api_requests-60s";q=100;w=60
+    RateLimit: "api_requests-60s";r=40;t=30
+
+The draft may still move. Its syntax is written in one native file, `cpp/bindings/header_fields.cc`,
+and its rules are these; sections are the draft's.
+
+- The item is a String (3, 4): printable ASCII, with `"` and `\\` escaped. The rest of a name, and
+  `%`, is percent-encoded as in a Display String (RFC 9651, 4.1.11), so that two names never meet.
+  The window is part of it, because clients keep policies by name and an action may have several.
+- `q` (3.1.1), `r` (4.1.1) and `t` (4.1.2) are non-negative Integers of at most 15 digits (RFC 9651,
+  3.3.1). Larger values are shown as the largest of these.
+- `w` (3.1.3) is in whole seconds, never 0: the time in which `q` comes back at the policy's rate,
+  rounded up. With a burst that is not the window: 10 a second with a burst of 100 is
+  `q=100;w=10`. Sub-second precision is not supported there, so below a second `w` is left out.
+- `t` (4.1.2) is in whole seconds, rounded up. A refused caller sees the time it is asked to wait,
+  so that `Retry-After` is never before the end of `t` (6). Otherwise it is the time until the full
+  limit is back, and never so short that `r` in it would be a higher rate than the policy's (6 and
+  8.5: a bucket that lacks one token is full again at once, which must not read as an invitation to
+  send everything at once).
+- `qu` and `pk` (3.1.2, 3.1.4) are optional and not sent: units are requests or what the
+  application counts as its cost, and tenants are not told apart in a shared answer.
 """
 
 from __future__ import annotations
 
 from math import ceil
 from typing import Protocol
+
+from ._core import limit_fields, limit_headers
 
 __all__ = ["NAMES", "Window", "limit_fields", "limit_headers", "retry_after_seconds"]
 
@@ -23,81 +47,28 @@ NAMES = (
 )
 """What browsers must be told that scripts may read."""
 
-_KNOWN_MAX = 4096
-
 
 class Window(Protocol):
-    """What `Limit` and the answers of `Limiter` have in common."""
+    """What `Limit` and the answers of `Limiter` have in common. Times are seconds."""
 
-    @property
-    def limit(self) -> int: ...
-    @property
-    def remaining(self) -> int: ...
-    @property
-    def reset_after(self) -> float: ...
-    @property
-    def window(self) -> float: ...
     @property
     def name(self) -> str: ...
     @property
     def allowed(self) -> bool: ...
     @property
+    def limit(self) -> int: ...
+    @property
+    def remaining(self) -> int: ...
+    @property
+    def window(self) -> float: ...
+    @property
+    def refill(self) -> float:
+        """In how long `limit` comes back at the policy's rate."""
+
+    @property
+    def reset_after(self) -> float: ...
+    @property
     def retry_after(self) -> float | None: ...
-
-
-Parts = tuple[str, str, str, bytes, bytes, bytes]
-
-_known: dict[tuple[str, int, float], Parts] = {}
-"""What stays the same in the fields of a window: size, policy, beginning of the state; twice."""
-
-
-def _learn(name: str, limit: int, window: float) -> Parts:
-    seconds = max(1, ceil(window))
-    # A name stays with one window: clients keep policies by name, and an action has several.
-    shown = "".join(c if " " <= c <= "~" and c not in '"\\' else "-" for c in name) or "limit"
-    item = f'"{shown}-{seconds}s"'
-    texts = str(limit), f"{item};q={limit};w={seconds}", f"{item};r="
-    size, policy, state = (text.encode("ascii") for text in texts)
-    if len(_known) >= _KNOWN_MAX:
-        _known.clear()
-    parts = _known[(name, limit, window)] = (*texts, size, policy, state)
-    return parts
-
-
-def limit_fields(window: Window, now_wall_ns: int) -> list[tuple[bytes, bytes]]:
-    """The fields of one window as ASGI has them."""
-    place = window.name, window.limit, window.window
-    _, _, _, size, policy, state = _known.get(place) or _learn(*place)
-    reset_after = window.reset_after
-    remaining = b"%d" % window.remaining
-    return [
-        (b"x-ratelimit-limit", size),
-        (b"x-ratelimit-remaining", remaining),
-        (b"x-ratelimit-reset", b"%d" % _reset(now_wall_ns, reset_after)),
-        (b"ratelimit-policy", policy),
-        (b"ratelimit", b"%b%b;t=%d" % (state, remaining, ceil(reset_after))),
-    ]
-
-
-def limit_headers(window: Window, now_wall_ns: int) -> list[tuple[str, str]]:
-    """The same as WSGI has them."""
-    place = window.name, window.limit, window.window
-    size, policy, state, _, _, _ = _known.get(place) or _learn(*place)
-    reset_after = window.reset_after
-    remaining = str(window.remaining)
-    return [
-        ("X-RateLimit-Limit", size),
-        ("X-RateLimit-Remaining", remaining),
-        ("X-RateLimit-Reset", str(_reset(now_wall_ns, reset_after))),
-        ("RateLimit-Policy", policy),
-        ("RateLimit", f"{state}{remaining};t={ceil(reset_after)}"),
-    ]
-
-
-def _reset(now_wall_ns: int, reset_after: float) -> int:
-    """Unix seconds, rounded up. In integers: a float of today's nanoseconds is hundreds of them
-    off."""
-    return (now_wall_ns + int(reset_after * 1e9) + 999_999_999) // 1_000_000_000
 
 
 def retry_after_seconds(retry_after: float) -> int:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
-from ._core import Decision
-from ._web import Web, expose
+from ._core import Decision, WsgiExchange
+from ._web import Web
 from .context import TenantContext, _current
 from .errors import Conflict, InvalidValue, NotFound, Refused
-from .problem import Problem, of_error
+from .problem import Problem
 from .resolve import Options
 
 __all__ = ["Options", "TenancyMiddleware"]
@@ -54,7 +54,6 @@ class TenancyMiddleware:
         self._lone_key = lone
         self._others = frozenset(self._wanted) - {lone}
         self._admit = tenancy.admit
-        self._wall_ns = tenancy.clock.wall_ns
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         web = self.web
@@ -67,27 +66,27 @@ class TenancyMiddleware:
             # A request before, on this thread, may have been left open by its server.
             _current.set(None)
             return self.app(environ, start_response)
-        now_ns = self._wall_ns()
-        context = problem = None
+        finisher = web.expose_headers if "HTTP_ORIGIN" in environ else None
+        problem = None
         try:
             key = environ.get(self._lone_key)  # type: ignore[arg-type]
             if key and environ.keys().isdisjoint(self._others):
                 decision = self._admit(api_key=key, ip=environ.get("REMOTE_ADDR") or None)
-                if decision:
-                    context = TenantContext(self.tenancy, decision, now_ns, environ)
-                else:
-                    problem = web.refusal(decision, None, now_ns, path)
+                context = TenantContext(self.tenancy, decision, None, environ) if decision else None
+                if context is None:
+                    problem = web.refusal(decision, None, path)
             else:
-                decision, context, problem = self._decide(environ, path, now_ns)
-        except Exception:
+                decision, context, problem = self._decide(environ, path)
+            exchange = _Exchange(web.fields, start_response, decision, context, finisher)
+            exchange.web = web
+            if problem is not None:
+                fields = [] if problem.status == 401 else exchange.own_fields()
+        except Exception as error:
             _current.set(None)
-            return _answer(start_response, web.failure(path), [])
-        exchange = _Exchange(web, start_response, decision, context, now_ns)
-        if "HTTP_ORIGIN" in environ:
-            exchange.cross_origin = True
+            return _answer(start_response, web.failure(path, error), [])
         if problem is not None:
             _current.set(None)
-            return _answer(start_response, problem, exchange.refusal_headers(problem))
+            return _answer(start_response, problem, fields)
         exchange.token = _current.set(context)
         try:
             exchange.body = self.app(environ, exchange.start)
@@ -95,15 +94,14 @@ class TenancyMiddleware:
             if exchange.status:
                 exchange.leave(whole=False)
                 raise
-            problem = of_error(error, now_ns=now_ns, instance=path)
-            exchange.body = _answer(exchange.start, problem, [])
+            exchange.body = _answer(exchange.start, web.answer(error, path), [])
         except BaseException:
             exchange.leave(whole=False)
             raise
         return exchange
 
     def _decide(
-        self, environ: Environ, path: str, now_ns: int
+        self, environ: Environ, path: str
     ) -> tuple[Decision, TenantContext | None, Problem | None]:
         """Whatever is not an API key alone."""
         web = self.web
@@ -122,70 +120,20 @@ class TenancyMiddleware:
         )
         if decision:
             context = TenantContext(
-                self.tenancy, decision, now_ns, environ, resolved.session, resolved.claims
+                self.tenancy, decision, None, environ, resolved.session, resolved.claims
             )
             return decision, context, None
         if web.goes_on_without_tenant(decision, resolved):
             return decision, None, None
-        return decision, None, web.refusal(decision, resolved, now_ns, path)
+        return decision, None, web.refusal(decision, resolved, path)
 
 
-class _Exchange:
+class _Exchange(WsgiExchange):
     """One request under way, and the body that the server gets: its `close` ends the request."""
 
-    __slots__ = (
-        "_start_response",
-        "body",
-        "context",
-        "cross_origin",
-        "decision",
-        "failed",
-        "now_ns",
-        "status",
-        "token",
-        "web",
-    )
+    __slots__ = ("web",)
 
-    body: Iterable[bytes]
-
-    def __init__(
-        self,
-        web: Web,
-        start_response: StartResponse,
-        decision: Decision,
-        context: TenantContext | None,
-        now_ns: int,
-    ) -> None:
-        self.web = web
-        self._start_response = start_response
-        self.decision = decision
-        self.context = context
-        self.now_ns = now_ns
-        self.cross_origin = False
-        self.status = 0
-        self.failed = False
-        self.token: Any = None
-
-    def start(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
-    ) -> Callable[[bytes], object]:
-        self.status = int(status[:3])
-        headers = [*headers, *self.web.text_fields(self.decision, self.context, self.now_ns)]
-        if self.cross_origin:
-            headers = _exposed(headers, self.web.exposed)
-        if exc_info is None:
-            return self._start_response(status, headers)
-        return self._start_response(status, headers, exc_info)
-
-    def refusal_headers(self, problem: Problem) -> list[tuple[str, str]]:
-        if problem.status == 401:
-            return []
-        headers = self.web.text_fields(self.decision, self.context, self.now_ns)
-        return _exposed(headers, self.web.exposed) if self.cross_origin else headers
-
-    def __iter__(self) -> Iterator[bytes]:
-        # A list cannot fail on the way.
-        return iter(self.body) if self.body.__class__ is list else self._watched()
+    web: Web
 
     def _watched(self) -> Iterator[bytes]:
         try:
@@ -214,8 +162,9 @@ class _Exchange:
             _current.reset(token)
         except ValueError:
             pass  # closed in another thread than it was begun in: nothing to take back here
-        self.web.finish(self.decision, self.context, self.status, whole and self.status != 0)
-        del self.decision  # see `TenantContext.end`
+        status = self.status
+        self.web.finish(self.decision, self.context, status, whole and status != 0)
+        self.decision = None  # see `RequestContext.end`
 
 
 def _variable(name: bytes) -> str:
@@ -225,13 +174,6 @@ def _variable(name: bytes) -> str:
 def _is_preflight(environ: Environ) -> bool:
     """A browser asks whether it may ask. It sends no credentials; the application answers."""
     return "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-
-
-def _exposed(headers: list[tuple[str, str]], exposed: bytes) -> list[tuple[str, str]]:
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return [
-        (name.decode("latin-1"), value.decode("latin-1")) for name, value in expose(raw, exposed)
-    ]
 
 
 def _answer(

@@ -283,6 +283,12 @@ std::string LimitPolicy::text() const {
   return std::to_string(limit) + "/" + duration_text(static_cast<uint64_t>(window_ns));
 }
 
+int64_t LimitPolicy::refill_ns() const {
+  if (!is_gcra() || burst == 0 || burst == limit) return window_ns;
+  const Wide whole = Wide{static_cast<uint64_t>(window_ns)} * burst;
+  return static_cast<int64_t>((whole + limit - 1) / limit);  // at most kDrainNsMax, see `validate`
+}
+
 uint64_t LimitPolicy::worst_case() const {
   switch (algorithm) {
     case Algorithm::kSlidingWindow:

@@ -69,6 +69,9 @@ struct LimitPolicy {
   }
   // The most one request can cost and still pass: burst for GCRA, else limit.
   uint64_t capacity() const { return is_gcra() && burst != 0 ? burst : limit; }
+  // In how long the whole capacity comes back at the policy's rate: the window, except where a
+  // burst makes the capacity another amount than the window's. Rounded up; never 0.
+  int64_t refill_ns() const;
   // GCRA: nanoseconds per cost unit, rounded up so that the long-run rate never passes limit /
   // window.
   int64_t interval_ns() const {

@@ -149,6 +149,27 @@ TEST_CASE("validate refuses what the counters cannot hold", "[limit_policy]") {
   CHECK(has(policy.validate().error().message, "1 ms"));
 }
 
+TEST_CASE("the capacity comes back in the window, or with a burst at the policy's rate",
+          "[limit_policy]") {
+  LimitPolicy policy = parsed("7/minute");
+  CHECK(policy.refill_ns() == 60'000'000'000);
+  policy.algorithm = Algorithm::kTokenBucket;
+  CHECK(policy.refill_ns() == 60'000'000'000);
+  policy.burst = 7;
+  CHECK(policy.refill_ns() == 60'000'000'000);
+  policy.burst = 1;
+  CHECK(policy.refill_ns() == 8'571'428'572);
+  policy.burst = 70;
+  CHECK(policy.refill_ns() == 600'000'000'000);
+  policy.algorithm = Algorithm::kFixedWindow;  // knows no burst
+  CHECK(policy.refill_ns() == 60'000'000'000);
+  policy = parsed("1/400 days");
+  policy.algorithm = Algorithm::kTokenBucket;
+  policy.burst = 9;
+  REQUIRE(policy.validate().ok());
+  CHECK(policy.refill_ns() == 9 * kWindowNsMax);
+}
+
 TEST_CASE("worst cases are the published ones", "[limit_policy]") {
   LimitPolicy policy = parsed("100/minute");
   CHECK(policy.worst_case() == 100);
