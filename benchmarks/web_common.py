@@ -7,9 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.requests import HTTPConnection
 
 from tenancy import Tenancy
+from tenancy.fastapi import CurrentTenant, TenancyMiddleware, limit, requires
 
 CATALOG = """
 catalog: bench
@@ -87,10 +89,6 @@ def fixed_headers(app: Any) -> Any:
 
 def dependencies_app(t: Tenancy | None) -> Any:
     """Three dependencies at a route: ours, or such as do nothing."""
-    from fastapi import Depends
-    from fastapi.requests import HTTPConnection
-
-    from tenancy.fastapi import CurrentTenant, TenancyMiddleware, limit, requires
 
     async def nothing(connection: HTTPConnection) -> None:
         return None
@@ -119,8 +117,6 @@ def dependencies_app(t: Tenancy | None) -> Any:
 
 
 def ours_app(t: Tenancy) -> Any:
-    from tenancy.fastapi import TenancyMiddleware
-
     app = plain_app()
     app.add_middleware(TenancyMiddleware, tenancy=t)
     return app
