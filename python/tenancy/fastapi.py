@@ -31,6 +31,7 @@ except ImportError as error:
 
 from . import asgi
 from ._inline import InlineLimit, is_inline
+from ._operator_fastapi import operator_router
 from ._usage import sessions_of, usage_of
 from .context import TenantContext, require_tenant
 from .errors import InvalidValue, TenancyError
@@ -46,6 +47,7 @@ __all__ = [
     "document",
     "feature",
     "limit",
+    "operator_router",
     "requires",
     "requires_feature",
     "usage_router",
@@ -54,7 +56,7 @@ __all__ = [
 Amount = int | Callable[[Any], int | Awaitable[int]]
 """A number, or a function of the request (it may be a coroutine function)."""
 
-_API_KEY, _BEARER = "TenancyApiKey", "TenancyBearer"
+_API_KEY, _BEARER, _CERTIFICATE = "TenancyApiKey", "TenancyBearer", "TenancyCertificate"
 
 
 class TenancyMiddleware(asgi.TenancyMiddleware):
@@ -350,6 +352,9 @@ def _add_to(schema: dict[str, Any], options: Options) -> None:
     if options.authorization:
         schemes.setdefault(_BEARER, {"type": "http", "scheme": "bearer"})
         accepted.append({_BEARER: []})
+    if options.client_certificates is not None:
+        schemes[_CERTIFICATE] = {"type": "mutualTLS"}
+        accepted.append({_CERTIFICATE: []})
     exempt = PathSet(options.exempt, "exempt")
     for path, operations in schema.get("paths", {}).items():
         if exempt.holds(path):
