@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -263,53 +264,71 @@ STEP = st.one_of(
 )
 
 
+class Model:
+    """What was charged and who holds what until when, as two dictionaries."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.used = 0
+        self.charged: dict[str, list[int]] = {}  # key -> amount, until, repeats
+        self.held: dict[str, tuple[Any, int]] = {}  # key -> attempt, until
+
+    def begin(self, key: str, amount: int, attempt: Any) -> str:
+        known = self.charged.get(key)
+        if known is not None and self.now < known[1]:
+            if known[0] != amount or known[2] == 5:
+                return "IDEMPOTENCY_KEY_REUSED"
+            known[2] += 1
+            return "repeated"
+        if key in self.held and self.now < self.held[key][1]:
+            return "REQUEST_IN_PROGRESS"
+        self.held[key] = attempt, self.now + 60
+        return "mine"
+
+    def end(self, key: str, amount: int, attempt: Any, until: int, status: int) -> None:
+        if key not in self.held or self.held[key][0] is not attempt:
+            return
+        del self.held[key]
+        if status < 500:
+            self.charged[key] = [amount, self.now + 3600, 0]
+            self.used += amount if self.now < until else 0
+
+
+@pytest.fixture(scope="module")
+def roomy_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    text = ROOMY.replace("projects: 10", "projects: 1000000")
+    made = Shop(tmp_path_factory.mktemp("model"), text=text, idempotency_window_s=3600)
+    yield made
+    made.t.close()
+
+
+EXAMPLES = itertools.count()
+
+
 @given(st.lists(STEP, max_size=40))
-def test_histories_agree_with_a_small_model(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[Any]
-) -> None:
-    """A dictionary of what was charged, and who holds what until when."""
-    shop = Shop(tmp_path_factory.mktemp("model"), text=ROOMY, idempotency_window_s=3600)
-    t, now, used = shop.t, 0, 0
-    charged: dict[str, tuple[int, int]] = {}  # key -> amount, until
-    pending: dict[str, tuple[Any, int]] = {}  # key -> decision, until
-    open_: list[tuple[str, int, Any, int]] = []
-    repeats: dict[str, int] = {}
+def test_histories_agree_with_a_small_model(roomy_shop: Shop, steps: list[Any]) -> None:
+    t, model, example = roomy_shop.t, Model(), next(EXAMPLES)
+    t.quotas.set("acme", "projects", 0)
+    under_way: list[tuple[str, int, Any, int]] = []
     for kind, what, more in steps:
         if kind == "wait":
-            shop.advance(what)
-            now += what
+            roomy_shop.advance(what)
+            model.now += what
         elif kind == "begin":
-            decision = t.admit(api_key=shop.secret, idempotency_key=what, fingerprint="x")
-            t.authorize(decision, consume={"tokens": more})
-            known = charged.get(what)
-            if known is not None and now < known[1]:
-                if known[0] == more and repeats[what] < 5:
-                    repeats[what] += 1
-                    assert decision
-                    assert decision.repeated
-                else:
-                    assert decision.code == "IDEMPOTENCY_KEY_REUSED"
-                t.finish(decision)
-            elif what in pending and now < pending[what][1]:
-                assert decision.code == "REQUEST_IN_PROGRESS"
-                t.finish(decision)
-            else:
-                assert decision
-                assert not decision.repeated
-                pending[what] = decision, now + 60
-                open_.append((what, more, decision, now + 60))
-        elif what < len(open_):
-            key, amount, decision, until = open_.pop(what)
-            t.finish(decision, more)
-            if key in pending and pending[key][0] is decision:
-                del pending[key]
-                if more < 500:
-                    charged[key], repeats[key] = (amount, now + 3600), 0
-                    used += amount if now < until else 0
-    for _, _, decision, _ in open_:
-        t.finish(decision, 500)
-    assert t.quotas.status("acme", "tokens").used == used
-    t.close()
+            attempt = t.admit(api_key=roomy_shop.secret, idempotency_key=f"{example}{what}")
+            t.authorize(attempt, consume={"projects": more})
+            expected = model.begin(what, more, attempt)
+            if expected == "mine":
+                under_way.append((what, more, attempt, model.now + 60))
+            found = "repeated" if attempt.repeated else "mine" if attempt else attempt.code
+            assert found == expected
+        elif what < len(under_way):
+            key, amount, attempt, until = under_way.pop(what)
+            t.finish(attempt, more)
+            model.end(key, amount, attempt, until, more)
+    for _, _, attempt, _ in under_way:
+        t.finish(attempt, 500)
+    assert t.quotas.status("acme", "projects").used == model.used
 
 
 # ------------------------------------------------------------------------------ workers
