@@ -25,17 +25,17 @@ RFC_9440_CHAIN = b"client-cert-chain"
 class Presented:
     """A certificate and what came with it, not decoded before somebody asks."""
 
-    __slots__ = ("_decode", "digest")
+    __slots__ = ("_decode", "_raw", "digest")
 
     def __init__(self, raw: bytes, decode: Callable[[bytes], list[bytes]]) -> None:
         # One text may mean different things in different headers, so the decoder is part of it.
         name = decode.__name__.encode("ascii")
         self.digest = _core.sha256(name + b"\0" + raw)
-        self._decode = lambda: decode(raw)
+        self._decode, self._raw = decode, raw
 
     def chain(self) -> list[bytes]:
         """DER, the client's first. Raises `ValueError`."""
-        return self._decode()
+        return self._decode(self._raw)
 
 
 # ------------------------------------------------------------------------------------ TLS layer

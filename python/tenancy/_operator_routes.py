@@ -187,11 +187,10 @@ class OperatorRoutes:
             case ["tenants", tenant, "sessions"]:
                 return _page("sessions", operator.sessions(tenant=tenant, **query.page()))
             case ["sessions"]:
-                page = operator.sessions(tenant=query.text("tenant"), **query.page())
-                return _page("sessions", page)
+                of = query.text("tenant")
+                return _page("sessions", operator.sessions(tenant=of, **query.page()))
             case ["audit"]:
-                page = operator.audit(**query.audit(), **query.page())
-                return _page("events", page)
+                return _page("events", operator.audit(**query.audit(), **query.page()))
             case ["audit", event]:
                 return operator.event(event).as_dict()
         raise NotFound("no such route")

@@ -363,12 +363,11 @@ def _values(x509: Any, leaf: x509.Certificate, name: str) -> list[str]:
         except x509.ExtensionNotFound:
             return []
         found = names.get_values_for_type(general)
-    values = [value.lower() if attribute == "dns" else value for value in found]
-    if not all(
-        isinstance(value, str) and 0 < len(value) <= 2048 and value.isprintable()
-        for value in values
-    ):
-        raise InvalidCredential("the certificate's names are not readable")
+    values = []
+    for value in found:
+        if not (isinstance(value, str) and 0 < len(value) <= 2048 and value.isprintable()):
+            raise InvalidCredential("the certificate's names are not readable")
+        values.append(value.lower() if attribute == "dns" else value)
     return values
 
 

@@ -40,10 +40,19 @@ class Operator:
         self.reason = reason
         self._services = services
 
-    def tenants(self, **filters: Any) -> Page[Tenant]:
-        """Tenants, by the filters of `Tenancy.tenants.list`."""
+    def tenants(
+        self,
+        *,
+        status: str | None = None,
+        plan: str | None = None,
+        text: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[Tenant]:
+        """Tenants, as `Tenancy.tenants.list` lists them."""
+        filters = {"status": status, "plan": plan, "text": text}
         self._audit("tenants:list", {k: v for k, v in filters.items() if v is not None})
-        found: Page[Tenant] = self._services.tenants.list(**filters)
+        found: Page[Tenant] = self._services.tenants.list(**filters, limit=limit, cursor=cursor)
         return found
 
     def tenant(self, reference: str) -> Tenant:

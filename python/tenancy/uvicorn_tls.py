@@ -16,7 +16,15 @@ from typing import Any
 
 try:
     from uvicorn.protocols.http.h11_impl import H11Protocol
-    from uvicorn.protocols.websockets.websockets_impl import WebSocketProtocol
+
+    try:
+        from uvicorn.protocols.websockets.websockets_sansio_impl import (
+            WebSocketsSansIOProtocol as _Protocol,
+        )
+    except ImportError:  # uvicorn before 0.35
+        from uvicorn.protocols.websockets.websockets_impl import (  # type: ignore[assignment]
+            WebSocketProtocol as _Protocol,
+        )
 except ImportError as error:
     from .errors import ExtraMissing
 
@@ -57,7 +65,7 @@ class HTTP(H11Protocol):
             self.app = _TLS(self.app, connection)
 
 
-class WebSocket(WebSocketProtocol):
+class WebSocket(_Protocol):
     """uvicorn's websockets protocol with client certificates."""
 
     def connection_made(self, transport: Any) -> None:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, WebSocket
 
 from tenancy import Tenancy
 from tenancy.fastapi import CurrentTenant, TenancyMiddleware, consumes
@@ -87,6 +87,12 @@ def certificate_app() -> Any:
     @app.get("/")
     async def who(tenant: CurrentTenant) -> Any:
         return {"tenant": tenant.tenant.slug, "principal": tenant.principal}
+
+    @app.websocket("/ws")
+    async def talk(socket: WebSocket, tenant: CurrentTenant) -> None:
+        await socket.accept()
+        await socket.send_text(str(tenant.principal))
+        await socket.close()
 
     return app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 from collections.abc import Iterator
@@ -421,6 +422,15 @@ def test_openapi_names_the_scheme(pki: Pki) -> None:
 # ------------------------------------------------------------------------------ real servers
 
 
+async def greeting(port: int, directory: Path, issued: Issued) -> Any:
+    import websockets
+
+    context = ssl.create_default_context(cafile=str(directory / "ca.pem"))
+    context.load_cert_chain(*issued.write(directory, "client"))
+    async with websockets.connect(f"wss://127.0.0.1:{port}/ws", ssl=context) as connection:
+        return await connection.recv()
+
+
 @pytest.mark.web
 @pytest.mark.slow
 @pytest.mark.parametrize("server", ["uvicorn", "gunicorn"])
@@ -469,6 +479,8 @@ def test_handshakes_with_real_servers(tmp_path: Path, server: str) -> None:
         ):  # the server's own TLS refuses these before anybody is asked
             with pytest.raises(httpx.TransportError):
                 ask(bad)
+        if server == "uvicorn":
+            assert asyncio.run(greeting(port, tmp_path, ann)) == "ann"
         ca.revoke(ann)  # which only the list knows
         fresh = tmp_path / "ca.new"
         fresh.write_bytes(ca.crl())

@@ -24,7 +24,6 @@ from .records import Record
 
 if TYPE_CHECKING:
     from .._core import Decision
-    from ..context import TenantContext
 
 __all__ = ["AlertFunction", "Events", "QuotaAlert"]
 
@@ -155,10 +154,9 @@ class Events:
             revision=decision.revision,
         )
 
-    def refused_operator(
-        self, context: TenantContext | None, action: str, details: Mapping[str, Any]
-    ) -> None:
-        """Somebody asked for what only operators may. Never raises: the refusal stands."""
+    def refused_operator(self, context: Any, action: str, details: Mapping[str, Any]) -> None:
+        """Somebody asked for what only operators may, in a `TenantContext` or in none. Never
+        raises: the refusal stands."""
         decision = None if context is None else context.decision
         key = None if decision is None else decision.key
         tenant = None if context is None else context.tenant_id
