@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenancy import Tenancy, current_tenant, require_tenant
@@ -305,6 +305,7 @@ def roomy_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 EXAMPLES = itertools.count()
 
 
+@settings(max_examples=50)
 @given(st.lists(STEP, max_size=40))
 def test_histories_agree_with_a_small_model(roomy_shop: Shop, steps: list[Any]) -> None:
     t, model, example = roomy_shop.t, Model(), next(EXAMPLES)

@@ -1,9 +1,13 @@
 // Charges: whoever repeats a request under its key is charged once, whatever dies in between.
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "base/process.h"
@@ -196,6 +200,54 @@ TEST_CASE("processes that race for the same keys charge each of them exactly onc
   for (auto& child : children) booked += std::stoull(child->join());
   booked += charge_all(here, kKeys, 7);
   CHECK(booked == kKeys);
+}
+
+// What a decision does with a key: at most once in the window, whoever else does the same.
+void charge(Quotas& quotas, const test::Quota& quota, uint64_t key, uint64_t amount) {
+  ChargeHandle handle;
+  if (quotas.charges().claim(key << 20, kPrint, kTerms, &handle) != Charge::kMine) return;
+  QuotaHandle held;
+  if (!quotas.reserve(quota, amount, kTerms.pending_ns, &held).allowed) return;
+  if (quotas.charges().book(handle, kTerms)) quotas.commit(quota, held, std::nullopt);
+}
+
+TEST_CASE(
+    "workers killed anywhere: no key is charged twice, and one for each kill may be left out") {
+  constexpr uint64_t kKills = 150;
+  constexpr uint64_t kAmount = 3;
+  const TempDir dir;
+  const test::Quota quota(QuotaKind::kCount, 1'000'000'000);
+  void* const shared = mmap(nullptr, sizeof(std::atomic<uint64_t>), PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(shared != MAP_FAILED);
+  auto* const reached = new (shared) std::atomic<uint64_t>(0);
+  std::mt19937 random(1);
+  Worker here(dir);
+  uint64_t keys = 0;
+  for (uint64_t round = 1; round <= kKills; ++round) {
+    const uint64_t first = round << 24;
+    *reached = first;
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      Worker worker(dir);
+      for (;;) charge(*worker.quotas, quota, ++*reached, kAmount);
+    }
+    while (*reached < first + 1 + random() % 30) usleep(50);
+    REQUIRE(kill(child, SIGKILL) == 0);
+    REQUIRE(waitpid(child, nullptr, 0) == child);
+    keys += *reached - first;
+    // The clients, who heard nothing, send everything again.
+    for (uint64_t key = first + 1; key <= *reached; ++key) {
+      charge(*here.quotas, quota, key, kAmount);
+    }
+  }
+  const QuotaState state = here.quotas->status(quota);
+  munmap(shared, sizeof(std::atomic<uint64_t>));
+  CHECK(state.reserved <= kKills * kAmount);  // of those killed before their record was whole
+  CHECK(state.used <= keys * kAmount);
+  CHECK(state.used + kKills * kAmount >= keys * kAmount);
+  CHECK(keys > kKills);
 }
 
 }  // namespace
