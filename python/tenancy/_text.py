@@ -156,9 +156,11 @@ def duration_ns(duration: timedelta | int | float, field: str) -> int:
         value = micro * 1000
     elif isinstance(duration, bool) or not isinstance(duration, (int, float)):
         raise InvalidValue(field, f"expected seconds or a timedelta, got {duration!r}")
+    elif not 0 <= duration < _SECONDS_MAX:
+        raise InvalidValue(field, f"expected a length of time, got {duration!r}")
     else:
         value = int(duration * NS)
-    if value < 0:
+    if not 0 <= value < _SECONDS_MAX * NS:
         raise InvalidValue(field, f"expected a length of time, got {duration!r}")
     return value
 
@@ -170,6 +172,8 @@ def deadline_ns(
     if when is None:
         return None
     moment = to_ns(when, field) if isinstance(when, datetime) else now_ns + duration_ns(when, field)
+    if moment >= _SECONDS_MAX * NS:
+        raise InvalidValue(field, f"{when!r}", remedy="a moment before the year 2261")
     if moment <= now_ns:
         raise InvalidValue(field, "lies in the past", remedy="name a moment that is still to come")
     return moment
