@@ -24,7 +24,7 @@ from tenancy.errors import (
     RequestInProgress,
 )
 from tenancy.wsgi import TenancyMiddleware as WSGIMiddleware
-from web_support import CATALOG, Answer, Shop, get, wsgi_get
+from web_support import CATALOG, Answer, Shop, call, get, http_scope, wsgi_get
 
 ROOMY = CATALOG.replace("30/minute", "100000/hour").replace("/minute", "000/hour")
 HEADER = "Idempotency-Key"
@@ -211,6 +211,30 @@ def test_a_reservation_settled_by_hand_settles_the_charge(shop: Shop) -> None:
     assert tokens(shop.t) == 20
 
 
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_a_request_that_outlives_its_reservation_is_charged_once(
+    shop: Shop, overtaken: bool
+) -> None:
+    seen: list[int] = []
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        require_tenant().require(consume={"tokens": 5})
+        if not seen:
+            seen.append(1)
+            shop.advance(70)
+            if overtaken:
+                assert (await call(app, http_scope("/", headers))).status == 200
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    headers = {**shop.headers, HEADER: "k"}
+    app = TenancyMiddleware(slow, shop.t)
+    assert get(app, "/", headers).status == 200
+    assert tokens(shop.t) == 5
+    assert get(app, "/", headers).status == 200
+    assert tokens(shop.t) == 5
+
+
 def test_check_takes_a_key_of_the_program(shop: Shop) -> None:
     t = shop.t
     job = {"tenant": "acme", "principal": "ann", "consume": {"tokens": 7, "projects": 1}}
@@ -366,7 +390,8 @@ def test_workers_charge_once_together_and_a_killed_one_does_not_keep_the_key(
             hanging = pool.submit(post, "killed", "?hang=1")
             marker = tmp_path / "hanging"
             settled(lambda: marker.exists() and marker.read_text().isdigit())
-            assert post("killed").status_code == 409
+            waiting = post("killed")
+            assert (waiting.status_code, waiting.headers["retry-after"]) == (409, "1")
             os.kill(int(marker.read_text()), signal.SIGKILL)
             assert hanging.result(60) is None
         settled(lambda: (answer := post("killed")) is not None and answer.status_code == 200)

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "tenancy/engine/engine.h"
-#include "tenancy/engine/scope.h"
 
 namespace tenancy {
 namespace {
