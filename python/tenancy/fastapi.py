@@ -305,6 +305,7 @@ def _teach(app: Any) -> None:
 _MEANINGS = {
     "401": "No valid credential, or its tenant is not served.",
     "403": "Not permitted, not in the plan, or a quota is spent.",
+    "409": "Another request with the same idempotency key has not ended.",
     "429": "A rate limit is exceeded.",
     "503": "The state that the decision needs is not available.",
 }
@@ -362,12 +363,14 @@ def _add_to(schema: dict[str, Any], options: Options) -> None:
         for method, operation in operations.items():
             if method in _METHODS:
                 operation.setdefault("security", accepted)
-                _add_responses(operation.setdefault("responses", {}))
+                _add_responses(operation.setdefault("responses", {}), options)
 
 
-def _add_responses(responses: dict[str, Any]) -> None:
+def _add_responses(responses: dict[str, Any], options: Options) -> None:
     reference = {"schema": {"$ref": "#/components/schemas/TenancyProblem"}}
     for status, meaning in _MEANINGS.items():
+        if status == "409" and options.idempotency_header is None:
+            continue
         response = {"description": meaning, "content": {MEDIA_TYPE: reference}}
         if status == "429":
             response["headers"] = {
