@@ -25,8 +25,10 @@ namespace {
 std::shared_ptr<Engine> open_engine(const std::string& counters_path,
                                     const std::shared_ptr<Clock>& clock,
                                     const std::string& default_tenant, int64_t reservation_ns,
-                                    size_t initial_slots, size_t max_bytes,
-                                    size_t anonymous_bytes) {
+                                    size_t initial_slots, size_t max_bytes, size_t anonymous_bytes,
+                                    const std::string& failed_credentials,
+                                    int64_t idempotency_window_ns, uint32_t idempotency_repeats,
+                                    uint64_t idempotency_keys_max) {
   Engine::Options options;
   options.counters.path = counters_path;
   options.counters.initial_slots = initial_slots;
@@ -34,6 +36,12 @@ std::shared_ptr<Engine> open_engine(const std::string& counters_path,
   options.counters.anonymous_bytes = anonymous_bytes;
   options.default_tenant = default_tenant;
   options.reservation_ns = reservation_ns;
+  if (!failed_credentials.empty()) {
+    options.failed_credentials = value_or_raise(LimitPolicy::parse(failed_credentials));
+  }
+  options.idempotency_window_ns = idempotency_window_ns;
+  options.idempotency_repeats = idempotency_repeats;
+  options.idempotency_keys_max = idempotency_keys_max;
   return value_or_raise(Engine::open(options, clock));
 }
 
@@ -152,7 +160,10 @@ void bind_engine(py::module_& module) {
       .def(py::init(&open_engine), py::kw_only(), py::arg("counters_path"), py::arg("clock"),
            py::arg("default_tenant") = "", py::arg("reservation_ns") = Quotas::kReservationNs,
            py::arg("initial_slots") = 1024, py::arg("max_bytes") = size_t{4} << 30,
-           py::arg("anonymous_bytes") = size_t{8} << 20)
+           py::arg("anonymous_bytes") = size_t{8} << 20, py::arg("failed_credentials") = "",
+           py::arg("idempotency_window_ns") = Engine::Options{}.idempotency_window_ns,
+           py::arg("idempotency_repeats") = Engine::Options{}.idempotency_repeats,
+           py::arg("idempotency_keys_max") = Engine::Options{}.idempotency_keys_max)
       .def("apply", &apply, py::arg("revision"), py::arg("changes"), py::kw_only(),
            py::arg("catalog") = py::none(), py::arg("reset") = false)
       .def_property_readonly("revision", &Engine::revision)

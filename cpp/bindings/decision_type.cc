@@ -171,6 +171,9 @@ PyObject* handles_of(PyObject* self, bool leases) {
 PyObject* get_reservations(PyObject* self, void*) { return handles_of(self, false); }
 PyObject* get_leases(PyObject* self, void*) { return handles_of(self, true); }
 
+PyObject* get_repeated(PyObject* self, void*) {
+  return PyBool_FromLong(as_decision(self)->decision.repeated ? 1 : 0);
+}
 PyObject* get_principal_is_hint(PyObject* self, void*) {
   return PyBool_FromLong(as_decision(self)->decision.principal_is_hint ? 1 : 0);
 }
@@ -253,6 +256,7 @@ PyGetSetDef g_getters[] = {TENANCY_GETTER(allowed),
                            TENANCY_GETTER(credential_tenant),
                            TENANCY_GETTER(finished),
                            TENANCY_GETTER(principal_is_hint),
+                           TENANCY_GETTER(repeated),
                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
 #undef TENANCY_GETTER
 

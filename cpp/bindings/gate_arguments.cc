@@ -103,10 +103,18 @@ bool Arguments::set(std::string_view name, PyObject* value) {
       if (name == "permission") return request.permission = optional_text(value), true;
       break;
     case 11:
+      if (name == "fingerprint") return request.fingerprint = text_or_bytes(value), true;
       if (name == "trust_hints") {
         const int truth = PyObject_IsTrue(value);
         if (truth < 0) throw py::error_already_set();
         return request.trust_hints = truth != 0, true;
+      }
+      break;
+    case 15:
+      if (name == "idempotency_key") {
+        if (value == Py_None) return true;
+        request.has_idempotency_key = true;
+        return request.idempotency_key = text_or_bytes(value), true;
       }
       break;
     default: break;

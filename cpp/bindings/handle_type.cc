@@ -43,14 +43,7 @@ void handle_dealloc(PyObject* self) {
 }
 
 bool settle(PyHandle* handle, bool keep, std::optional<uint64_t> amount) {
-  QuotaEntry& entry = entry_of(handle);
-  if (entry.settled) return false;
-  entry.settled = true;
-  const QuotaTarget target = target_of(handle);
-  Quotas& quotas = engine_of(handle).quotas();
-  if (entry.lease) return quotas.end_lease(target, entry.handle);
-  if (keep) return quotas.commit(target, entry.handle, amount);
-  return quotas.release(target, entry.handle);
+  return engine_of(handle).settle(target_of(handle), &entry_of(handle), keep, amount);
 }
 
 PyObject* handle_commit(PyObject* self, PyObject* const* args, Py_ssize_t count) {

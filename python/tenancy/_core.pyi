@@ -76,8 +76,13 @@ class Engine:
         initial_slots: int = 1024,
         max_bytes: int = 4 << 30,
         anonymous_bytes: int = 8 << 20,
+        failed_credentials: str = "",
+        idempotency_window_ns: int = 86_400_000_000_000,
+        idempotency_repeats: int = 5,
+        idempotency_keys_max: int = 100_000,
     ) -> None:
-        """``counters_path`` empty: private memory. Raises `CoreError`."""
+        """``counters_path`` empty: private memory. ``failed_credentials`` empty: no bound. Raises
+        `CoreError`."""
 
     def apply(
         self,
@@ -201,7 +206,8 @@ class Handle:
     amount: Final[int]
     settled: Final[bool]
     def commit(self, amount: int | None = None) -> bool:
-        """Keep what was reserved, or ``amount`` of it. False: it had expired, nothing changed."""
+        """Keep what was reserved, or ``amount`` of it. False: it had expired, nothing changed, or
+        it was settled before; a repeat of a charged request holds what is settled."""
     def release(self) -> bool:
         """Give it back. False: it had expired or was settled before."""
     def renew(self, ttl: float | None = None) -> bool:
@@ -245,7 +251,7 @@ class Decision:
     code: Final[str]
     """The reason's value: ``"ALLOWED"`` or an error code of the HTTP table."""
     status: Final[int]
-    """HTTP status that fits: 200, 401, 403, 429 or 503."""
+    """HTTP status that fits: 200, 400, 401, 403, 409, 422, 429 or 503."""
     detail: Final[str]
     """The limit, quota, permission or feature that refused, or an empty string."""
     tenant: Final[str | None]
@@ -258,6 +264,9 @@ class Decision:
     principal: Final[str | None]
     principal_is_hint: Final[bool]
     """The principal was named beside a credential that has none: it gives no rights."""
+    repeated: Final[bool]
+    """Something that this request consumes was charged to an earlier one with the same idempotency
+    key, and is not charged again."""
     key: Final[str | None]
     """Public id of the API key."""
     session: Final[bool]
@@ -319,6 +328,8 @@ class Gate:
         consume: Mapping[str, int] | None = None,
         ip: str | None = None,
         endpoint: str | None = None,
+        idempotency_key: str | bytes | None = None,
+        fingerprint: str | bytes | None = None,
     ) -> Decision:
         """Decide. A refusal is a value; bad arguments raise ``TypeError`` or ``ValueError``.
 
@@ -327,6 +338,10 @@ class Gate:
         ``consume`` maps quotas to amounts; a concurrency quota takes as many leases. Unknown names
         of quotas, actions and features raise
         ``ValueError`` with the nearest known name.
+
+        With an ``idempotency_key`` (1 to 255 visible ASCII characters), what the same caller
+        consumes under it is charged once, however often it asks; ``fingerprint`` is what the key
+        stands for, and the same key with another one is refused.
         """
 
     def admit(
@@ -343,6 +358,8 @@ class Gate:
         ip: str | None = None,
         endpoint: str | None = None,
         action: str | None = None,
+        idempotency_key: str | bytes | None = None,
+        fingerprint: str | bytes | None = None,
     ) -> Decision:
         """The first half, before routing: limits without identity, credential, tenant, limits of
         tenant, user and key (with the catalog's default action)."""
@@ -358,6 +375,8 @@ class Gate:
         cost: int = 1,
         consume: Mapping[str, int] | None = None,
         endpoint: str | None = None,
+        idempotency_key: str | bytes | None = None,
+        fingerprint: str | bytes | None = None,
     ) -> Decision:
         """The second half: limits of endpoint and action, permission, feature, quotas (reserved
         until `finish`). Changes and returns ``decision``; may be called several times for one

@@ -125,6 +125,10 @@ def to_datetime(wall_ns: int | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, timezone.utc) + timedelta(microseconds=rest // 1000)
 
 
+_SECONDS_MAX = 9_200_000_000
+"""Nanoseconds have 63 bits."""
+
+
 def to_ns(moment: datetime | int | float, field: str) -> int:
     """An aware datetime or Unix seconds as Unix nanoseconds."""
     if isinstance(moment, datetime):
@@ -133,10 +137,16 @@ def to_ns(moment: datetime | int | float, field: str) -> int:
                 field, "a datetime without a time zone", remedy="datetime.now(timezone.utc)"
             )
         since = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
-        return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
-    if isinstance(moment, bool) or not isinstance(moment, (int, float)):
+        value = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
+    elif isinstance(moment, bool) or not isinstance(moment, (int, float)):
         raise InvalidValue(field, f"expected a datetime, got {type(moment).__name__}")
-    return int(moment * NS)
+    elif not -_SECONDS_MAX < moment < _SECONDS_MAX:
+        raise InvalidValue(field, f"{moment!r}", remedy="Unix seconds, years 1678 to 2261")
+    else:
+        value = int(moment * NS)
+    if not -_SECONDS_MAX * NS < value < _SECONDS_MAX * NS:
+        raise InvalidValue(field, f"{moment}", remedy="years 1678 to 2261")
+    return value
 
 
 def duration_ns(duration: timedelta | int | float, field: str) -> int:
@@ -146,9 +156,11 @@ def duration_ns(duration: timedelta | int | float, field: str) -> int:
         value = micro * 1000
     elif isinstance(duration, bool) or not isinstance(duration, (int, float)):
         raise InvalidValue(field, f"expected seconds or a timedelta, got {duration!r}")
+    elif not 0 <= duration < _SECONDS_MAX:
+        raise InvalidValue(field, f"expected a length of time, got {duration!r}")
     else:
         value = int(duration * NS)
-    if value < 0:
+    if not 0 <= value < _SECONDS_MAX * NS:
         raise InvalidValue(field, f"expected a length of time, got {duration!r}")
     return value
 
@@ -160,6 +172,8 @@ def deadline_ns(
     if when is None:
         return None
     moment = to_ns(when, field) if isinstance(when, datetime) else now_ns + duration_ns(when, field)
+    if moment >= _SECONDS_MAX * NS:
+        raise InvalidValue(field, f"{when!r}", remedy="a moment before the year 2261")
     if moment <= now_ns:
         raise InvalidValue(field, "lies in the past", remedy="name a moment that is still to come")
     return moment

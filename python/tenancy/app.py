@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from . import _core
+from ._own_limits import own_limits
 from ._text import check_principal
 from .access import Access
 from .audit import Audit
@@ -91,6 +92,10 @@ class Tenancy:
         reservation_s: float = 60.0,
         counters_bytes_max: int = 4 << 30,
         anonymous_bytes: int = 8 << 20,
+        failed_credentials: str | None = "30/minute",
+        idempotency_window_s: float = 86_400.0,
+        idempotency_repeats: int = 5,
+        idempotency_keys_max: int = 100_000,
         hooks: Mapping[str, Callable[..., Any]] | None = None,
     ) -> Tenancy:
         """Open a data directory, or make it.
@@ -99,7 +104,11 @@ class Tenancy:
         catalog's name, a YAML or JSON file, or a `Catalog`; the directory remembers it, so that it
         is needed once, and another one replaces it if every tenant fits. `clock` is the system's
         unless a test passes its `FakeClock`. `default_tenant` serves requests that name none.
-        `quota_status` is the HTTP status of a spent quota, 403 or 429. `hooks` maps steps of a
+        `quota_status` is the HTTP status of a spent quota, 403 or 429. After `failed_credentials`
+        wrong ones no credential of that address (IPv6: /64) is looked at; None: no bound. A charge
+        under an idempotency key is remembered for `idempotency_window_s` seconds and may be
+        repeated `idempotency_repeats` times; a tenant may add `idempotency_keys_max` of them in
+        that time. `hooks` maps steps of a
         tenant's life to functions that run after them.
 
         Raises a `StoreError` that says what is wrong with the directory, `CatalogError`, or
@@ -107,6 +116,9 @@ class Tenancy:
         """
         if quota_status not in (403, 429):
             raise InvalidValue("quota_status", f"{quota_status}", remedy="403 or 429")
+        own = own_limits(
+            failed_credentials, idempotency_window_s, idempotency_repeats, idempotency_keys_max
+        )
         directory = open_directory(_path(path))
         loaded = None if catalog is None else Catalog.load(catalog)
         host = Host(
@@ -118,6 +130,7 @@ class Tenancy:
                 "reservation_ns": int(reservation_s * 1e9),
                 "max_bytes": counters_bytes_max,
                 "anonymous_bytes": anonymous_bytes,
+                **own,
             },
         )
         host.open(loaded)
@@ -216,9 +229,14 @@ class Tenancy:
         """Do what was scheduled and is due; see `tenants.process_due`."""
         return self.tenants.process_due()
 
+    def refused_operator(self, context: Any, action: str, **details: Any) -> None:
+        """Write down that somebody asked for what only operators may. Capped per source, like
+        suspected crossings; what the cap swallows is counted in the source's next fact."""
+        self._events.refused_operator(context, action, details)
+
     def operator(self, *, by: str, reason: str) -> Operator:
         """Reading across tenants, for one person and one reason; each call is audited."""
-        return Operator(self._host, by, reason)
+        return Operator(self._host, by, reason, self)
 
     def stats(self) -> dict[str, Any]:
         """Decisions by reason, latency, memory: of this process, for monitoring."""

@@ -193,6 +193,13 @@ class TenantContext(RequestContext):
         if wants.get("consume"):
             self._note_held(decision)
 
+    @property
+    def repeated(self) -> bool:
+        """Whether something of this request was charged to an earlier one with the same idempotency
+        key: the client repeats itself, and whoever keeps results can answer with the old one."""
+        decision = self.decision
+        return decision is not None and decision.repeated
+
     def _must_last(self) -> None:
         if self.over:
             raise MissingTenant("the request is over", remedy="use `tenancy.bind(...)`")

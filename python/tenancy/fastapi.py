@@ -31,6 +31,7 @@ except ImportError as error:
 
 from . import asgi
 from ._inline import InlineLimit, is_inline
+from ._operator_fastapi import operator_router
 from ._usage import sessions_of, usage_of
 from .context import TenantContext, require_tenant
 from .errors import InvalidValue, TenancyError
@@ -46,6 +47,7 @@ __all__ = [
     "document",
     "feature",
     "limit",
+    "operator_router",
     "requires",
     "requires_feature",
     "usage_router",
@@ -54,7 +56,7 @@ __all__ = [
 Amount = int | Callable[[Any], int | Awaitable[int]]
 """A number, or a function of the request (it may be a coroutine function)."""
 
-_API_KEY, _BEARER = "TenancyApiKey", "TenancyBearer"
+_API_KEY, _BEARER, _CERTIFICATE = "TenancyApiKey", "TenancyBearer", "TenancyCertificate"
 
 
 class TenancyMiddleware(asgi.TenancyMiddleware):
@@ -284,6 +286,7 @@ def _teach(app: Any) -> None:
 _MEANINGS = {
     "401": "No valid credential, or its tenant is not served.",
     "403": "Not permitted, not in the plan, or a quota is spent.",
+    "409": "Another request with the same idempotency key has not ended.",
     "429": "A rate limit is exceeded.",
     "503": "The state that the decision needs is not available.",
 }
@@ -338,6 +341,9 @@ def _add_to(schema: dict[str, Any], options: Options) -> None:
             },
         )
         accepted.append({_BEARER: []})
+    if options.client_certificates is not None:
+        schemes[_CERTIFICATE] = {"type": "mutualTLS"}
+        accepted.append({_CERTIFICATE: []})
     exempt = PathSet(options.exempt, "exempt")
     for path, operations in schema.get("paths", {}).items():
         if exempt.holds(path):
@@ -345,7 +351,7 @@ def _add_to(schema: dict[str, Any], options: Options) -> None:
         for method, operation in operations.items():
             if method in _METHODS:
                 _add_security(operation, accepted)
-                _add_responses(operation.setdefault("responses", {}))
+                _add_responses(operation.setdefault("responses", {}), options)
 
 
 def _add_security(operation: dict[str, Any], accepted: list[dict[str, list[str]]]) -> None:
@@ -356,9 +362,11 @@ def _add_security(operation: dict[str, Any], accepted: list[dict[str, list[str]]
         operation["security"] = [*accepted, *(s for s in named if s != ours and s not in accepted)]
 
 
-def _add_responses(responses: dict[str, Any]) -> None:
+def _add_responses(responses: dict[str, Any], options: Options) -> None:
     reference = {"schema": {"$ref": "#/components/schemas/TenancyProblem"}}
     for status, meaning in _MEANINGS.items():
+        if status == "409" and options.idempotency_header is None:
+            continue
         response = {"description": meaning, "content": {MEDIA_TYPE: reference}}
         if status == "429":
             response["headers"] = {

@@ -23,6 +23,7 @@ except ImportError as error:
     raise ExtraMissing("flask", "Flask") from error
 
 from ._inline import InlineLimit, is_inline
+from ._operator_flask import operator_blueprint
 from ._usage import sessions_of, usage_of
 from .context import TenantContext, current_tenant, require_tenant
 from .errors import InvalidValue, TenancyError
@@ -37,6 +38,7 @@ __all__ = [
     "current_tenant",
     "feature",
     "limit",
+    "operator_blueprint",
     "require_tenant",
     "requires",
     "requires_feature",

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -16,9 +16,12 @@ from .stores import outbox
 from .stores.grants import OPERATOR
 from .stores.host import Host
 from .stores.outbox import decode_cursor, encode_cursor
-from .stores.records import AuditEvent, Page, Session
+from .stores.records import AuditEvent, Page, QuotaStatus, Session, Tenant
 from .stores.schema import sessions
 from .stores.twins import twin
+
+if TYPE_CHECKING:
+    from ._core import Limit
 
 __all__ = ["Operator"]
 
@@ -26,7 +29,8 @@ __all__ = ["Operator"]
 class Operator:
     """Reads across tenants for one person and reason. Each call writes `cross_tenant_access`."""
 
-    def __init__(self, host: Host, by: str, reason: str) -> None:
+    def __init__(self, host: Host, by: str, reason: str, services: Any) -> None:
+        # `services` is the `Tenancy`, whose own calls answer once the access is written down.
         check_text(reason, "reason", 1000)
         check_text(by, "by", 200)
         if by == "system":
@@ -34,10 +38,52 @@ class Operator:
         self._host = host
         self.name = by if by.startswith(OPERATOR) else OPERATOR + by
         self.reason = reason
+        self._services = services
 
-    def sessions(self, *, limit: int = 100, cursor: str | None = None) -> Page[Session]:
-        """Live sessions of all tenants, without their ids."""
-        self._audit("sessions:list", {})
+    def tenants(
+        self,
+        *,
+        status: str | None = None,
+        plan: str | None = None,
+        text: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[Tenant]:
+        """Tenants, as `Tenancy.tenants.list` lists them."""
+        filters = {"status": status, "plan": plan, "text": text}
+        self._audit("tenants:list", {k: v for k, v in filters.items() if v is not None})
+        found: Page[Tenant] = self._services.tenants.list(**filters, limit=limit, cursor=cursor)
+        return found
+
+    def tenant(self, reference: str) -> Tenant:
+        """The record of any tenant, by id, external id or slug."""
+        self._audit("tenant:show", {"tenant": _shown(reference)})
+        found: Tenant = self._services.tenants.get(reference)
+        return found
+
+    def limits(self, reference: str) -> Mapping[str, Sequence[Limit]]:
+        """What is left of a tenant's rate limits, by action; takes nothing."""
+        self._audit("limits:show", {"tenant": _shown(reference)})
+        services = self._services
+        return {
+            action: services.limits.peek(reference, action)
+            for action in services.tenants.effective(reference).rate_limits
+        }
+
+    def quotas(self, reference: str) -> Mapping[str, QuotaStatus]:
+        """The status of every quota of a tenant."""
+        self._audit("quotas:show", {"tenant": _shown(reference)})
+        found: Mapping[str, QuotaStatus] = self._services.quotas.all(reference)
+        return found
+
+    def sessions(
+        self, *, tenant: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[Session]:
+        """Live sessions of all tenants, or of one, without their ids."""
+        self._audit("sessions:list", {} if tenant is None else {"tenant": _shown(tenant)})
+        if tenant is not None:
+            of_one: Page[Session] = self._services.sessions.list(tenant, limit=limit, cursor=cursor)
+            return of_one
         now = self._host.clock.wall_ns()
         query = (
             sa.select(sessions)
@@ -55,6 +101,7 @@ class Operator:
     def audit(
         self,
         *,
+        tenant: str | None = None,
         type: str | None = None,  # noqa: A002 - the field's name
         principal: str | None = None,
         action: str | None = None,
@@ -64,8 +111,9 @@ class Operator:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page[AuditEvent]:
-        """Facts of all tenants and of none, newest first."""
+        """Facts of all tenants and of none, or of one tenant, newest first."""
         filters = {
+            "tenant": None if tenant is None else _shown(tenant),
             "type": type,
             "principal": principal,
             "action": action,
@@ -74,6 +122,9 @@ class Operator:
             "until_ns": None if until is None else to_ns(until, "until"),
         }
         self._audit("audit:search", {k: v for k, v in filters.items() if v is not None})
+        del filters["tenant"]
+        if tenant is not None:
+            filters["tenant_id"] = self._host.tenant_id(tenant)
         with self._host.read() as connection:
             return outbox.search(connection, filters=filters, limit=limit, cursor=cursor)
 
@@ -90,9 +141,18 @@ class Operator:
         with self._host.write(self.name) as change:
             change.fact("cross_tenant_access", action, context={**context, "reason": self.reason})
 
+    atenants = twin(tenants)
+    atenant = twin(tenant)
+    alimits = twin(limits)
+    aquotas = twin(quotas)
     asessions = twin(sessions)
     aaudit = twin(audit)
     aevent = twin(event)
+
+
+def _shown(reference: str) -> str:
+    """A name that somebody typed, for the record."""
+    return reference[:255].encode("utf-8", "replace").decode("utf-8")
 
 
 def _session(row: Any) -> Session:

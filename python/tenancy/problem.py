@@ -29,7 +29,13 @@ MEDIA_TYPE = "application/problem+json"
 
 _INSTANCE_MAX = 1024
 _RETRY_CODES = frozenset(
-    {"RATE_LIMIT_EXCEEDED", "QUOTA_EXCEEDED", "CONCURRENCY_EXCEEDED", "STATE_UNAVAILABLE"}
+    {
+        "RATE_LIMIT_EXCEEDED",
+        "QUOTA_EXCEEDED",
+        "CONCURRENCY_EXCEEDED",
+        "STATE_UNAVAILABLE",
+        "REQUEST_IN_PROGRESS",
+    }
 )
 _CHALLENGES = {
     "INVALID_CREDENTIAL": 'Bearer realm="tenancy", error="invalid_token"',

@@ -23,10 +23,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from . import _core
+from ._certificate_sources import RFC_9440, RFC_9440_CHAIN, Presented, of_connection, of_header
+from .certificates import CertificateVerifier, ClientCertificates
 from .errors import ExpiredCredential, InvalidCredential, InvalidValue
 from .jwt import JWTConfig, JWTVerifier
 
-__all__ = ["JWTConfig", "Options", "Resolved", "Resolver", "tenant_in"]
+__all__ = ["ClientCertificates", "JWTConfig", "Options", "Resolved", "Resolver", "tenant_in"]
 
 Found = Mapping[bytes, Any]
 """Wanted headers by lower-case name: the value, or a list of values where it was repeated."""
@@ -65,6 +67,8 @@ class Options:
     tenant_header: str | None = "X-Tenant-ID"
     user_header: str | None = None
     session_header: str | None = None
+    idempotency_header: str | None = "Idempotency-Key"
+    """What a request with it consumes is charged once, however often it is repeated. None: off."""
     query_parameter: str | None = None
     path: str | None = None
     """Such as `/api/tenants/{tenant}/`."""
@@ -74,8 +78,11 @@ class Options:
     """Template from subdomain to tenant, such as `org_{subdomain}`."""
     ignored_subdomains: Sequence[str] = ("www", "api")
     jwt: JWTConfig | None = None
+    client_certificates: ClientCertificates | None = None
+    """A certificate is the credential where there is no other. Beside another it is verified as
+    well, and must not name another tenant."""
     identify: Identify | None = None
-    """A strategy of your own (a client certificate, say): from the ASGI scope or WSGI environ to an
+    """A strategy of your own: from the ASGI scope or WSGI environ to an
     `Identity`, to None, or raising `InvalidCredential`. Asked when there is no other credential."""
     trusted_proxies: Sequence[str] = ()
     """Networks, and `unix` for a Unix socket. Their `X-Forwarded-For` counts."""
@@ -110,10 +117,12 @@ class Options:
 class Resolved:
     """What `admit` is to be asked, and what the answer needs to know of the request."""
 
-    __slots__ = ("arguments", "claims", "code", "session")
+    __slots__ = ("arguments", "certified", "claims", "code", "session")
 
     def __init__(self) -> None:
         self.arguments: dict[str, Any] = {}
+        self.certified: str | None = None
+        """The tenant that a certificate beside another credential names."""
         self.claims: tuple[str, ...] = ()
         self.code: str | None = None
         """A more exact code for `INVALID_CREDENTIAL`."""
@@ -131,6 +140,9 @@ class Resolver:
         self.tenant = _wire(options.tenant_header)
         self.user = _wire(options.user_header)
         self.session = _wire(options.session_header)
+        self.idempotency = _wire(options.idempotency_header)
+        certificates = options.client_certificates
+        self.certificate = _wire(None if certificates is None else certificates.header)
         self.wanted = frozenset(
             name
             for name in (
@@ -139,6 +151,9 @@ class Resolver:
                 self.tenant,
                 self.user,
                 self.session,
+                self.idempotency,
+                self.certificate,
+                RFC_9440_CHAIN if self.certificate == RFC_9440 else None,
                 b"host" if options.base_domain is not None else None,
                 b"x-forwarded-for" if options.trusted_proxies else None,
             )
@@ -159,6 +174,9 @@ class Resolver:
         self._verifier = None
         if options.jwt is not None:
             self._verifier = JWTVerifier(options.jwt, tenancy.clock)
+        self._certificates = None
+        if options.client_certificates is not None:
+            self._certificates = CertificateVerifier(options.client_certificates, tenancy.clock)
         self.simple = not (
             self._path
             or self._query
@@ -166,6 +184,7 @@ class Resolver:
             or options.trusted_proxies
             or options.anonymous
             or options.identify
+            or options.client_certificates
             or callable(options.cost)
         )
         """Nothing but headers matters, so a lone API key needs no further look."""
@@ -189,10 +208,12 @@ class Resolver:
         if options.cost != 1:
             cost = options.cost
             arguments["cost"] = cost(method, path) if callable(cost) else cost
-        if not self._credential(found, request, out, address):
+        if not self._credential(found, request, out, address, trusted):
             arguments["api_key"] = WRONG_CREDENTIAL
             return out
         hints = self._hints(found, path, query)
+        if out.certified is not None:
+            hints = (*hints, out.certified)
         if hints:
             arguments["hints"] = hints
         speaks_for_users = trusted and options.trust_hints
@@ -204,12 +225,20 @@ class Resolver:
                 arguments["hints"] = (NO_TENANT,)
             elif speaks_for_users or "api_key" in arguments:
                 arguments["principal"] = user
+        if self.idempotency is not None and self.idempotency in found:
+            arguments["idempotency_key"] = _idempotency_key(found[self.idempotency])
+            arguments["fingerprint"] = f"{method} {path}".encode("utf-8", "surrogatepass")
         return out
 
     # ------------------------------------------------------------------------------ credential
 
     def _credential(
-        self, found: Found, request: Mapping[str, Any], out: Resolved, address: str | None
+        self,
+        found: Found,
+        request: Mapping[str, Any],
+        out: Resolved,
+        address: str | None,
+        trusted: bool,
     ) -> bool:
         """False: what was sent cannot be a credential, or is more than one."""
         arguments = out.arguments
@@ -230,6 +259,12 @@ class Resolver:
             return False
         if not self._session(found, out):
             return False
+        if self._certificates is not None:
+            try:
+                self._certificate(self._certificates, found, request, out, address, trusted)
+            except InvalidCredential as error:
+                out.code = error.code
+                return False
         if self.options.identify is not None and not arguments.keys() & _CREDENTIALS:
             try:
                 identity = self.options.identify(request)
@@ -262,12 +297,8 @@ class Resolver:
         self, verifier: JWTVerifier, token: bytes, out: Resolved, address: str | None
     ) -> bool:
         verified = verifier.cached(token) if len(token) < 1 << 14 else None
-        if verified is None and address is not None:
-            # A signature costs a hundred times as much as a decision: not before the address's own
-            # limits have been looked at.
-            asked = self._tenancy.gate.dry_run(api_key=WRONG_CREDENTIAL, ip=address)
-            if asked.code == "RATE_LIMIT_EXCEEDED":
-                return False
+        if verified is None and address is not None and self._is_refused(address):
+            return False
         try:
             verified = verified or verifier.verify(token)
         except ExpiredCredential as error:
@@ -278,6 +309,47 @@ class Resolver:
         out.arguments["identity"] = verified.identity
         out.claims = verified.scopes
         return True
+
+    def _certificate(
+        self,
+        verifier: CertificateVerifier,
+        found: Found,
+        request: Mapping[str, Any],
+        out: Resolved,
+        address: str | None,
+        trusted: bool,
+    ) -> None:
+        presented = self._presented(found, request, trusted)
+        if presented is None:
+            return
+        verified = verifier.cached(presented)
+        if verified is None and address is not None and self._is_refused(address):
+            raise InvalidCredential("the address has had its attempts")
+        verified = verified or verifier.verify(presented)
+        if out.arguments.keys() & _CREDENTIALS:
+            out.certified = verified.tenant
+        else:
+            out.arguments["identity"] = verified.identity
+
+    def _presented(
+        self, found: Found, request: Mapping[str, Any], trusted: bool
+    ) -> Presented | None:
+        header = self.certificate
+        if (
+            header is not None and trusted
+        ):  # whose own certificate on this connection is no caller's
+            if header not in found:
+                return None
+            return of_header(header, found[header], found.get(RFC_9440_CHAIN))
+        if header is not None and found.get(header):
+            raise InvalidCredential("who sent the certificate's header is not a trusted proxy")
+        return of_connection(request)
+
+    def _is_refused(self, address: str) -> bool:
+        """A signature costs a hundred times as much as a decision: not before the address's own
+        limits have been looked at."""
+        asked = self._tenancy.gate.dry_run(api_key=WRONG_CREDENTIAL, ip=address)
+        return bool(asked.code == "RATE_LIMIT_EXCEEDED")
 
     def _session(self, found: Found, out: Resolved) -> bool:
         raw = found.get(self.session) if self.session is not None else None
@@ -438,6 +510,17 @@ def _text(value: Any) -> str | None:
     if not isinstance(value, str) or not 0 < len(value) <= _HINT_BYTES_MAX:
         return None
     return None if _CONTROL.search(value) else value
+
+
+def _idempotency_key(value: Any) -> bytes:
+    """As draft-ietf-httpapi-idempotency-key-header has it, a quoted string, or bare as most clients
+    send it. What cannot be one is answered by the engine when the request consumes something."""
+    if isinstance(value, list):
+        return b""
+    key: bytes = value.strip()
+    if len(key) > 1 and key[:1] == key[-1:] == b'"':
+        key = key[1:-1]
+    return key
 
 
 def _ascii(value: bytes) -> str | None:

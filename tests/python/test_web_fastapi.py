@@ -439,7 +439,7 @@ def test_the_document_tells_how_to_get_in_and_how_one_is_refused(shop: Shop) -> 
     operation = schema["paths"]["/write"]["get"]
     assert {"TenancyApiKey": []} in operation["security"]
     assert {"TenancyBearer": []} in operation["security"]
-    for status in ("401", "403", "429", "503"):
+    for status in ("401", "403", "409", "429", "503"):
         content = operation["responses"][status]["content"]
         reference = content["application/problem+json"]["schema"]["$ref"]
         assert reference == "#/components/schemas/TenancyProblem"

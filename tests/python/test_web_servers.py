@@ -4,15 +4,8 @@ fork."""
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,64 +13,24 @@ import pytest
 
 httpx = pytest.importorskip("httpx")
 
+from server_support import free_port, serving  # noqa: E402
 from web_support import CATALOG, Shop  # noqa: E402
 
 pytestmark = [pytest.mark.web, pytest.mark.slow]
-
-HERE = Path(__file__).resolve().parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def serving(shop: Shop, command: list[str], port: int) -> Iterator[Any]:
-    path = os.pathsep.join([str(HERE), *(p for p in sys.path if p)])
-    log = shop.data.parent / "server.log"
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            env={**os.environ, "PYTHONPATH": path, "TENANCY_TEST_DATA": str(shop.data)},
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            cwd=shop.data.parent,
-        )
-    try:
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False
-        ) as client:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    if client.get("/health").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    if server.poll() is not None or time.monotonic() > deadline:
-                        pytest.fail(f"the server did not start:\n{log.read_text()}")
-                    time.sleep(0.1)
-            yield client
-    finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(10)
 
 
 def uvicorn(shop: Shop, workers: int = 1) -> Any:
     port = free_port()
     command = ["uvicorn", "web_apps:fastapi_app", "--factory", "--port", str(port)]
-    return serving(shop, [*command, "--workers", str(workers), "--log-level", "warning"], port)
+    return serving(shop.data, [*command, "--workers", str(workers), "--log-level", "warning"], port)
 
 
 def gunicorn(shop: Shop) -> Any:
     port = free_port()
     command = ["gunicorn", "web_apps:flask_app", "--preload", "--workers", "2", "--threads", "2"]
-    return serving(shop, [*command, "--bind", f"127.0.0.1:{port}", "--log-level", "warning"], port)
+    return serving(
+        shop.data, [*command, "--bind", f"127.0.0.1:{port}", "--log-level", "warning"], port
+    )
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const Options& options,
   if (!counters.ok()) return counters.error();
   engine->counters_ = std::move(*counters);
   engine->quotas_ = std::make_unique<Quotas>(engine->counters_.get(), std::move(clock));
+  if (const Status status = engine->make_own_rules(); !status.ok()) return status.error();
   return engine;
 }
 
@@ -46,6 +47,7 @@ bool Engine::begin(const std::shared_ptr<const Definitions>& definitions, const 
   decision->taken_ns = counters_->now_ns();
   decision->started_ns = decision->taken_ns;
   decision->ip.assign(request.ip);
+  if (request.has_idempotency_key) note_idempotency_key(request, decision);
   return true;
 }
 
@@ -68,6 +70,7 @@ void Engine::admit(const std::shared_ptr<const Definitions>& definitions, const 
 void Engine::authorize(const Request& request, Decision* decision) {
   if (decision->finished || decision->reason != Reason::kAllowed) return;
   if (!rebind(decision)) return;
+  if (request.has_idempotency_key) note_idempotency_key(request, decision);
   decision->taken_ns = counters_->now_ns();
   decision->now_wall_ns = clock_->wall_ns();
   Scope scope = scope_of(request, *decision);
@@ -78,7 +81,11 @@ void Engine::authorize(const Request& request, Decision* decision) {
 
 bool Engine::admit_stages(const Request& request, Scope* scope, Decision* decision) {
   if (!limits_before_identity(request, *scope, decision)) return false;
-  if (!authenticate(request, decision)) return false;
+  if (!may_try_credential(request, *scope, decision)) return false;
+  if (!authenticate(request, decision)) {
+    note_failed_credential(request, *scope, decision);
+    return false;
+  }
   if (!select_tenant(request, decision)) return false;
   if (!serve_tenant(decision)) return false;
   const CounterTable::Hold hold(*counters_);
@@ -146,14 +153,7 @@ void Engine::finish(Decision* decision, int http_status) {
   for (QuotaEntry& entry : decision->quotas) {
     if (entry.settled || !entry.handle) continue;
     const QuotaTarget target = quota_target(*decision->definitions, *decision->tenant, entry.quota);
-    if (entry.lease) {
-      quotas_->end_lease(target, entry.handle);
-    } else if (keep) {
-      quotas_->commit(target, entry.handle, std::nullopt);
-    } else {
-      quotas_->release(target, entry.handle);
-    }
-    entry.settled = true;
+    settle(target, &entry, keep, std::nullopt);
   }
   const int64_t spent_us = (counters_->now_ns() - decision->started_ns) / 1000;
   const auto bucket =

@@ -28,6 +28,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -58,10 +59,13 @@ enum class Reason : uint8_t {
   kConcurrencyExceeded,
   kRateLimitExceeded,
   kStateUnavailable,
+  kRequestInProgress,
+  kIdempotencyKeyReused,
+  kInvalidIdempotencyKey,
 };
-constexpr size_t kReasons = 14;
+constexpr size_t kReasons = 17;
 std::string_view reason_code(Reason reason);  // "ALLOWED", "MISSING_TENANT", …
-int reason_http_status(Reason reason);        // 200, 401, 403, 429, 503
+int reason_http_status(Reason reason);        // 200, 400, 401, 403, 409, 422, 429, 503
 
 struct QuotaAsk {
   uint32_t quota = kNoIndex;  // catalog index
@@ -100,6 +104,12 @@ struct Request {
   uint32_t feature = kNoIndex;
   uint64_t cost = 1;
   std::span<const QuotaAsk> consume;
+  // What is consumed is charged once for all requests of the caller that carry this key, and stand
+  // for the same thing (`fingerprint`: method and path, say). One that cannot be a key refuses what
+  // consumes.
+  bool has_idempotency_key = false;
+  std::string_view idempotency_key;
+  std::string_view fingerprint;
   bool reserve = false;  // web: reserve until `finish`; otherwise consumption is final at once
   bool dry_run = false;  // explain: look, take nothing
 };
@@ -120,7 +130,8 @@ struct QuotaEntry {
   uint32_t quota = kNoIndex;
   uint64_t amount = 0;
   QuotaState state;
-  QuotaHandle handle;  // reservation or lease; 0 when final or none
+  QuotaHandle handle;   // reservation or lease; 0 when final or none
+  ChargeHandle charge;  // to be booked before, where there is an idempotency key
   bool lease = false;
   bool settled = false;
 };
@@ -162,6 +173,7 @@ struct Decision {
   bool belongs = false;  // the caller proved that it belongs to `tenant`, or the program named it
   bool suspected_crossing = false;  // TENANT_CONFLICT: to be audited
   bool alerts = false;              // some quota crossed a threshold
+  bool repeated = false;            // something was charged to an earlier attempt with the same key
   bool finished = false;
   Reason reason = Reason::kAllowed;
   std::shared_ptr<const Definitions> definitions;
@@ -180,8 +192,11 @@ struct Decision {
   std::string detail;          // the permission, feature, quota or limit that refused
   int64_t retry_after_ns = 0;  // kNever: waiting does not help
   int64_t now_wall_ns = 0;
-  int64_t started_ns = 0;  // table time
-  int64_t taken_ns = 0;    // table time of the takes
+  int64_t started_ns = 0;    // table time
+  int64_t taken_ns = 0;      // table time of the takes
+  uint64_t idempotency = 0;  // hash of the key; 0: none
+  uint64_t fingerprint = 0;
+  bool idempotency_invalid = false;
   FixedVector<LimitEntry, kLimitsMax> limits;
   FixedVector<QuotaEntry, kQuotasMax> quotas;
   bool allowed() const { return reason == Reason::kAllowed && !stale; }
@@ -195,6 +210,13 @@ class Engine {
     CounterTable::Options counters;
     std::string default_tenant;  // reference; empty: none
     int64_t reservation_ns = Quotas::kReservationNs;
+    // Wrong credentials of one address, after which it is not listened to. Limit 0: no bound.
+    LimitPolicy failed_credentials;
+    // Idempotency keys: how long a charge is remembered, how often it may be repeated for nothing,
+    // and how many one tenant may add in that time (0: no bound).
+    int64_t idempotency_window_ns = int64_t{86'400} * 1'000'000'000;
+    uint32_t idempotency_repeats = 5;
+    uint64_t idempotency_keys_max = 100'000;
   };
   static Result<std::unique_ptr<Engine>> open(const Options& options,
                                               std::shared_ptr<const Clock> clock);
@@ -234,6 +256,12 @@ class Engine {
   const std::array<std::atomic<uint64_t>, kReasons>& decided() const { return decided_; }
   const std::array<std::atomic<uint64_t>, kLatencyBuckets>& latency() const { return latency_; }
 
+  // Settles one quota of a decision: keeps it (or `amount` of it) or gives it back. False when it
+  // was settled before or had expired. Where it belongs to an idempotency key, only the attempt
+  // that is charged keeps it.
+  bool settle(const QuotaTarget& target, QuotaEntry* entry, bool keep,
+              std::optional<uint64_t> amount);
+
   // What `quotas()` wants, for a tenant of these definitions.
   static QuotaTarget quota_target(const Definitions& definitions, const TenantEntry& tenant,
                                   uint32_t quota);
@@ -247,6 +275,7 @@ class Engine {
   struct Scope;  // the hashed parts of one request that counters are keyed by
   Engine(const Options& options, std::shared_ptr<const Clock> clock);
 
+  Status make_own_rules();
   bool begin(const std::shared_ptr<const Definitions>& definitions, const Request& request,
              Decision* decision) const;
   bool admit_stages(const Request& request, Scope* scope, Decision* decision);
@@ -263,6 +292,8 @@ class Engine {
   bool take_limits(Decision* decision, size_t first, bool dry_run);
   void give_back_limits(Decision* decision, size_t end);
 
+  bool may_try_credential(const Request& request, const Scope& scope, Decision* decision);
+  void note_failed_credential(const Request& request, const Scope& scope, Decision* decision);
   bool authenticate(const Request& request, Decision* decision) const;
   bool select_tenant(const Request& request, Decision* decision) const;
   bool serve_tenant(Decision* decision) const;
@@ -273,10 +304,20 @@ class Engine {
   bool take_quota(const QuotaAsk& ask, const QuotaTarget& target, bool reserve, Decision* decision);
   void give_back_quotas(Decision* decision, size_t first);
 
+  void note_idempotency_key(const Request& request, Decision* decision) const;
+  bool claim_charge(const QuotaTarget& target, QuotaEntry* entry, Decision* decision);
+  bool may_add_charge(uint64_t key, Decision* decision);
+  uint64_t charge_key(const QuotaTarget& target, const QuotaEntry& entry,
+                      const Decision& decision) const;
+  ChargeTerms charge_terms() const;
+  void keep_charged(Decision* decision, size_t first);
+
   Options options_;
   std::shared_ptr<const Clock> clock_;
   std::unique_ptr<CounterTable> counters_;
   std::unique_ptr<Quotas> quotas_;
+  LimitRule failed_credentials_;  // no window: off
+  LimitRule idempotency_keys_;
   std::mutex apply_mutex_;
   mutable std::mutex publish_mutex_;
   std::shared_ptr<const Definitions> definitions_;

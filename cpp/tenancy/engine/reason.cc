@@ -18,6 +18,9 @@ std::string_view reason_code(Reason reason) {
     case Reason::kConcurrencyExceeded: return "CONCURRENCY_EXCEEDED";
     case Reason::kRateLimitExceeded: return "RATE_LIMIT_EXCEEDED";
     case Reason::kStateUnavailable: return "STATE_UNAVAILABLE";
+    case Reason::kRequestInProgress: return "REQUEST_IN_PROGRESS";
+    case Reason::kIdempotencyKeyReused: return "IDEMPOTENCY_KEY_REUSED";
+    case Reason::kInvalidIdempotencyKey: return "INVALID_IDEMPOTENCY_KEY";
   }
   return "STATE_UNAVAILABLE";
 }
@@ -38,6 +41,9 @@ int reason_http_status(Reason reason) {
     case Reason::kConcurrencyExceeded: return 403;
     case Reason::kRateLimitExceeded: return 429;
     case Reason::kStateUnavailable: return 503;
+    case Reason::kRequestInProgress: return 409;
+    case Reason::kIdempotencyKeyReused: return 422;
+    case Reason::kInvalidIdempotencyKey: return 400;
   }
   return 503;
 }

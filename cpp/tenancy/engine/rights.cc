@@ -99,6 +99,7 @@ bool Engine::take_quotas(const Request& request, Decision* decision) {
       return false;
     }
   }
+  if (!request.reserve && decision->idempotency != 0) keep_charged(decision, first);
   return true;
 }
 
@@ -128,7 +129,11 @@ bool Engine::take_quota(const QuotaAsk& ask, const QuotaTarget& target, bool res
     if (units > kQuotasMax - decision->quotas.size()) {
       return refuse(decision, Reason::kConcurrencyExceeded, target.def->name, kNever);
     }
-  } else if (reserve) {
+  } else if (!claim_charge(target, &entry, decision)) {
+    return false;
+  } else if (entry.settled) {
+    // A repeat: an earlier attempt was charged for it.
+  } else if (reserve || entry.charge) {
     entry.state = quotas_->reserve(target, ask.amount, options_.reservation_ns, &entry.handle);
   } else {
     entry.state = quotas_->consume(target, ask.amount);
@@ -138,7 +143,10 @@ bool Engine::take_quota(const QuotaAsk& ask, const QuotaTarget& target, bool res
       entry.handle = {};
       entry.state = quotas_->acquire(target, target.def->lease_ns, &entry.handle);
     }
-    if (!entry.state.allowed) entry.settled = true;
+    if (!entry.state.allowed) {
+      entry.settled = true;
+      if (entry.charge) quotas_->charges().drop(entry.charge);
+    }
     if (!decision->quotas.push(entry)) {
       return refuse(decision, Reason::kStateUnavailable, target.def->name, kNever);
     }
@@ -162,10 +170,8 @@ void Engine::give_back_quotas(Decision* decision, size_t first) {
     QuotaEntry& entry = decision->quotas[i];
     if (entry.settled) continue;
     const QuotaTarget target = quota_target(*decision->definitions, *decision->tenant, entry.quota);
-    if (entry.lease) {
-      quotas_->end_lease(target, entry.handle);
-    } else if (entry.handle) {
-      quotas_->release(target, entry.handle);
+    if (entry.lease || entry.handle) {
+      settle(target, &entry, false, std::nullopt);
     } else {
       quotas_->decrement(target, entry.amount);
     }

@@ -93,13 +93,15 @@ struct Quotas::Impl {
         clock(std::move(shared_clock)),
         book(table, clock.get()),
         ledgers(table),
-        leases(table, &ledgers) {}
+        leases(table, &ledgers),
+        charges(table, &ledgers) {}
 
   CounterTable* table;
   std::shared_ptr<const Clock> clock;
   quotas::PeriodBook book;
   quotas::Ledgers ledgers;
   quotas::Leases leases;
+  Charges charges;
 
   uint64_t root(const QuotaTarget& target) const {
     return quotas::quota_root(table->hash_key(), target);
@@ -226,6 +228,8 @@ Quotas::Quotas(CounterTable* table, std::shared_ptr<const Clock> clock)
     : impl_(std::make_unique<Impl>(table, std::move(clock))) {}
 
 Quotas::~Quotas() = default;
+
+Charges& Quotas::charges() { return impl_->charges; }
 
 QuotaState Quotas::status(const QuotaTarget& target) const {
   if (target.def->kind == QuotaKind::kPerObject) return impl_->stateless(target, 0);

@@ -31,6 +31,7 @@
 #include "tenancy/base/status.h"
 #include "tenancy/catalog/catalog.h"
 #include "tenancy/counters/table.h"
+#include "tenancy/quotas/charges.h"
 
 namespace tenancy {
 
@@ -104,6 +105,9 @@ class Quotas {
   bool end_lease(const QuotaTarget& target, QuotaHandle handle);
   // Ends every lease of the tenant's quota (suspension).
   uint64_t revoke_leases(const QuotaTarget& target);
+
+  // Who is charged once under an idempotency key.
+  Charges& charges();
 
   // After the threshold's event is stored: no later call reports it again in this period.
   void acknowledge_alert(const QuotaTarget& target, int64_t period_start_wall_ns, uint8_t crossed);

@@ -20,6 +20,9 @@
     │   ├── RateLimitExceeded        429  RATE_LIMIT_EXCEEDED
     │   ├── ModelNotAllowed          403  MODEL_NOT_ALLOWED
     │   ├── RegionNotAllowed         403  REGION_NOT_ALLOWED
+    │   ├── RequestInProgress        409  REQUEST_IN_PROGRESS
+    │   ├── IdempotencyKeyReused     422  IDEMPOTENCY_KEY_REUSED
+    │   ├── InvalidIdempotencyKey    400  INVALID_IDEMPOTENCY_KEY
     │   └── StateUnavailable         503  STATE_UNAVAILABLE
     ├── NotFound (LookupError)
     │   ├── UnknownTenant   ├── UnknownPlan   ├── UnknownRole      ├── UnknownQuota
@@ -72,7 +75,9 @@ from ._refusals import (
     Escalation,
     ExpiredCredential,
     FeatureNotInPlan,
+    IdempotencyKeyReused,
     InvalidCredential,
+    InvalidIdempotencyKey,
     InvalidTenant,
     MfaRequired,
     MissingTenant,
@@ -82,6 +87,7 @@ from ._refusals import (
     RateLimitExceeded,
     Refused,
     RegionNotAllowed,
+    RequestInProgress,
     StateUnavailable,
     SuspendedTenant,
     TenantConflict,
@@ -110,8 +116,10 @@ __all__ = [
     "ExtraMissing",
     "FeatureNotInPlan",
     "HookRefused",
+    "IdempotencyKeyReused",
     "IllegalTransition",
     "InvalidCredential",
+    "InvalidIdempotencyKey",
     "InvalidTenant",
     "InvalidValue",
     "LegalHold",
@@ -126,6 +134,7 @@ __all__ = [
     "Reason",
     "Refused",
     "RegionNotAllowed",
+    "RequestInProgress",
     "RoleInUse",
     "StateUnavailable",
     "StoreBusy",

@@ -139,6 +139,30 @@ class RegionNotAllowed(Refused):
     default_remedy = "serve the tenant from its `data_residency` region"
 
 
+class RequestInProgress(Refused):
+    """Another request with the same idempotency key has not ended yet."""
+
+    code = Reason.REQUEST_IN_PROGRESS.value
+    status = 409
+    default_remedy = "try again when it has"
+
+
+class IdempotencyKeyReused(Refused):
+    """The idempotency key stands for another request, or was repeated too often."""
+
+    code = Reason.IDEMPOTENCY_KEY_REUSED.value
+    status = 422
+    default_remedy = "make a new key for each request, and send it again only to repeat that one"
+
+
+class InvalidIdempotencyKey(Refused):
+    """What was sent as idempotency key cannot be one."""
+
+    code = Reason.INVALID_IDEMPOTENCY_KEY.value
+    status = 400
+    default_remedy = "send one key of 1 to 255 visible ASCII characters, such as a UUID"
+
+
 class StateUnavailable(Refused):
     """What the decision needs cannot be read; refusing is the safe answer."""
 

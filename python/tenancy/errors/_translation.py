@@ -10,7 +10,9 @@ from ._refusals import (
     ConcurrencyExceeded,
     ExpiredCredential,
     FeatureNotInPlan,
+    IdempotencyKeyReused,
     InvalidCredential,
+    InvalidIdempotencyKey,
     InvalidTenant,
     MfaRequired,
     MissingTenant,
@@ -18,6 +20,7 @@ from ._refusals import (
     QuotaExceeded,
     RateLimitExceeded,
     Refused,
+    RequestInProgress,
     StateUnavailable,
     SuspendedTenant,
     TenantConflict,
@@ -44,6 +47,9 @@ _BY_CODE: dict[str, type[Refused]] = {
         ConcurrencyExceeded,
         RateLimitExceeded,
         StateUnavailable,
+        RequestInProgress,
+        IdempotencyKeyReused,
+        InvalidIdempotencyKey,
     )
 }
 
@@ -61,6 +67,10 @@ _SENTENCES = {
     "CONCURRENCY_EXCEEDED": "every lease of {detail} is taken",
     "RATE_LIMIT_EXCEEDED": "rate limit {detail} is exceeded",
     "STATE_UNAVAILABLE": "the state that the decision needs is not available",
+    "REQUEST_IN_PROGRESS": "another request with this idempotency key has not ended",
+    "IDEMPOTENCY_KEY_REUSED": "the idempotency key stands for another request, "
+    "or was repeated too often",
+    "INVALID_IDEMPOTENCY_KEY": "the idempotency key is not 1 to 255 visible ASCII characters",
 }
 
 

@@ -140,13 +140,44 @@ class Events:
     # ------------------------------------------------------------------------------ crossings
 
     def _crossing(self, decision: Decision) -> None:
-        source = decision.key or decision.tenant or decision.principal or "anonymous"
-        swallowed = self._admit(source)
-        if swallowed is None:
-            return
         context: dict[str, Any] = {"code": decision.code}
         if decision.key:
             context["key"] = decision.key
+        self._violation(
+            decision.key or decision.tenant or decision.principal or "anonymous",
+            by=decision.principal or decision.key or "anonymous",
+            type="security_violation",
+            action="tenant:cross",
+            tenant=decision.tenant or decision.credential_tenant,
+            resource="tenant",
+            context=context,
+            revision=decision.revision,
+        )
+
+    def refused_operator(self, context: Any, action: str, details: Mapping[str, Any]) -> None:
+        """Somebody asked for what only operators may, in a `TenantContext` or in none. Never
+        raises: the refusal stands."""
+        decision = None if context is None else context.decision
+        key = None if decision is None else decision.key
+        tenant = None if context is None else context.tenant_id
+        by = (None if context is None else context.principal) or key or "anonymous"
+        try:
+            self._violation(
+                f"operator {key or tenant or by}",
+                by=by,
+                type="cross_tenant_access",
+                action=action,
+                tenant=tenant,
+                context={**details, **({"key": key} if key else {})},
+                revision=self._host.engine.revision,
+            )
+        except TenancyError:
+            _log.exception("a refused operator's access could not be written")
+
+    def _violation(self, source: str, *, context: dict[str, Any], **fact: Any) -> None:
+        swallowed = self._admit(source)
+        if swallowed is None:
+            return
         if swallowed:
             context["not_written_before"] = swallowed
         try:
@@ -154,14 +185,9 @@ class Events:
                 outbox.append(
                     connection,
                     now_ns=self._host.clock.wall_ns(),
-                    by=decision.principal or decision.key or "anonymous",
-                    type="security_violation",
-                    action="tenant:cross",
-                    tenant=decision.tenant or decision.credential_tenant,
-                    resource="tenant",
                     result="denied",
                     context=context,
-                    revision=decision.revision,
+                    **fact,
                 )
                 connection.commit()
         except TenancyError:
