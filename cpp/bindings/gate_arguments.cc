@@ -110,6 +110,13 @@ bool Arguments::set(std::string_view name, PyObject* value) {
         return request.trust_hints = truth != 0, true;
       }
       break;
+    case 18:
+      if (name == "credential_expired") {
+        const int truth = PyObject_IsTrue(value);
+        if (truth < 0) throw py::error_already_set();
+        return request.credential_expired = truth != 0, true;
+      }
+      break;
     case 15:
       if (name == "idempotency_key") {
         if (value == Py_None) return true;

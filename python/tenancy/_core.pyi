@@ -360,9 +360,12 @@ class Gate:
         action: str | None = None,
         idempotency_key: str | bytes | None = None,
         fingerprint: str | bytes | None = None,
+        credential_expired: bool = False,
     ) -> Decision:
         """The first half, before routing: limits without identity, credential, tenant, limits of
-        tenant, user and key (with the catalog's default action)."""
+        tenant, user and key (with the catalog's default action). ``credential_expired``: the
+        program verified a credential and found it right, but over; it is refused as such, and is
+        no wrong one."""
 
     def authorize(
         self,

@@ -210,6 +210,8 @@ class Resolver:
             arguments["cost"] = cost(method, path) if callable(cost) else cost
         if not self._credential(found, request, out, address, trusted):
             arguments["api_key"] = WRONG_CREDENTIAL
+            if out.code == ExpiredCredential.code:
+                arguments["credential_expired"] = True
             return out
         hints = self._hints(found, path, query)
         if out.certified is not None:
@@ -335,9 +337,8 @@ class Resolver:
         self, found: Found, request: Mapping[str, Any], trusted: bool
     ) -> Presented | None:
         header = self.certificate
-        if (
-            header is not None and trusted
-        ):  # whose own certificate on this connection is no caller's
+        if header is not None and trusted:
+            # The proxy's own certificate, on this connection, is no caller's.
             if header not in found:
                 return None
             return of_header(header, found[header], found.get(RFC_9440_CHAIN))

@@ -239,6 +239,9 @@ def test_statuses_are_those_of_the_table() -> None:
         "CONCURRENCY_EXCEEDED",
         429: "RATE_LIMIT_EXCEEDED",
         503: "STATE_UNAVAILABLE",
+        400: "INVALID_IDEMPOTENCY_KEY",
+        409: "REQUEST_IN_PROGRESS",
+        422: "IDEMPOTENCY_KEY_REUSED",
     }
     by_code = {kind.code: kind.status for kind in every_error() if issubclass(kind, errors.Refused)}
     for status, codes in table.items():

@@ -104,6 +104,33 @@ def test_expired_credentials_and_conflicts_do_not_count(shop: Shop) -> None:
     assert asgi(shop, shop.headers).status == 200
 
 
+def test_neither_do_expired_tokens_nor_certificates(shop: Shop, tmp_path: Path) -> None:
+    jwt = pytest.importorskip("jwt")
+    from datetime import datetime, timezone
+
+    from pki_support import DAY, Authority
+    from tenancy.resolve import ClientCertificates, JWTConfig
+
+    secret = "a secret of thirty-two characters"
+    now = shop.t.clock.wall_ns() / 1e9
+    claims = {"sub": "ann", "tenant_id": "acme", "exp": int(now) - 5}
+    token = {"Authorization": f"Bearer {jwt.encode(claims, secret, 'HS256')}"}
+    authority = Authority("CA", datetime.fromtimestamp(now, timezone.utc))
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    old = {"client_cert_chain": [authority.issue(begins=-3 * DAY, ends=-DAY).pem]}
+    app = TenancyMiddleware(
+        echo,
+        shop.t,
+        jwt=JWTConfig(keys=secret, algorithms=["HS256"]),
+        client_certificates=ClientCertificates(ca=tmp_path / "ca.pem"),
+    )
+    for _ in range(35):
+        assert get(app, "/", token, client=HERE).code == "EXPIRED_CREDENTIAL"
+        answer = get(app, "/", client=HERE, extensions={"tls": old})
+        assert answer.code == "EXPIRED_CREDENTIAL"
+    assert get(app, "/", shop.headers, client=HERE).status == 200
+
+
 def test_it_can_be_set_and_turned_off(tmp_path: Path) -> None:
     shop = Shop(tmp_path, text=TEXT, failed_credentials="3/hour")
     assert [asgi(shop, WRONG).status for _ in range(4)] == [401, 401, 401, 429]

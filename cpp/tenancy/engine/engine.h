@@ -81,6 +81,8 @@ struct Request {
   // Credential: at most one of the three.
   std::string_view api_key;
   std::string_view session;
+  // The caller verified a credential of its own kind and found it right, but over: no guess.
+  bool credential_expired = false;
   // An identity that the caller verified (a JWT): the tenants it may select (references), and its
   // user.
   bool has_identity = false;

@@ -61,6 +61,7 @@ const TenantEntry* common_tenant(const Request& request, const Registry& registr
 bool Engine::authenticate(const Request& request, Decision* decision) const {
   const Registry& registry = *decision->definitions->registry;
   const int64_t now = decision->now_wall_ns;
+  if (request.credential_expired) return refuse(decision, Reason::kExpiredCredential);
   if (!request.api_key.empty()) {
     if (!api_key_public_id(request.api_key)) return refuse(decision, Reason::kInvalidCredential);
     const KeyEntry* key = registry.key(sha256(request.api_key));

@@ -57,6 +57,9 @@ TEST_CASE("only wrong credentials count: not missing ones, not right ones, not e
     Request right = t.request(t.bob);
     right.ip = "192.0.2.1";
     CHECK(t.check(right).allowed());
+    Request over = wrong("192.0.2.1");
+    over.credential_expired = true;
+    CHECK(t.check(over).reason == Reason::kExpiredCredential);
     Request asked = wrong("192.0.2.1");
     asked.dry_run = true;
     CHECK(t.check(asked).reason == Reason::kInvalidCredential);
