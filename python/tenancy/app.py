@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from . import _core
-from ._text import check_principal
+from ._text import check_principal, check_text, life_ns, shown
 from .access import Access
 from .audit import Audit
 from .catalog import Catalog
@@ -34,10 +34,13 @@ from .quotas import Quotas
 from .resources import Resources
 from .roles import Roles
 from .sessions import Sessions
+from .stores.background import Background
 from .stores.change import Actor
 from .stores.directory import open_directory
+from .stores.due import EVERY_S, DueJob
 from .stores.events import Events
 from .stores.grants import SYSTEM
+from .stores.health import Health
 from .stores.host import Closed, Host
 from .stores.twins import twin
 from .tenants import Tenants
@@ -68,6 +71,8 @@ class Tenancy:
     limits: Limits
     resources: Resources
     audit: Audit
+    background: Background
+    """Jobs that one elected process of the host runs; see `health`."""
 
     check: Callable[..., Decision]
     """Decide; see `_core.Gate.check`. A refusal is a value."""
@@ -92,6 +97,7 @@ class Tenancy:
         counters_bytes_max: int = 4 << 30,
         anonymous_bytes: int = 8 << 20,
         hooks: Mapping[str, Callable[..., Any]] | None = None,
+        background: bool | None = None,
     ) -> Tenancy:
         """Open a data directory, or make it.
 
@@ -100,13 +106,23 @@ class Tenancy:
         is needed once, and another one replaces it if every tenant fits. `clock` is the system's
         unless a test passes its `FakeClock`. `default_tenant` serves requests that name none.
         `quota_status` is the HTTP status of a spent quota, 403 or 429. `hooks` maps steps of a
-        tenant's life to functions that run after them.
+        tenant's life to functions that run after them. `background=False`, or
+        `TENANCY_BACKGROUND=0`, keeps this process from doing the host's background work; with a
+        test's clock it does none unless told, so that tests drive it (`background.run_due`).
 
         Raises a `StoreError` that says what is wrong with the directory, `CatalogError`, or
         `InvalidValue`.
         """
         if quota_status not in (403, 429):
             raise InvalidValue("quota_status", f"{quota_status}", remedy="403 or 429")
+        works = _works_in_background(background, clock)
+        options = {
+            "reservation_ns": life_ns(reservation_s, "reservation_s"),
+            "max_bytes": _size(counters_bytes_max, "counters_bytes_max"),
+            "anonymous_bytes": _size(anonymous_bytes, "anonymous_bytes"),
+        }
+        if default_tenant is not None:
+            check_text(default_tenant, "default_tenant", 255)
         directory = open_directory(_path(path))
         loaded = None if catalog is None else Catalog.load(catalog)
         host = Host(
@@ -114,15 +130,14 @@ class Tenancy:
             _clock(clock),
             default_tenant=default_tenant,
             actor=_actor,
-            engine_options={
-                "reservation_ns": int(reservation_s * 1e9),
-                "max_bytes": counters_bytes_max,
-                "anonymous_bytes": anonymous_bytes,
-            },
+            engine_options=options,
         )
         host.open(loaded)
         self = object.__new__(cls)
         self._start(host, quota_status, hooks or {})
+        self.background = Background(host, enabled=works)
+        self.background.add("schedule", DueJob(self.tenants, host.clock), every_s=EVERY_S)
+        self.background.start()
         return self
 
     def _start(
@@ -216,6 +231,10 @@ class Tenancy:
         """Do what was scheduled and is due; see `tenants.process_due`."""
         return self.tenants.process_due()
 
+    def health(self) -> Health:
+        """What a person should look at: background work of the host that fails."""
+        return Health.of(self.background.health())
+
     def operator(self, *, by: str, reason: str) -> Operator:
         """Reading across tenants, for one person and one reason; each call is audited."""
         return Operator(self._host, by, reason)
@@ -232,6 +251,7 @@ class Tenancy:
             return
         _open.discard(self)
         try:
+            self.background.close()
             self._events.flush()
         finally:
             self._host.close()
@@ -283,7 +303,13 @@ def _close_all() -> None:
 
 
 def _path(path: str | os.PathLike[str] | None) -> Path:
-    text = os.fspath(path) if path is not None else os.environ.get("TENANCY_DATA", DEFAULT_PATH)
+    if path is None:
+        path = os.environ.get("TENANCY_DATA") or DEFAULT_PATH
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidValue("path", f"expected a path, got {shown(path)}")
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise InvalidValue("path", f"{shown(text)} names no directory")
     if "://" in text:
         scheme = text.split("://", 1)[0]
         raise StoreUnsupported(
@@ -291,6 +317,26 @@ def _path(path: str | os.PathLike[str] | None) -> Path:
             remedy="pass a directory, such as ./tenancy-data",
         )
     return Path(text).absolute()
+
+
+def _size(size: int, field: str) -> int:
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 1 << 63:
+        raise InvalidValue(field, f"expected a number of bytes, got {shown(size)}")
+    return size
+
+
+def _works_in_background(background: bool | None, clock: Any) -> bool:
+    if background is not None:
+        if not isinstance(background, bool):
+            raise InvalidValue("background", shown(background), remedy="True, False or None")
+        return background
+    text = os.environ.get("TENANCY_BACKGROUND", "")
+    if not text:
+        return clock is None
+    known = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
+    if text.lower() not in known:
+        raise InvalidValue("TENANCY_BACKGROUND", f"{text!r}", remedy="1 or 0")
+    return known[text.lower()]
 
 
 def _clock(clock: Any) -> _core.Clock:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ._text import check_text, to_datetime, to_ns
+from ._text import check_page, check_text, to_datetime, to_ns
 from .errors import InvalidValue, NotFound
 from .stores import outbox
 from .stores.grants import OPERATOR
@@ -37,6 +37,7 @@ class Operator:
 
     def sessions(self, *, limit: int = 100, cursor: str | None = None) -> Page[Session]:
         """Live sessions of all tenants, without their ids."""
+        check_page(limit)
         self._audit("sessions:list", {})
         now = self._host.clock.wall_ns()
         query = (
@@ -73,6 +74,7 @@ class Operator:
             "since_ns": None if since is None else to_ns(since, "since"),
             "until_ns": None if until is None else to_ns(until, "until"),
         }
+        check_page(limit)
         self._audit("audit:search", {k: v for k, v in filters.items() if v is not None})
         with self._host.read() as connection:
             return outbox.search(connection, filters=filters, limit=limit, cursor=cursor)
