@@ -38,7 +38,8 @@ uint64_t units(PyObject* value, const std::string& what) {
   }
   int overflow = 0;
   const long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
-  if (overflow < 0 || (overflow == 0 && number < 0)) throw py::value_error(what + ": must not be negative");
+  if (overflow < 0 || (overflow == 0 && number < 0))
+    throw py::value_error(what + ": must not be negative");
   if (overflow > 0 || static_cast<uint64_t>(number) > kAmountMax) {
     throw py::value_error(what + ": at most 2**61");
   }

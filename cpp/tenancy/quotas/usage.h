@@ -4,7 +4,7 @@
 //   word 1  used: what was kept. Never above total: it is raised after total and lowered before
 //           it, so a process killed in between leaves total too high by its amount, never too low.
 //   word 2  alerts acknowledged, a bit per threshold.
-//   word 3  how often something was about to be lowered, or a reservation to be freed: raised before
+//   word 3  how often something was about to be lowered or a reservation to be freed; raised before
 //           it is. By this `Quotas::reconcile` knows that nothing was while it looked.
 //
 // Thread safety: the words are shared; see FORMATS.md for the order of changes.

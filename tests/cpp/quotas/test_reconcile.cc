@@ -92,9 +92,9 @@ TEST_CASE("a period's counter is reconciled like the others, and an absent one s
   CHECK(host.table->stats(Region::kTenant, SlotClass::kWords8).used == 0);
   REQUIRE(host->consume(quota, 3).allowed);
   const HashKey& hash_key = host.table->hash_key();
-  quotas::UsageCells cells(
-      host.table.get(), quotas::usage_key(hash_key, quotas::quota_root(hash_key, quota),
-                                          host->status(quota).period_start_wall_ns));
+  quotas::UsageCells cells(host.table.get(),
+                           quotas::usage_key(hash_key, quotas::quota_root(hash_key, quota),
+                                             host->status(quota).period_start_wall_ns));
   REQUIRE(cells.find());
   REQUIRE(cells.take(7, 10) == quotas::Take::kTaken);
   cells = quotas::UsageCells(host.table.get(), cells.key());  // lets go of the slot
@@ -124,6 +124,44 @@ TEST_CASE("what a stopped worker is in the middle of is not given back") {
   require_success(child);
   CHECK(host->reconcile(quota).used == 5);
   CHECK(host->status(quota).reserved == 0);
+}
+
+TEST_CASE("whatever lowers or frees says so before, and then nothing can be claimed") {
+  const TempDir dir;
+  Host host(dir);
+  const Quota quota(QuotaKind::kCount, 100);
+  REQUIRE(host->consume(quota, 10).allowed);
+  quotas::UsageCells cells(host.table.get(), counter_of(&host, quota));
+  REQUIRE(cells.find());
+  uint64_t seen = cells.lowerings();
+  const auto said = [&] { return cells.lowerings() != seen && !cells.claim(seen); };
+  const auto reserve = [&] {
+    QuotaHandle handle;
+    REQUIRE(host->reserve(quota, 5, kTtl, &handle).allowed);
+    seen = cells.lowerings();
+    return handle;
+  };
+  CHECK_FALSE(said());
+  host->consume(quota, 1);  // only adds
+  CHECK(cells.lowerings() == seen);
+  host->decrement(quota, 1);
+  CHECK(said());
+  CHECK(host->commit(quota, reserve(), 2));
+  CHECK(said());
+  CHECK(host->commit(quota, reserve(), std::nullopt));
+  CHECK(said());
+  CHECK(host->release(quota, reserve()));
+  CHECK(said());
+  reserve();
+  host.clock->advance(kTtl);
+  CHECK(host->status(quota).reserved == 0);  // swept
+  CHECK(said());
+  seen = cells.lowerings();
+  host->set(quota, 3);
+  CHECK(said());
+  seen = cells.lowerings();
+  CHECK(cells.claim(seen));
+  CHECK_FALSE(cells.claim(seen));
 }
 
 TEST_CASE("inside a decision nothing is reconciled, at once") {
