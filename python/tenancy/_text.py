@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -22,7 +21,6 @@ _HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _PRINCIPAL_MAX = 255
 _JSON_BYTES_MAX = 262_144
 _JSON_DEPTH_MAX = 64
-_NS_MAX = 1 << 63
 
 
 def shown(value: object, most: int = 80) -> str:
@@ -160,6 +158,10 @@ def to_datetime(wall_ns: int | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, timezone.utc) + timedelta(microseconds=rest // 1000)
 
 
+_SECONDS_MAX = 9_200_000_000
+"""Nanoseconds have 63 bits."""
+
+
 def to_ns(moment: datetime | int | float, field: str) -> int:
     """An aware datetime or Unix seconds as Unix nanoseconds."""
     if isinstance(moment, datetime):
@@ -171,10 +173,12 @@ def to_ns(moment: datetime | int | float, field: str) -> int:
         value = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
     elif isinstance(moment, bool) or not isinstance(moment, (int, float)):
         raise InvalidValue(field, f"expected a datetime, got {type(moment).__name__}")
+    elif not -_SECONDS_MAX < moment < _SECONDS_MAX:
+        raise InvalidValue(field, f"{moment!r}", remedy="Unix seconds, years 1678 to 2261")
     else:
-        value = _whole_ns(moment, field)
-    if not -_NS_MAX < value < _NS_MAX:
-        raise InvalidValue(field, f"{moment} is too far away", remedy="a year from 1678 to 2261")
+        value = int(moment * NS)
+    if not -_SECONDS_MAX * NS < value < _SECONDS_MAX * NS:
+        raise InvalidValue(field, f"{moment}", remedy="years 1678 to 2261")
     return value
 
 
@@ -185,27 +189,13 @@ def duration_ns(duration: timedelta | int | float, field: str) -> int:
         value = micro * 1000
     elif isinstance(duration, bool) or not isinstance(duration, (int, float)):
         raise InvalidValue(field, f"expected seconds or a timedelta, got {duration!r}")
-    else:
-        value = _whole_ns(duration, field)
-    if value < 0:
+    elif not 0 <= duration < _SECONDS_MAX:
         raise InvalidValue(field, f"expected a length of time, got {duration!r}")
-    if value >= _NS_MAX:
-        raise InvalidValue(field, f"{duration} is too long", remedy="at most 292 years")
+    else:
+        value = int(duration * NS)
+    if not 0 <= value < _SECONDS_MAX * NS:
+        raise InvalidValue(field, f"expected a length of time, got {duration!r}")
     return value
-
-
-def life_ns(duration: timedelta | int | float, field: str) -> int:
-    """A length of time that is not nothing."""
-    value = duration_ns(duration, field)
-    if value == 0:
-        raise InvalidValue(field, f"expected more than no time, got {duration!r}")
-    return value
-
-
-def _whole_ns(seconds: float, field: str) -> int:
-    if isinstance(seconds, float) and not math.isfinite(seconds):
-        raise InvalidValue(field, f"expected a number of seconds, got {seconds!r}")
-    return int(seconds * NS)
 
 
 def deadline_ns(
@@ -215,8 +205,8 @@ def deadline_ns(
     if when is None:
         return None
     moment = to_ns(when, field) if isinstance(when, datetime) else now_ns + duration_ns(when, field)
-    if moment >= _NS_MAX:
-        raise InvalidValue(field, f"{when} is too far away", remedy="a year up to 2261")
+    if moment >= _SECONDS_MAX * NS:
+        raise InvalidValue(field, f"{when!r}", remedy="a moment before the year 2261")
     if moment <= now_ns:
         raise InvalidValue(field, "lies in the past", remedy="name a moment that is still to come")
     return moment
@@ -227,3 +217,11 @@ def listed(names: Iterable[str], most: int = 12) -> str:
     every = sorted(names)
     shown = ", ".join(every[:most])
     return f"{shown} and {len(every) - most} more" if len(every) > most else shown or "(none)"
+
+
+def life_ns(duration: timedelta | int | float, field: str) -> int:
+    """A length of time that is not nothing."""
+    value = duration_ns(duration, field)
+    if value == 0:
+        raise InvalidValue(field, f"expected more than no time, got {duration!r}")
+    return value
