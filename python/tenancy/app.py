@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from . import _core
-from ._text import check_principal, check_text, life_ns, shown
+from ._text import check_principal
 from .access import Access
 from .audit import Audit
 from .catalog import Catalog
@@ -42,6 +42,7 @@ from .stores.events import Events
 from .stores.grants import SYSTEM
 from .stores.health import Health
 from .stores.host import Closed, Host
+from .stores.options import check_sizes, works_in_background
 from .stores.twins import twin
 from .tenants import Tenants
 
@@ -106,23 +107,19 @@ class Tenancy:
         is needed once, and another one replaces it if every tenant fits. `clock` is the system's
         unless a test passes its `FakeClock`. `default_tenant` serves requests that name none.
         `quota_status` is the HTTP status of a spent quota, 403 or 429. `hooks` maps steps of a
-        tenant's life to functions that run after them. `background=False`, or
-        `TENANCY_BACKGROUND=0`, keeps this process from doing the host's background work; with a
-        test's clock it does none unless told, so that tests drive it (`background.run_due`).
+        tenant's life to functions that run after them.
 
         Raises a `StoreError` that says what is wrong with the directory, `CatalogError`, or
         `InvalidValue`.
+
+        `background=False`, or `TENANCY_BACKGROUND=0`, keeps this process from doing the host's
+        background work. With a test's clock it does none unless told: the test drives it with
+        `background.run_due`.
         """
+        works = works_in_background(background, clock)
+        check_sizes(reservation_s, counters_bytes_max, anonymous_bytes, default_tenant)
         if quota_status not in (403, 429):
             raise InvalidValue("quota_status", f"{quota_status}", remedy="403 or 429")
-        works = _works_in_background(background, clock)
-        options = {
-            "reservation_ns": life_ns(reservation_s, "reservation_s"),
-            "max_bytes": _size(counters_bytes_max, "counters_bytes_max"),
-            "anonymous_bytes": _size(anonymous_bytes, "anonymous_bytes"),
-        }
-        if default_tenant is not None:
-            check_text(default_tenant, "default_tenant", 255)
         directory = open_directory(_path(path))
         loaded = None if catalog is None else Catalog.load(catalog)
         host = Host(
@@ -130,7 +127,11 @@ class Tenancy:
             _clock(clock),
             default_tenant=default_tenant,
             actor=_actor,
-            engine_options=options,
+            engine_options={
+                "reservation_ns": int(reservation_s * 1e9),
+                "max_bytes": counters_bytes_max,
+                "anonymous_bytes": anonymous_bytes,
+            },
         )
         host.open(loaded)
         self = object.__new__(cls)
@@ -231,10 +232,6 @@ class Tenancy:
         """Do what was scheduled and is due; see `tenants.process_due`."""
         return self.tenants.process_due()
 
-    def health(self) -> Health:
-        """What a person should look at: background work of the host that fails."""
-        return Health.of(self.background.health())
-
     def operator(self, *, by: str, reason: str) -> Operator:
         """Reading across tenants, for one person and one reason; each call is audited."""
         return Operator(self._host, by, reason)
@@ -242,6 +239,10 @@ class Tenancy:
     def stats(self) -> dict[str, Any]:
         """Decisions by reason, latency, memory: of this process, for monitoring."""
         return self.engine.stats()
+
+    def health(self) -> Health:
+        """What a person should look at: background work of the host that fails."""
+        return Health.of(self.background.health())
 
     # ------------------------------------------------------------------------------ end
 
@@ -306,10 +307,10 @@ def _path(path: str | os.PathLike[str] | None) -> Path:
     if path is None:
         path = os.environ.get("TENANCY_DATA") or DEFAULT_PATH
     if not isinstance(path, (str, os.PathLike)):
-        raise InvalidValue("path", f"expected a path, got {shown(path)}")
+        raise InvalidValue("path", f"expected a path, got {type(path).__name__}")
     text = os.fspath(path)
     if not text or "\0" in text:
-        raise InvalidValue("path", f"{shown(text)} names no directory")
+        raise InvalidValue("path", f"{text[:80]!r} names no directory")
     if "://" in text:
         scheme = text.split("://", 1)[0]
         raise StoreUnsupported(
@@ -317,26 +318,6 @@ def _path(path: str | os.PathLike[str] | None) -> Path:
             remedy="pass a directory, such as ./tenancy-data",
         )
     return Path(text).absolute()
-
-
-def _size(size: int, field: str) -> int:
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 1 << 63:
-        raise InvalidValue(field, f"expected a number of bytes, got {shown(size)}")
-    return size
-
-
-def _works_in_background(background: bool | None, clock: Any) -> bool:
-    if background is not None:
-        if not isinstance(background, bool):
-            raise InvalidValue("background", shown(background), remedy="True, False or None")
-        return background
-    text = os.environ.get("TENANCY_BACKGROUND", "")
-    if not text:
-        return clock is None
-    known = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
-    if text.lower() not in known:
-        raise InvalidValue("TENANCY_BACKGROUND", f"{text!r}", remedy="1 or 0")
-    return known[text.lower()]
 
 
 def _clock(clock: Any) -> _core.Clock:

@@ -37,14 +37,13 @@ class Operator:
 
     def sessions(self, *, limit: int = 100, cursor: str | None = None) -> Page[Session]:
         """Live sessions of all tenants, without their ids."""
-        check_page(limit)
         self._audit("sessions:list", {})
         now = self._host.clock.wall_ns()
         query = (
             sa.select(sessions)
             .where(sa.or_(sessions.c.expires_ns == 0, sessions.c.expires_ns > now))
             .order_by(sessions.c.seq)
-            .limit(limit + 1)
+            .limit(check_page(limit) + 1)
         )
         if cursor is not None:
             query = query.where(sessions.c.seq > decode_cursor(cursor))
@@ -74,7 +73,6 @@ class Operator:
             "since_ns": None if since is None else to_ns(since, "since"),
             "until_ns": None if until is None else to_ns(until, "until"),
         }
-        check_page(limit)
         self._audit("audit:search", {k: v for k, v in filters.items() if v is not None})
         with self._host.read() as connection:
             return outbox.search(connection, filters=filters, limit=limit, cursor=cursor)
