@@ -39,6 +39,25 @@ py::dict status(Engine& engine, const py::str& tenant, const py::str& quota) {
   return quota_dict(*place.target.def, engine.quotas().status(place.target));
 }
 
+// These may wait for other processes.
+template <class Call>
+QuotaState without_interpreter(const Call& call) {
+  const py::gil_scoped_release released;
+  return call();
+}
+
+py::dict set(Engine& engine, const py::str& tenant, const py::str& quota, uint64_t used) {
+  const Place place = place_of(engine, tenant, quota);
+  return quota_dict(*place.target.def,
+                    without_interpreter([&] { return engine.quotas().set(place.target, used); }));
+}
+
+py::dict reconcile(Engine& engine, const py::str& tenant, const py::str& quota) {
+  const Place place = place_of(engine, tenant, quota);
+  return quota_dict(*place.target.def,
+                    without_interpreter([&] { return engine.quotas().reconcile(place.target); }));
+}
+
 // (state, handle or None)
 py::tuple held(const std::shared_ptr<Engine>& engine, Place place, const QuotaState& state,
                QuotaHandle handle, uint64_t amount, bool lease) {
@@ -108,8 +127,8 @@ void bind_engine_quotas(EngineClass& engine) {
            py::arg("amount"))
       .def("quota_decrement", &with_amount<&Quotas::decrement>, py::arg("tenant"), py::arg("quota"),
            py::arg("amount"))
-      .def("quota_set", &with_amount<&Quotas::set>, py::arg("tenant"), py::arg("quota"),
-           py::arg("used"))
+      .def("quota_set", &set, py::arg("tenant"), py::arg("quota"), py::arg("used"))
+      .def("quota_reconcile", &reconcile, py::arg("tenant"), py::arg("quota"))
       .def("quota_reserve", &reserve, py::arg("tenant"), py::arg("quota"), py::arg("amount"),
            py::arg("ttl_ns"))
       .def("quota_acquire", &acquire, py::arg("tenant"), py::arg("quota"), py::arg("ttl_ns"))

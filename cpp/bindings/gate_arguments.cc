@@ -14,6 +14,15 @@ std::string_view optional_text(PyObject* value) {
   return value == Py_None ? std::string_view() : utf8_view(value);
 }
 
+// Asked for, but empty: a caller's mistake that must not read as "nothing was asked".
+std::string_view asked_text(PyObject* value, const char* what) {
+  const std::string_view text = optional_text(value);
+  if (value != Py_None && text.empty()) {
+    throw py::value_error(std::string(what) + ": empty; leave it out where none is asked for");
+  }
+  return text;
+}
+
 // bytes are taken as they are: a credential that is not UTF-8 is simply no credential of ours.
 std::string_view text_or_bytes(PyObject* value) {
   if (PyBytes_Check(value)) {
@@ -29,7 +38,8 @@ uint64_t units(PyObject* value, const std::string& what) {
   }
   int overflow = 0;
   const long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
-  if (overflow < 0 || number < 0) throw py::value_error(what + ": must not be negative");
+  if (overflow < 0 || (overflow == 0 && number < 0))
+    throw py::value_error(what + ": must not be negative");
   if (overflow > 0 || static_cast<uint64_t>(number) > kAmountMax) {
     throw py::value_error(what + ": at most 2**61");
   }
@@ -93,14 +103,14 @@ bool Arguments::set(std::string_view name, PyObject* value) {
       break;
     case 8:
       if (name == "identity") return set_identity(value), true;
-      if (name == "resource") return request.resource = optional_text(value), true;
+      if (name == "resource") return request.resource = asked_text(value, "resource"), true;
       if (name == "endpoint") return request.endpoint = optional_text(value), true;
       break;
     case 9:
       if (name == "principal") return request.principal = optional_text(value), true;
       break;
     case 10:
-      if (name == "permission") return request.permission = optional_text(value), true;
+      if (name == "permission") return request.permission = asked_text(value, "permission"), true;
       break;
     case 11:
       if (name == "fingerprint") return request.fingerprint = text_or_bytes(value), true;

@@ -145,7 +145,15 @@ class Engine:
     def quota_status(self, tenant: str, quota: str) -> dict[str, Any]: ...
     def quota_consume(self, tenant: str, quota: str, amount: int) -> dict[str, Any]: ...
     def quota_decrement(self, tenant: str, quota: str, amount: int) -> dict[str, Any]: ...
-    def quota_set(self, tenant: str, quota: str, used: int) -> dict[str, Any]: ...
+    def quota_set(self, tenant: str, quota: str, used: int) -> dict[str, Any]:
+        """A recount, then `quota_reconcile`."""
+
+    def quota_reconcile(self, tenant: str, quota: str) -> dict[str, Any]:
+        """Give back what processes killed in the middle of something left charged.
+
+        Waits, at most half a second and without the interpreter's lock, until nobody alive is in
+        the middle of something; when it cannot be certain of that, nothing changes.
+        """
     def quota_reserve(
         self, tenant: str, quota: str, amount: int, ttl_ns: int
     ) -> tuple[dict[str, Any], Handle | None]: ...

@@ -19,6 +19,21 @@ _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,48}[a-z0-9])?")
 _EMAIL_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _PRINCIPAL_MAX = 255
+_JSON_BYTES_MAX = 262_144
+_JSON_DEPTH_MAX = 64
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value for a message, cut short: what comes from outside may be of any length."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def check_page(limit: int, most: int = 1000) -> int:
+    """The number of items that a page may hold."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
+        raise InvalidValue("limit", f"{shown(limit)}, expected 1 to {most}")
+    return limit
 
 
 def slugify(name: str) -> str:
@@ -31,7 +46,7 @@ def check_slug(slug: str) -> str:
     if not isinstance(slug, str) or not _SLUG.fullmatch(slug):
         raise InvalidValue(
             "slug",
-            f"{slug!r} is not URL-safe",
+            f"{shown(slug)} is not URL-safe",
             remedy=f"1 to {SLUG_MAX} of a-z, 0-9, '-' and '_', with a-z or 0-9 at both ends",
         )
     return slug
@@ -81,10 +96,10 @@ def check_email(email: str, field: str) -> str:
             and not labels[-1].isdigit()
         ):
             return email
-    raise InvalidValue(field, f"{email!r} is not an e-mail address", remedy="name@example.com")
+    raise InvalidValue(field, f"{shown(email)} is not an e-mail address", remedy="name@example.com")
 
 
-def to_json(value: Any) -> str | None:
+def to_json(value: Any, field: str = "value") -> str | None:
     """Canonical JSON; None for what is empty."""
     if not value:
         return None
@@ -93,7 +108,23 @@ def to_json(value: Any) -> str | None:
             value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
         )
     except (TypeError, ValueError) as error:
-        raise InvalidValue("value", f"cannot be written as JSON ({error})") from None
+        raise InvalidValue(field, f"cannot be written as JSON ({error})") from None
+    except RecursionError:
+        raise InvalidValue(field, "nests too deeply to be written as JSON") from None
+
+
+def to_bounded_json(value: Any, field: str) -> str | None:
+    """`to_json` of what a caller made up, at most 256 KiB of it."""
+    text = to_json(value, field)
+    if text is None:
+        return None
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidValue(field, "holds lone surrogates, which are no text") from None
+    if size > _JSON_BYTES_MAX:
+        raise InvalidValue(field, f"{size} bytes of JSON, at most {_JSON_BYTES_MAX} are possible")
+    return text
 
 
 def from_json(text: str | None) -> dict[str, Any]:
@@ -101,8 +132,10 @@ def from_json(text: str | None) -> dict[str, Any]:
     return value
 
 
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """`base` with `changes` laid over it key by key; a None takes its key away."""
+    if depth > _JSON_DEPTH_MAX:
+        raise InvalidValue("key", f"mappings nest more than {_JSON_DEPTH_MAX} levels deep")
     result = dict(base)
     for key, value in changes.items():
         if not isinstance(key, str):
@@ -111,7 +144,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
             result.pop(key, None)
         elif isinstance(value, Mapping):
             before = result.get(key)
-            result[key] = merged(before if isinstance(before, Mapping) else {}, value)
+            result[key] = merged(before if isinstance(before, Mapping) else {}, value, depth + 1)
         else:
             result[key] = value
     return result
@@ -184,3 +217,11 @@ def listed(names: Iterable[str], most: int = 12) -> str:
     every = sorted(names)
     shown = ", ".join(every[:most])
     return f"{shown} and {len(every) - most} more" if len(every) > most else shown or "(none)"
+
+
+def life_ns(duration: timedelta | int | float, field: str) -> int:
+    """A length of time that is not nothing."""
+    value = duration_ns(duration, field)
+    if value == 0:
+        raise InvalidValue(field, f"expected more than no time, got {duration!r}")
+    return value

@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from . import _core
-from ._text import to_datetime
-from .errors import raise_core
+from ._text import shown, storable, to_datetime
+from .errors import InvalidValue, raise_core
 from .stores.host import Host
 from .stores.records import Record, Tenant
 from .stores.schema import assignments, roles
@@ -70,6 +70,8 @@ class Access:
         resource: str | None = None,
     ) -> bool:
         """Whether the principal holds `resource:action`, perhaps on one instance `type/id`."""
+        if not _askable(principal, permission, resource):
+            return False
         return self._host.current().access_check(
             self._host.tenant_id(tenant), principal, permission, resource
         )
@@ -83,6 +85,14 @@ class Access:
         resource: str | None = None,
     ) -> Mapping[str, bool]:
         """`check` for several permissions, all by one state of the definitions."""
+        if isinstance(permissions, str):
+            raise InvalidValue(
+                "permissions", "expected a list of permissions", remedy=f"[{shown(permissions)}]"
+            )
+        if not _askable(principal, *permissions, resource):
+            return {
+                one: self.check(tenant, principal, one, resource=resource) for one in permissions
+            }
         answers = self._host.current().access_check_many(
             self._host.tenant_id(tenant), principal, list(permissions), resource
         )
@@ -119,6 +129,8 @@ class Access:
         self, tenant: Tenant | str, principal: str, *, resource: str | None = None
     ) -> Sequence[str]:
         """Everything the principal may do: exactly the known permissions that `check` allows."""
+        if not _askable(principal, resource):
+            return ()
         return self._host.current().access_permissions(
             self._host.tenant_id(tenant), principal, resource
         )
@@ -127,13 +139,16 @@ class Access:
         self, tenant: Tenant | str, permission: str, *, resource: str | None = None
     ) -> Sequence[str]:
         """The principals of the tenant who may do it."""
+        if not _askable(permission, resource):
+            return ()
         return self._host.current().access_who_can(
             self._host.tenant_id(tenant), permission, resource
         )
 
     def validate_access(self, tenant: Tenant | str, type: str, id: str) -> bool:  # noqa: A002
         """Whether the tenant owns the resource (type, id)."""
-        return self._host.current().owns(self._host.tenant_id(tenant), type, id)
+        tenant_id = self._host.tenant_id(tenant)
+        return _askable(type, id) and self._host.current().owns(tenant_id, type, id)
 
     def report(self, tenant: Tenant | str) -> AccessReport:
         """Unused, duplicate and over-broad roles, and assignments that have expired."""
@@ -167,6 +182,14 @@ class Access:
     awho_can = twin(who_can)
     avalidate_access = twin(validate_access)
     areport = twin(report)
+
+
+def _askable(*texts: str | None) -> bool:
+    """False where one is no text that the store could hold: nobody holds it, nobody owns it."""
+    for text in texts:
+        if text is not None and not isinstance(text, str):
+            raise InvalidValue("argument", f"expected text, got {shown(text)}")
+    return all(text is None or storable(text) for text in texts)
 
 
 def _duplicates(rows: Sequence[Any]) -> tuple[tuple[str, ...], ...]:

@@ -35,11 +35,15 @@ from .quotas import Quotas
 from .resources import Resources
 from .roles import Roles
 from .sessions import Sessions
+from .stores.background import Background
 from .stores.change import Actor
 from .stores.directory import open_directory
+from .stores.due import EVERY_S, DueJob
 from .stores.events import Events
 from .stores.grants import SYSTEM
+from .stores.health import Health
 from .stores.host import Closed, Host
+from .stores.options import check_sizes, works_in_background
 from .stores.twins import twin
 from .tenants import Tenants
 
@@ -69,6 +73,8 @@ class Tenancy:
     limits: Limits
     resources: Resources
     audit: Audit
+    background: Background
+    """Jobs that one elected process of the host runs; see `health`."""
 
     check: Callable[..., Decision]
     """Decide; see `_core.Gate.check`. A refusal is a value."""
@@ -97,6 +103,7 @@ class Tenancy:
         idempotency_repeats: int = 5,
         idempotency_keys_max: int = 100_000,
         hooks: Mapping[str, Callable[..., Any]] | None = None,
+        background: bool | None = None,
     ) -> Tenancy:
         """Open a data directory, or make it.
 
@@ -113,7 +120,13 @@ class Tenancy:
 
         Raises a `StoreError` that says what is wrong with the directory, `CatalogError`, or
         `InvalidValue`.
+
+        `background=False`, or `TENANCY_BACKGROUND=0`, keeps this process from doing the host's
+        background work. With a test's clock it does none unless told: the test drives it with
+        `background.run_due`.
         """
+        works = works_in_background(background, clock)
+        check_sizes(reservation_s, counters_bytes_max, anonymous_bytes, default_tenant)
         if quota_status not in (403, 429):
             raise InvalidValue("quota_status", f"{quota_status}", remedy="403 or 429")
         own = own_limits(
@@ -136,6 +149,9 @@ class Tenancy:
         host.open(loaded)
         self = object.__new__(cls)
         self._start(host, quota_status, hooks or {})
+        self.background = Background(host, enabled=works)
+        self.background.add("schedule", DueJob(self.tenants, host.clock), every_s=EVERY_S)
+        self.background.start()
         return self
 
     def _start(
@@ -242,6 +258,10 @@ class Tenancy:
         """Decisions by reason, latency, memory: of this process, for monitoring."""
         return self.engine.stats()
 
+    def health(self) -> Health:
+        """What a person should look at: background work of the host that fails."""
+        return Health.of(self.background.health())
+
     # ------------------------------------------------------------------------------ end
 
     def close(self) -> None:
@@ -250,6 +270,7 @@ class Tenancy:
             return
         _open.discard(self)
         try:
+            self.background.close()
             self._events.flush()
         finally:
             self._host.close()
@@ -301,7 +322,13 @@ def _close_all() -> None:
 
 
 def _path(path: str | os.PathLike[str] | None) -> Path:
-    text = os.fspath(path) if path is not None else os.environ.get("TENANCY_DATA", DEFAULT_PATH)
+    if path is None:
+        path = os.environ.get("TENANCY_DATA") or DEFAULT_PATH
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidValue("path", f"expected a path, got {type(path).__name__}")
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise InvalidValue("path", f"{text[:80]!r} names no directory")
     if "://" in text:
         scheme = text.split("://", 1)[0]
         raise StoreUnsupported(

@@ -10,16 +10,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ._text import check_principal, check_text, to_ns
-from .errors import InvalidValue, NotFound
+from ._text import check_principal, check_text, from_json, to_bounded_json, to_ns
+from .errors import NotFound
 from .stores import outbox
 from .stores.host import Host
 from .stores.records import AuditEvent, Page, Tenant
 from .stores.twins import twin
 
 __all__ = ["Audit", "AuditEvent"]
-
-_LIST_MAX = 1000
 
 
 class Audit:
@@ -48,6 +46,13 @@ class Audit:
         check_text(type, "type", 64)
         if principal is not None:
             check_principal(principal)
+        for field, text in (
+            ("action", action),
+            ("resource", resource),
+            ("resource_id", resource_id),
+        ):
+            if text is not None:
+                check_text(text, field, 1000)
         tenant_id = None if tenant is None else self._host.tenant_id(tenant)
         with self._host.write(principal) as change:
             event = change.fact(
@@ -57,7 +62,7 @@ class Audit:
                 resource=resource,
                 resource_id=resource_id,
                 result=result,
-                context=context,
+                context=from_json(to_bounded_json(context, "context")),
             )
         assert event is not None
         return event
@@ -102,8 +107,6 @@ class Audit:
     def _search(
         self, tenant_id: str | None, filters: Mapping[str, Any], limit: int, cursor: str | None
     ) -> Page[AuditEvent]:
-        if not 1 <= limit <= _LIST_MAX:
-            raise InvalidValue("limit", f"{limit}, expected 1 to {_LIST_MAX}")
         with self._host.read() as connection:
             return outbox.search(
                 connection, filters={**filters, "tenant_id": tenant_id}, limit=limit, cursor=cursor

@@ -16,7 +16,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from . import _core
-from ._text import check_name, check_principal, deadline_ns, duration_ns, to_datetime
+from ._text import (
+    check_name,
+    check_page,
+    check_principal,
+    deadline_ns,
+    duration_ns,
+    shown,
+    storable,
+    to_datetime,
+)
 from .errors import Conflict, InvalidValue, UnknownKey, UnknownTenant
 from .stores.change import Change
 from .stores.grants import check_patterns, must_hold_patterns
@@ -55,7 +64,7 @@ class Keys:
         them. `expires` is a moment, or a length of time from now. `limit` is the key's own rate
         limit, such as `"100/minute"`.
         """
-        if scopes is None and principal is None:
+        if not scopes and principal is None:
             raise InvalidValue(
                 "scopes",
                 "a key without principal has exactly its scopes, so it needs some",
@@ -184,7 +193,7 @@ class Keys:
             sa.select(keys)
             .where(keys.c.tenant_id == self._host.tenant_id(tenant))
             .order_by(keys.c.seq)
-            .limit(limit + 1)
+            .limit(check_page(limit) + 1)
         )
         if not revoked:
             query = query.where(keys.c.revoked_ns == 0)
@@ -333,17 +342,18 @@ def _tenant_id(change: Change, tenant: Tenant | str) -> str:
     reference = tenant.id if isinstance(tenant, Tenant) else tenant
     row = by_reference(change.connection, reference)
     if row is None or row.status == "purged":
-        raise UnknownTenant(f"no tenant is named {reference!r}")
+        raise UnknownTenant(f"no tenant is named {shown(reference)}")
     return str(row.id)
 
 
 def _found(connection: Any, key: ApiKey | str) -> Any:
     public_id = key.id if isinstance(key, ApiKey) else key
-    row = connection.execute(sa.select(keys).where(keys.c.id == public_id)).one_or_none()
+    which = sa.select(keys).where(keys.c.id == public_id)
+    row = connection.execute(which).one_or_none() if storable(public_id) else None
     if row is None:
         # Somebody may have passed the secret: never repeat more than its public part.
-        shown = public_id[:11] if isinstance(public_id, str) else public_id
-        raise UnknownKey(f"no key {shown!r}")
+        public = public_id[:11] if isinstance(public_id, str) else public_id
+        raise UnknownKey(f"no key {shown(public)}")
     return row
 
 

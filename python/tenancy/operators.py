@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ._text import check_text, to_datetime, to_ns
+from ._text import check_page, check_text, to_datetime, to_ns
 from .errors import InvalidValue, NotFound
 from .stores import outbox
 from .stores.grants import OPERATOR
@@ -89,7 +89,7 @@ class Operator:
             sa.select(sessions)
             .where(sa.or_(sessions.c.expires_ns == 0, sessions.c.expires_ns > now))
             .order_by(sessions.c.seq)
-            .limit(limit + 1)
+            .limit(check_page(limit) + 1)
         )
         if cursor is not None:
             query = query.where(sessions.c.seq > decode_cursor(cursor))

@@ -7,12 +7,13 @@ says so.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._text import duration_ns, listed, to_datetime
+from ._text import life_ns, listed, shown, to_datetime
 from .errors import ConcurrencyExceeded, InvalidValue, QuotaExceeded, UnknownQuota, raise_core
 from .stores.events import AlertFunction, Events, QuotaAlert
 from .stores.host import Host
@@ -26,6 +27,8 @@ __all__ = ["QuotaAlert", "QuotaStatus", "Quotas"]
 
 RESERVATION = timedelta(seconds=60)
 GaugeFunction = Callable[[str], int]
+USED_MAX = (1 << 61) - 1
+"""The most that a counter holds."""
 
 
 class Quotas:
@@ -54,6 +57,7 @@ class Quotas:
         """Use some of it for good. Falsy, with nothing changed, when there is not enough left."""
         engine, tenant_id = self._place(tenant, quota)
         _check_amount(amount)
+        self._check_counts(quota, "consume")
         if quota in self._gauges:
             return _status(
                 self._counted(tenant_id, quota, engine.quota_status(tenant_id, quota), amount)
@@ -64,14 +68,19 @@ class Quotas:
         """Give some back: a user removed, a file deleted. Never below 0."""
         engine, tenant_id = self._place(tenant, quota)
         _check_amount(amount)
+        self._check_counts(quota, "decrement", stored=True)
         return self._done(tenant_id, self._ask(engine.quota_decrement, tenant_id, quota, amount))
 
     def set(
         self, tenant: Tenant | str, quota: str, used: int, *, by: str | None = None
     ) -> QuotaStatus:
-        """Say how much is used (a recount); reservations stay on top. Audited."""
+        """Say how much is used (a recount); reservations of the living stay on top. Audited.
+
+        What killed processes left charged is given back, as `reconcile` does.
+        """
         engine, tenant_id = self._place(tenant, quota)
-        _check_amount(used)
+        _check_amount(used, "used", most=USED_MAX)
+        self._check_counts(quota, "set", stored=True)
         with self._host.write(by) as change:
             change.fact(
                 "config_changed",
@@ -82,6 +91,17 @@ class Quotas:
                 context={"used": used},
             )
         return self._done(tenant_id, self._ask(engine.quota_set, tenant_id, quota, used))
+
+    def reconcile(self, tenant: Tenant | str, quota: str) -> QuotaStatus:
+        """Give back what processes killed in the middle of something left charged.
+
+        It shows as `reserved` that nobody has. To be certain, this waits until every process of the
+        host is through with what it was doing, at most half a second; when one is stopped, or the
+        quota is being changed without pause, nothing is given back: call it again.
+        """
+        engine, tenant_id = self._place(tenant, quota)
+        self._check_counts(quota, "reconcile", stored=True)
+        return self._done(tenant_id, self._ask(engine.quota_reconcile, tenant_id, quota))
 
     def reserve(
         self,
@@ -97,8 +117,9 @@ class Quotas:
         """
         engine, tenant_id = self._place(tenant, quota)
         _check_amount(amount)
+        self._check_counts(quota, "reserve")
         state, handle = self._ask(
-            engine.quota_reserve, tenant_id, quota, amount, duration_ns(ttl, "ttl")
+            engine.quota_reserve, tenant_id, quota, amount, life_ns(ttl, "ttl")
         )
         self._done(tenant_id, state)
         if handle is None:
@@ -114,7 +135,7 @@ class Quotas:
         this process dies, and when the tenant is suspended. Raises `ConcurrencyExceeded`.
         """
         engine, tenant_id = self._place(tenant, quota)
-        life = 0 if ttl is None else duration_ns(ttl, "ttl")
+        life = 0 if ttl is None else life_ns(ttl, "ttl")
         state, handle = self._ask(engine.quota_acquire, tenant_id, quota, life)
         self._done(tenant_id, state)
         if handle is None:
@@ -136,6 +157,9 @@ class Quotas:
         """
         if quota not in self._host.catalog.quotas:
             raise _unknown(quota, self._host)
+        self._check_counts(quota, "gauge", stored=True)
+        if not callable(function):
+            raise InvalidValue("function", f"expected a function, got {shown(function)}")
         self._gauges[quota] = function
         self._gauges_changed(sorted(self._gauges))
 
@@ -150,8 +174,7 @@ class Quotas:
 
     def read_gauge(self, tenant_id: str, quota: str) -> int | None:
         """For the gate."""
-        function = self._gauges.get(quota)
-        return None if function is None else int(function(tenant_id))
+        return self._gauge(tenant_id, quota) if quota in self._gauges else None
 
     def when_gauges_change(self, function: Callable[[list[str]], object]) -> None:
         self._gauges_changed = function
@@ -172,10 +195,34 @@ class Quotas:
     def _counted(
         self, tenant_id: str, quota: str, state: Mapping[str, Any], amount: int
     ) -> dict[str, Any]:
-        used = self._gauges[quota](tenant_id)
+        used = self._gauge(tenant_id, quota)
         limit = state["limit"]
         fits = state["unlimited"] or state["soft"] or used + amount <= limit
         return {**state, "used": used, "reserved": 0, "allowed": fits}
+
+    def _gauge(self, tenant_id: str, quota: str) -> int:
+        value = self._gauges[quota](tenant_id)
+        try:
+            used = operator.index(value)
+        except TypeError:
+            used = -1
+        if not 0 <= used <= USED_MAX:
+            raise InvalidValue(
+                f"gauge of {quota}", f"expected an integer from 0 to 2^61 - 1, got {shown(value)}"
+            )
+        return used
+
+    def _check_counts(self, quota: str, call: str, *, stored: bool = False) -> None:
+        """Refuse what the kind of a quota has no use for, rather than to do nothing."""
+        kind = self._host.catalog.quotas[quota].kind
+        if kind == "concurrency":
+            raise InvalidValue("quota", f"{quota} counts leases: no {call}", remedy="quotas.lease")
+        if stored and kind == "per_object":
+            raise InvalidValue(
+                "quota",
+                f"{quota} is a maximum of each object, nothing of it is stored: no {call}",
+                remedy="quotas.consume compares an amount with it",
+            )
 
     def _done(self, tenant_id: str, state: Mapping[str, Any]) -> QuotaStatus:
         if state["crossed"]:
@@ -187,6 +234,7 @@ class Quotas:
     aconsume = twin(consume)
     adecrement = twin(decrement)
     aset = twin(set)  # noqa: A003
+    areconcile = twin(reconcile)
     areserve = twin(reserve)
     alease = twin(lease)
     arevoke_leases = twin(revoke_leases)
@@ -226,10 +274,13 @@ def _refused(
 
 def _unknown(quota: str, host: Host) -> UnknownQuota:
     return UnknownQuota(
-        f"no quota is named {quota!r}", remedy=f"one of {listed(host.catalog.quotas)}"
+        f"no quota is named {shown(quota)}", remedy=f"one of {listed(host.catalog.quotas)}"
     )
 
 
-def _check_amount(amount: int) -> None:
-    if isinstance(amount, bool) or not isinstance(amount, int) or not 0 <= amount < 1 << 63:
-        raise InvalidValue("amount", f"expected an integer from 0 to 2^63 - 1, got {amount!r}")
+def _check_amount(amount: int, field: str = "amount", most: int = (1 << 63) - 1) -> None:
+    if isinstance(amount, bool) or not isinstance(amount, int) or not 0 <= amount <= most:
+        power = (most + 1).bit_length() - 1
+        raise InvalidValue(
+            field, f"expected an integer from 0 to 2^{power} - 1, got {shown(amount)}"
+        )

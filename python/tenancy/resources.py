@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from . import _core
-from ._text import check_text, to_datetime
+from ._text import check_page, check_text, to_datetime
 from .errors import AlreadyExists, InvalidValue, UnknownResource
 from .stores.host import Host
 from .stores.outbox import decode_cursor, encode_cursor
@@ -112,7 +112,7 @@ class Resources:
             sa.select(resources)
             .where(resources.c.tenant_id == self._host.tenant_id(tenant))
             .order_by(resources.c.seq)
-            .limit(limit + 1)
+            .limit(check_page(limit) + 1)
         )
         if type is not None:
             query = query.where(resources.c.type == type)

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from ._text import check_principal, check_text, deadline_ns, listed, to_datetime
+from ._text import check_page, check_principal, check_text, deadline_ns, listed, to_datetime
 from .errors import Conflict, DutyViolated, InvalidValue, RoleInUse, UnknownRole
 from .stores.change import Change
 from .stores.grants import check_patterns, must_hold_patterns, must_hold_role, outside
@@ -233,7 +233,7 @@ class Roles:
             sa.select(assignments)
             .where(assignments.c.tenant_id == self._host.tenant_id(tenant))
             .order_by(assignments.c.seq)
-            .limit(limit + 1)
+            .limit(check_page(limit) + 1)
         )
         if principal is not None:
             query = query.where(assignments.c.principal == principal)

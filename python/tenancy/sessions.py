@@ -19,8 +19,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from . import _core
-from ._text import check_principal, check_text, duration_ns, from_json, merged, to_datetime, to_json
-from .errors import SuspendedTenant, UnknownSession, UnknownTenant
+from ._text import (
+    check_page,
+    check_principal,
+    check_text,
+    from_json,
+    life_ns,
+    merged,
+    shown,
+    storable,
+    to_bounded_json,
+    to_datetime,
+)
+from .errors import InvalidValue, SuspendedTenant, UnknownSession, UnknownTenant
 from .stores.change import Change
 from .stores.host import Host
 from .stores.outbox import decode_cursor, encode_cursor
@@ -127,7 +138,7 @@ class Sessions:
             sa.select(sessions)
             .where(sessions.c.tenant_id == self._host.tenant_id(tenant), self._alive())
             .order_by(sessions.c.seq)
-            .limit(limit + 1)
+            .limit(check_page(limit) + 1)
         )
         if principal is not None:
             query = query.where(sessions.c.principal == principal)
@@ -159,9 +170,9 @@ class Sessions:
             row = self._found(change.connection, tenant_id, session)
             values: dict[str, Any] = {"active_ns": change.now_ns}
             if metadata:
-                values["metadata"] = to_json(merged(from_json(row.metadata), metadata))
+                values["metadata"] = _metadata(merged(from_json(row.metadata), metadata))
             if ttl is not None:
-                values["expires_ns"] = change.now_ns + duration_ns(ttl, "ttl")
+                values["expires_ns"] = change.now_ns + life_ns(ttl, "ttl")
                 change.touched("session", row.digest)
             change.execute(sa.update(sessions).where(sessions.c.seq == row.seq).values(**values))
             row = self._found(change.connection, tenant_id, session)
@@ -197,7 +208,7 @@ class Sessions:
     ) -> Any:
         nonce = secrets.token_bytes(32)
         digest = _core.sha256(self._id(nonce).encode())
-        life = None if ttl is None else duration_ns(ttl, "ttl")
+        life = None if ttl is None else life_ns(ttl, "ttl")
         row = {
             "digest": digest,
             "tenant_id": tenant_id,
@@ -207,7 +218,7 @@ class Sessions:
             "ref": _core.sortable_id("ses_", change.now_ns),
             "nonce": nonce,
             "client_id": client_id,
-            "metadata": to_json(metadata),
+            "metadata": _metadata(metadata),
             "created_ns": change.now_ns,
             "active_ns": change.now_ns,
         }
@@ -271,6 +282,8 @@ class Sessions:
         return connection.execute(newest).one_or_none()
 
     def _found(self, connection: Any, tenant_id: str, session: Session | str) -> Any:
+        if not isinstance(session, Session) and not storable(session):
+            raise UnknownSession("no such session", tenant=tenant_id)
         digest = _digest_of(session)
         ref = session.ref if isinstance(session, Session) else session
         which = sessions.c.ref == ref if digest is None else sessions.c.digest == digest
@@ -326,11 +339,17 @@ def _digest_of(session: Session | str) -> bytes | None:
     return _core.sha256(session_id.encode("utf-8", "surrogatepass"))
 
 
+def _metadata(metadata: Mapping[str, Any] | None) -> str | None:
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise InvalidValue("metadata", f"expected a mapping, got {type(metadata).__name__}")
+    return to_bounded_json(metadata, "metadata")
+
+
 def _served(change: Change, tenant: Tenant | str) -> str:
     reference = tenant.id if isinstance(tenant, Tenant) else tenant
     row = by_reference(change.connection, reference)
     if row is None:
-        raise UnknownTenant(f"no tenant is named {reference!r}")
+        raise UnknownTenant(f"no tenant is named {shown(reference)}")
     if row.status not in ("active", "trial"):
         raise SuspendedTenant(f"tenant {row.id} is {row.status}", tenant=row.id)
     return str(row.id)

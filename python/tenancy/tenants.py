@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from . import _core
-from ._text import from_json, listed, merged, to_ns
+from ._text import check_page, from_json, listed, merged, storable, to_ns
 from .catalog import Entitlements
 from .errors import (
     AlreadyExists,
@@ -31,7 +31,6 @@ from .stores.twins import twin
 __all__ = ["PlanChange", "Tenant", "Tenants"]
 
 _ID_PREFIX = "ten_"
-_LIST_MAX = 1000
 
 
 class Unset(enum.Enum):
@@ -81,7 +80,6 @@ class Tenants(Lifecycle):
         if isolation is not None:
             overrides = merged(overrides or {}, {"isolation": isolation})
         given = {
-            "name": name,
             "slug": slug,
             "external_id": external_id,
             "owner": owner,
@@ -93,7 +91,7 @@ class Tenants(Lifecycle):
             "metadata": metadata,
             "time_zone": time_zone,
         }
-        row = to_row({k: v for k, v in given.items() if v is not None})
+        row = to_row({"name": name, **{k: v for k, v in given.items() if v is not None}})
         row["plan"] = self._first_plan(plan)
         row["status"] = first_status(status)
         draft = Tenant("", slug or "", name, row["plan"], row["status"])
@@ -207,8 +205,7 @@ class Tenants(Lifecycle):
         by `status="purged"`.
         """
         self.process_due()
-        if not 1 <= limit <= _LIST_MAX:
-            raise InvalidValue("limit", f"{limit}, expected 1 to {_LIST_MAX}")
+        check_page(limit)
         query = sa.select(tenants).order_by(tenants.c.seq).limit(limit + 1)
         if status is None:
             query = query.where(tenants.c.status != "purged")
@@ -218,6 +215,10 @@ class Tenants(Lifecycle):
             query = query.where(tenants.c.status == status)
         if plan is not None:
             query = query.where(tenants.c.plan == plan)
+        if text is not None and not isinstance(text, str):
+            raise InvalidValue("text", f"expected text, got {type(text).__name__}")
+        if text and not storable(text):
+            return Page(())  # nothing holds it
         if text:
             columns = (tenants.c.name, tenants.c.slug, tenants.c.external_id, tenants.c.owner)
             query = query.where(sa.or_(*(c.icontains(text, autoescape=True) for c in columns)))

@@ -72,7 +72,7 @@ def run_python(code: str, *arguments: object, **options: Any) -> subprocess.Comp
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         **options,
     )
 

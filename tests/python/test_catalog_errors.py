@@ -207,9 +207,9 @@ def test_aliases_stand_for_whole_values() -> None:
 def test_a_bomb_of_aliases_is_refused_quickly() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
-    started = time.monotonic()
+    started = time.process_time()  # not the time that others took
     assert "with all aliases written out" in problems("\n".join(lines))[0].message
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     chain = "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 100))])
     assert "aliases nest more than 32 levels deep" in problems(chain)[0].message
 

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import tenancy
 from store_support import CATALOG, run_python, write_catalog
 from tenancy import Tenancy
 from tenancy.cli import app
+
+GROUPS = ("tenants", "keys", "sessions", "roles", "plans", "limits", "usage", "audit")
 
 
 class Shell:
@@ -133,6 +136,48 @@ def test_plans(sh: Shell, tmp_path: Path) -> None:
     sh("plans", "show", "gold", status=1)
 
 
+def test_a_plan_is_shown_with_what_it_inherits(sh: Shell) -> None:
+    sh("plans", "use", "agent-orchestrator")
+    plan = sh.json("plans", "show", "professional")
+    assert plan["price"] == "99"
+    assert plan["quotas"]["storage"] == 100 * 10**9
+    assert plan["rate_limits"]["agent_spawns"] == ["200/minute"]
+    assert {"basic_orchestration", "compliance_tools"} <= set(plan["features"])
+    assert sh.json("plans", "show", "enterprise")["quotas"]["users"] == "unlimited"
+    assert sh.json("plans", "show", "enterprise")["isolation"] == "schema"
+
+
+def test_catalogs_are_compared(sh: Shell, tmp_path: Path) -> None:
+    bigger = write_catalog(tmp_path, CATALOG.replace("projects: 3", "projects: 4"), "bigger.yaml")
+    told = sh.json("plans", "diff", str(bigger))
+    assert told == {
+        "same": False,
+        "changes": [{"path": "plans.free.quotas.projects", "before": 3, "after": 4}],
+    }
+    assert "plans.free.quotas.projects" in sh("plans", "diff", str(bigger))
+    backwards = sh.json("plans", "diff", str(bigger), str(tmp_path / "shop.yaml"))["changes"][0]
+    assert (backwards["before"], backwards["after"]) == (4, 3)
+    assert sh("plans", "diff", str(tmp_path / "shop.yaml")) == "no difference\n"
+    sh("plans", "diff", str(tmp_path / "none.yaml"), status=1)
+
+
+def test_import_refuses_what_it_cannot_read_or_write(sh: Shell, tmp_path: Path) -> None:
+    runner = CliRunner()
+    (tmp_path / "plans.json").write_text('{"basic": {"maxUsers": 5}}')
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\0")
+    for words, said in (
+        ([tmp_path / "shop.yaml"], "is a catalog already"),
+        ([tmp_path / "none.json"], "cannot be read: No such file"),
+        ([tmp_path / "binary.yaml"], "utf-8"),
+        ([tmp_path], "cannot be read"),
+        ([tmp_path / "plans.json", "--output", tmp_path], "cannot be written"),
+        ([tmp_path / "plans.json", "--output", tmp_path / "no" / "x.yaml"], "cannot be written"),
+    ):
+        done = runner.invoke(app, ["plans", "import", *map(str, words)])
+        assert (done.exit_code, said in done.stderr) == (1, True), done.output
+        assert isinstance(done.exception, SystemExit)
+
+
 def test_foreign_plans_are_converted(tmp_path: Path) -> None:
     foreign = tmp_path / "plans.json"
     foreign.write_text(
@@ -174,6 +219,117 @@ def test_limits(sh: Shell) -> None:
     assert set(shown["quotas"]) == {"projects", "tokens", "agents"}
     sh("limits", "reset", "acme")
     assert sh.json("limits", "show", "acme")["limits"][0]["remaining"] == 100
+
+
+def test_every_field_of_a_tenant(sh: Shell) -> None:
+    made = sh.json(
+        *("tenants", "create", "Acme", "--owner", '{"name": "Ann"}', "--owner-email", "a@b.co"),
+        *("--contacts", '[{"name": "Bob"}]', "--company", '{"size": 3}', "--anchor", "2026-01-31"),
+        *("--billing", '{"currency": "EUR"}', "--isolation", "schema", "--metadata", '{"a": 1}'),
+        *("--external-id", "crm-1", "--time-zone", "Europe/Vienna"),
+    )
+    assert made["owner"] == {"email": "a@b.co", "name": "Ann"}
+    assert made["contacts"] == [{"name": "Bob"}]
+    assert (made["company"], made["billing"]) == ({"size": 3}, {"currency": "EUR"})
+    assert (made["anchor"], made["metadata"]) == ("2026-01-31T00:00:00Z", {"a": 1})
+    changed = sh.json(
+        *("tenants", "update", "acme", "--external-id", "", "--time-zone", "", "--isolation", ""),
+        *("--owner", '{"name": null}', "--contacts", "[]", "--anchor", "2026-02-01T00:00Z"),
+    )
+    assert (changed["external_id"], changed["time_zone"], changed["overrides"]) == (None, None, {})
+    assert (changed["owner"], changed["contacts"]) == ({"email": "a@b.co"}, [])
+    assert changed["anchor"] == "2026-02-01T00:00:00Z"
+    sh("tenants", "update", "acme", "--contacts", "{}", status=2)
+    sh("tenants", "update", "acme", "--anchor", "soon", status=2)
+    assert "ISO 8601" in sh.error
+
+
+def test_the_other_steps_of_a_tenants_life(sh: Shell) -> None:
+    sh("tenants", "create", "Acme", "--status", "pending")
+    assert sh.json("tenants", "trial", "acme")["status"] == "trial"
+    assert sh.json("tenants", "activate", "acme")["status"] == "active"
+    assert sh.json("tenants", "churn", "acme")["status"] == "churned"
+    assert sh.json("tenants", "resume", "acme")["status"] == "active"
+    sh("tenants", "trial", "acme", status=1)
+    assert sh.json("tenants", "plan", "acme", "pro", "--at", "30d")["scheduled"]
+    sh("tenants", "plan", "acme", "pro", "--at", "2020-01-01", status=2)
+    sh("tenants", "plan", "acme", "gold", status=1)
+    assert sh.json("tenants", "keep-plan", "acme") == {"called_off": True}
+    sh("tenants", "keep-plan", "acme", status=1)
+
+
+def test_what_is_in_force_and_why(sh: Shell) -> None:
+    sh("tenants", "create", "Acme", "--overrides", '{"quotas": {"projects": 7}}')
+    told = sh.json("tenants", "effective", "acme")
+    values = {each["name"]: (each["value"], each["origin"]) for each in told["values"]}
+    assert told["plan"] == "free"
+    assert values["quota projects"] == (7, "override")
+    assert values["quota tokens"] == (100, "plan")
+    assert values["limit api_requests"] == (["100/minute"], "plan")
+    assert values["feature sso"] == (False, "absent")
+    assert "override" in sh("tenants", "effective", "acme")
+
+
+def test_usage(sh: Shell) -> None:
+    sh("tenants", "create", "Acme")
+    assert sh.json("usage", "set", "acme", "projects", "2")["used"] == 2
+    assert sh.json("usage", "show", "acme")["projects"]["used"] == 2
+    assert "projects" in sh("usage", "show", "acme")
+    assert sh.json("usage", "reconcile", "acme", "projects")["reserved"] == 0
+    assert sh.json("usage", "end-leases", "acme") == {"ended": 0}
+    sh("usage", "set", "acme", "projects", "many", status=2)
+    sh("usage", "set", "acme", "agents", "1", status=2)
+    sh("usage", "set", "acme", "nothing", "1", status=1)
+
+
+def test_sessions(sh: Shell) -> None:
+    sh("tenants", "create", "Acme")
+    with Tenancy.open(sh.data) as t:
+        ids = [t.sessions.create("acme", name).id for name in ("ann", "ann", "bob")]
+    every = sh.json("sessions", "list")["items"]
+    assert [x["principal"] for x in every] == ["ann", "ann", "bob"]
+    assert not [x for x in every if "id" in x], "an id is a secret"
+    assert len(sh.json("sessions", "list", "--tenant", "acme", "--principal", "ann")["items"]) == 2
+    sh("sessions", "end", "acme", every[0]["ref"])
+    sh("sessions", "end", "acme", every[0]["ref"], status=1)
+    assert sh.json("sessions", "end-all", "acme", "--principal", "ann") == {"ended": 1}
+    with Tenancy.open(sh.data) as t:
+        assert [bool(t.check(session=x)) for x in ids] == [False, False, True]
+    sh("sessions", "list", "--principal", "ann", status=2)
+    seen = sh.json("audit", "search", "--type", "cross_tenant_access")["items"]
+    assert "sessions:list" in {e["action"] for e in seen}
+
+
+def test_who_may_do_what(sh: Shell) -> None:
+    sh("tenants", "create", "Acme")
+    sh("roles", "assign", "acme", "ann", "agent")
+    assert sh.json("roles", "permissions", "acme", "ann") == ["ticket:read", "ticket:write"]
+    assert sh("roles", "who-can", "acme", "ticket:read") == "ann\n"
+    assert sh.json("roles", "who-can", "acme", "report:read") == []
+
+
+def test_health(sh: Shell) -> None:
+    told = sh.json("health")
+    assert told["ok"]
+    assert not told["background"]["running"]
+    assert "nobody" in sh("health")
+    with Tenancy.open(sh.data, background=False) as t:
+
+        def fail() -> None:
+            raise OSError("no space")
+
+        t.background.add("broken", fail, every_s=1)
+        t.background.run_due()
+        told = sh.json("health", status=1)
+        assert told["background"]["running"]
+        assert told["problems"] == [
+            "background job broken failed 1 times in a row: OSError: no space"
+        ]
+        assert "broken" in sh("health", status=1)
+
+
+def test_the_release_is_told() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"tenancy {tenancy.__version__}\n"
 
 
 def test_explain(sh: Shell) -> None:
@@ -226,7 +382,8 @@ def test_python_dash_m(sh: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], *([name] for name in ("tenants", "keys", "roles", "plans", "audit", "limits"))]
+    "words",
+    [[], *([name] for name in GROUPS)],
 )
 def test_every_group_has_help(words: list[str]) -> None:
     result = CliRunner().invoke(app, [*words, "--help"])

@@ -22,7 +22,8 @@ from tenancy.demo import run
 from tenancy.errors import InvalidValue, StoreBusy, StoreError
 
 WORKERS = 2
-PATIENCE_S = 110.0
+PATIENCE_S = 300.0
+UNHURRIED_S = 40.0
 
 pytestmark = pytest.mark.web
 
@@ -80,15 +81,21 @@ def _line(process: psutil.Process) -> list[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     data = tmp_path_factory.mktemp("demo") / "data"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TENANCY_")}
-    done = subprocess.run(
-        command(data, "--workers", str(WORKERS), "--seconds", "5", "--json"),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env=environment,
-    )
+    for last in (False, False, True):
+        done = subprocess.run(
+            command(data, "--workers", str(WORKERS), "--seconds", "5", "--json"),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            env=environment,
+        )
+        summary = json.loads(done.stdout or "{}")
+        # Where the machine was so busy that the windows of a minute passed or calls were left out,
+        # the numbers say nothing: ask again.
+        if last or summary.get("seconds", UNHURRIED_S) < UNHURRIED_S:
+            break
     assert done.returncode == 0, done.stdout + done.stderr
-    return data, json.loads(done.stdout)
+    return data, summary
 
 
 def test_every_check_passes(finished: tuple[Path, dict[str, Any]]) -> None:
@@ -156,9 +163,9 @@ def test_the_data_is_there_to_look_at(finished: tuple[Path, dict[str, Any]]) -> 
 def test_workers_end_with_the_demonstration(how: signal.Signals, tmp_path: Path) -> None:
     with started(tmp_path / "data") as (parent, everyone):
         parent.send_signal(how)
-        _, alive = psutil.wait_procs(everyone, timeout=30)
+        _, alive = psutil.wait_procs(everyone, timeout=PATIENCE_S)
         assert alive == []
-        status = parent.wait(30)
+        status = parent.wait(PATIENCE_S)
     assert status == (130 if how != signal.SIGKILL else -signal.SIGKILL)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def test_a_limit_is_exact_only_if_all_three_agree() -> None:
     assert not exact(101, 101).ok  # one too many
     assert not exact(100, 99).ok  # one that was not counted
     assert not exact(99, 100).ok  # one that was counted and not given
+    slow = exact(170, 80, must_be_full=True)
+    assert replace(slow, judged=False).ok  # a minute has passed: the sums say nothing
 
 
 def test_one_worker_that_is_late_fails_the_suspension() -> None:

@@ -31,7 +31,7 @@ def test_spawned_workers_share_the_limit(tmp_path: Path) -> None:
     with shop_with_shared_clock(tmp_path) as t:
         jobs = [(str(t.path), str(tmp_path / "clock"), 80)] * 2
         with multiprocessing.get_context("spawn").Pool(2) as pool:
-            assert sum(pool.starmap(spend, jobs, chunksize=1)) == 100
+            assert sum(pool.starmap_async(spend, jobs, chunksize=1).get(300)) == 100
 
 
 def test_opened_before_the_fork_as_preloading_servers_do(tmp_path: Path) -> None:

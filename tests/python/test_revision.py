@@ -86,15 +86,15 @@ def test_trap_9_no_cache_outlives_a_revocation(tmp_path: Path) -> None:
         import sys, time
         from tenancy import Tenancy
         t = Tenancy.open(sys.argv[1])
-        secret, stop = sys.argv[2], time.monotonic() + 20
+        secret, begun, last = sys.argv[2], time.monotonic(), 0
         print("ready", flush=True)
-        while time.monotonic() < stop:
-            allowed = t.check(api_key=secret, permission="ticket:read")
-            # Noted before the decision would be too early, so this only ever errs on the late side.
-            if not allowed:
-                print(time.clock_gettime_ns(time.CLOCK_MONOTONIC), flush=True)
+        while time.monotonic() < begun + 120:
+            # When the decision began, however long this process then has to wait for its turn.
+            began = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            if not t.check(api_key=secret, permission="ticket:read"):
+                print(began, flush=True)
                 break
-            last = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            last = began
         print(last, flush=True)
     """
     with open_shop(tmp_path, clock=_core.Clock.system()) as t:
@@ -114,10 +114,9 @@ def test_trap_9_no_cache_outlives_a_revocation(tmp_path: Path) -> None:
         t.keys.revoke(key)
         returned = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         for process in readers:
-            output, _ = process.communicate(timeout=30)
+            output, _ = process.communicate(timeout=180)
             refused, last_allowed = map(int, output.split())
-            # A decision that began before the return may be noted a little after it.
-            assert last_allowed < returned + 50_000_000
+            assert 0 < last_allowed < returned
             assert refused > 0
 
 
@@ -297,7 +296,7 @@ def test_writers_of_several_processes_do_not_lose_each_others_changes(tmp_path: 
         for _ in range(15):
             t.tenants.create("T")
         for process in processes:
-            assert process.wait(timeout=60) == 0
+            assert process.wait(timeout=180) == 0
             process.communicate()
         found = t.tenants.list(limit=1000)
         assert len(found) == 60

@@ -47,6 +47,6 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
         env={**os.environ, "TENANCY_DATA": str(empty / "tenancy-data")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, f"{page.relative_to(ROOT)}:\n{done.stdout}{done.stderr}"

@@ -23,7 +23,7 @@ from tenancy.errors import (
     StoreUnsupported,
     VersionMismatch,
 )
-from tenancy.stores import schema
+from tenancy.stores import directory, schema
 from tenancy.stores.database import Database
 from tenancy.stores.directory import file_system_of, open_directory
 
@@ -208,7 +208,7 @@ def test_processes_that_open_a_new_directory_together_agree(tmp_path: Path) -> N
     """
     catalog = write_catalog(tmp_path)
     processes = [start_python(program, tmp_path / "data", catalog) for _ in range(4)]
-    ids = {process.communicate(timeout=60)[0].strip() for process in processes}
+    ids = {process.communicate(timeout=180)[0].strip() for process in processes}
     assert len(ids) == 1
     with Tenancy.open(tmp_path / "data") as t, t._host.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM catalogs").scalar() == 1
@@ -231,6 +231,17 @@ def test_network_file_systems_are_recognised() -> None:
     assert file_system_of(Path("/srv/nfsdata"), mounts) == "ext4"
     assert file_system_of(Path("/srv/nfs/local/x"), mounts) == "xfs"
     assert file_system_of(Path("/mnt/with space/x"), mounts) == "fuse.sshfs"
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+def test_a_directory_on_a_network_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The kernel's table of mounts is made to say so; a real mount needs a server and rights."""
+    monkeypatch.setattr(directory, "file_system_of", lambda path, mounts: kind)
+    with pytest.raises(StoreUnsafe, match=rf"network file system \({kind}\).*local disk"):
+        open_shop(tmp_path)
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_migrations_go_forward_and_back_and_forward(tmp_path: Path) -> None:

@@ -74,6 +74,17 @@ class Epochs {
     return header_->epoch.compare_exchange_strong(epoch, epoch + 1);
   }
 
+  // True once every operation that was counted in when `from` was read as `now()` has ended, or its
+  // process has died: of three advances after `from`, the last two looked at both counters later.
+  bool grace_passed(uint64_t from) {
+    while (now() < from + kGraceEpochs) {
+      if (!try_advance() && now() < from + kGraceEpochs) return false;
+    }
+    return true;
+  }
+
+  bool is_held_here() const { return t_held == this; }
+
   void advance_by_grace() {
     for (uint64_t i = 0; i < kGraceEpochs; ++i) {
       if (!try_advance()) return;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "tenancy/base/mapped_file.h"
@@ -64,6 +66,17 @@ CounterTable::Hold::Hold(CounterTable& table)
     : pin_(table.impl_->core.epochs().begin_hold(&outer_)) {}
 
 CounterTable::Hold::~Hold() { counters::Epochs<counters::NoStep>::end_hold(outer_); }
+
+bool CounterTable::wait_for_grace(int64_t wait_ms_max) {
+  auto& epochs = impl_->core.epochs();
+  if (epochs.is_held_here()) return false;
+  const uint64_t from = epochs.now();
+  for (int64_t waited_ms = 0; !epochs.grace_passed(from); ++waited_ms) {
+    if (waited_ms >= wait_ms_max) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
 
 void CounterTable::prefetch(Region region, SlotClass slot_class, uint64_t group) const {
   impl_->core.prefetch(counters::entry_index(region, slot_class), group);

@@ -149,6 +149,11 @@ class CounterTable {
     SlotPin pin_;
   };
 
+  // Waits until every operation on the table that was under way at the call has ended or its
+  // process has died; a Hold is one operation. False after `wait_ms_max`, when somebody is stopped
+  // or slow, and at once when this thread is inside a Hold of its own.
+  bool wait_for_grace(int64_t wait_ms_max);
+
   // Raises the slot's expiry (table time, after which it equals "never seen") to at least
   // `until_ns`. Called before the state changes. False when the slot is frozen: look it up again.
   static bool raise_expiry(const SlotRef& slot, int64_t until_ns);

@@ -157,6 +157,14 @@ bool Ledgers::identity_alive(uint64_t identity) {
   return true;
 }
 
+bool Ledgers::free_held(Cells* cells, size_t base, uint64_t control, const Held& held) {
+  UsageCells usage(table_, held.usage_key);
+  if (usage.find()) usage.about_to_lower();
+  if (!cells->swap(base + kControl, control, control_word(kFree, nonce_of(control)))) return false;
+  usage.give_back(held.amount);
+  return true;
+}
+
 bool Ledgers::clear(Cells* cells, uint64_t holder, bool dead) {
   const uint64_t now = now_us();
   bool all_free = true;
@@ -168,13 +176,12 @@ bool Ledgers::clear(Cells* cells, uint64_t holder, bool dead) {
     const Held held = read_held(cells, base);
     const bool over =
         dead || (state == kHeld && static_cast<uint64_t>(held.until_ns) / 1000 <= now);
-    if (!over || !cells->swap(base, control, control_word(kFree, nonce_of(control)))) {
-      all_free = false;
-      continue;
-    }
-    if (state != kHeld) continue;  // what an intent had taken is not known
-    UsageCells usage(table_, held.usage_key);
-    if (usage.find()) usage.give_back(held.amount);
+    // What an intent had taken is not known.
+    const bool freed =
+        over && (state == kHeld ? free_held(cells, base, control, held)
+                                : cells->swap(base + kControl, control,
+                                              control_word(kFree, nonce_of(control))));
+    all_free = all_free && freed;
   }
   if (dead && all_free) cells->update(kCleared, [holder](uint64_t) { return number_word(holder); });
   return all_free;
@@ -232,11 +239,8 @@ std::optional<RecordRef> Ledgers::intend_in(const Own& mine, uint32_t ledger, co
     if (state_of(control) == kHeld) {
       const Held old = read_held(&cells, base);
       if (static_cast<uint64_t>(old.until_ns) / 1000 > now) continue;
-      const uint64_t freed = control_word(kFree, nonce_of(control));
-      if (!cells.swap(base, control, freed)) continue;
-      UsageCells usage(table_, old.usage_key);
-      if (usage.find()) usage.give_back(old.amount);
-      control = freed;
+      if (!free_held(&cells, base, control, old)) continue;
+      control = control_word(kFree, nonce_of(control));
     }
     if (state_of(control) != kFree) continue;
     const uint64_t intent = control_word(kIntent, nonce_of(control) + 1);
@@ -269,7 +273,7 @@ void Ledgers::abandon(const RecordRef& ref) {
              control_word(kFree, ref.nonce));
 }
 
-std::optional<Held> Ledgers::settle(const RecordRef& ref, uint64_t usage_key) {
+std::optional<Held> Ledgers::settle(const RecordRef& ref, UsageCells* usage) {
   if (ref.ledger >= kLedgersMax || ref.record >= kRecords) return std::nullopt;
   Cells cells = ledger_cells(ref.ledger);
   cells.find();
@@ -278,7 +282,8 @@ std::optional<Held> Ledgers::settle(const RecordRef& ref, uint64_t usage_key) {
   if (state_of(control) != kHeld) return std::nullopt;
   if ((nonce_of(control) ^ ref.nonce) & kHandleNonceMask) return std::nullopt;
   const Held held = read_held(&cells, base);
-  if (held.usage_key != usage_key) return std::nullopt;
+  if (held.usage_key != usage->key()) return std::nullopt;
+  usage->about_to_lower();
   if (!cells.swap(base, control, control_word(kFree, nonce_of(control)))) return std::nullopt;
   return held;
 }
@@ -300,8 +305,7 @@ void Ledgers::sweep(UsageCells* usage) {
       const Held held = read_held(&cells, base);
       if (held.usage_key != usage->key()) continue;
       if (static_cast<uint64_t>(held.until_ns) / 1000 <= now) {
-        const uint64_t freed = control_word(kFree, nonce_of(control));
-        if (cells.swap(base, control, freed)) usage->give_back(held.amount);
+        free_held(&cells, base, control, held);
       } else if (!asked) {
         asked = true;
         if (identity_alive(holder)) continue;
@@ -310,6 +314,23 @@ void Ledgers::sweep(UsageCells* usage) {
       }
     }
   }
+}
+
+uint64_t Ledgers::held(uint64_t usage_key) {
+  const uint64_t ledgers =
+      std::min<uint64_t>(table_->shared_word(kLedgerCountWord).load(), kLedgersMax);
+  uint64_t sum = 0;
+  for (uint32_t ledger = 0; ledger < ledgers; ++ledger) {
+    Cells cells = ledger_cells(ledger);
+    if (!cells.find()) continue;
+    for (size_t record = 0; record < kRecords; ++record) {
+      const size_t base = record_base(record);
+      if (state_of(cells.load(base + kControl)) != kHeld) continue;
+      const Held one = read_held(&cells, base);
+      if (one.usage_key == usage_key) sum += one.amount;
+    }
+  }
+  return sum;
 }
 
 uint32_t Ledgers::lease_holder(int64_t until_ns) {
@@ -345,6 +366,7 @@ bool Ledgers::holder_alive(uint32_t ledger) {
 // Ledgers with something still in them stay written down under this process, closed: whoever wants
 // one takes it when what is in it is over.
 void Ledgers::release_all(const Own& mine) {
+  const CounterTable::Hold hold(*table_);
   for (size_t at = 0; at < mine.count.load(); ++at) {
     Cells cells = ledger_cells(mine.ledgers[at].load());
     if (!cells.find()) continue;

@@ -57,10 +57,12 @@ class Ledgers {
   // INTENT → FREE: the gate refused.
   void abandon(const RecordRef& ref);
   // HELD → FREE by whoever holds the handle. Nothing when it is not held any more, or was for
-  // another counter. The caller settles the amount.
-  std::optional<Held> settle(const RecordRef& ref, uint64_t usage_key);
+  // another counter than `usage`. The caller settles the amount.
+  std::optional<Held> settle(const RecordRef& ref, UsageCells* usage);
   // Frees what expired or dead holders hold of that counter and gives it back to `usage`.
   void sweep(UsageCells* usage);
+  // What HELD records hold of that counter, all together.
+  uint64_t held(uint64_t usage_key);
 
   // The number under which this process's leases are written down, its ledger kept for them until
   // `until_ns`; kNoLedger when no ledger can be had.
@@ -81,6 +83,9 @@ class Ledgers {
   Take try_take(const Own& mine, uint32_t ledger);
   std::optional<RecordRef> intend_in(const Own& mine, uint32_t ledger, const Held& held);
   bool identity_alive(uint64_t identity);
+  // HELD → FREE of a record whose control word was `control`, with what it held given back. False
+  // when somebody else was faster.
+  bool free_held(Cells* cells, size_t base, uint64_t control, const Held& held);
   // Frees what a ledger holds beyond its time, or all of it when its holder is dead. True when
   // every record is free afterwards.
   bool clear(Cells* cells, uint64_t holder, bool dead);

@@ -1,6 +1,7 @@
 #include "tenancy/quotas/quotas.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "tenancy/quotas/leases.h"
@@ -20,6 +21,8 @@ namespace {
 
 // The handle of what needs no state: unlimited leases, per-object checks, nothing reserved.
 constexpr QuotaHandle kStateless{.value = UINT64_MAX, .quota_key = 0};
+// How long `reconcile` waits for those who are in the middle of something.
+constexpr int64_t kReconcileMs = 500;
 constexpr int64_t kReservationMaxNs = int64_t{400} * 86'400 * 1'000'000'000;
 
 bool is_stateless(QuotaHandle handle) { return handle.value == kStateless.value; }
@@ -124,6 +127,10 @@ struct Quotas::Impl {
   Place enter(const QuotaTarget& target, int64_t extra_ns);
   bool has_room(UsageCells* cells, uint64_t amount, uint64_t cap);
   Take take(UsageCells* cells, uint64_t amount, uint64_t cap);
+  // Of a counter's total, drops what is neither used nor held, if that can be known.
+  void drop_lost(uint64_t usage_key);
+  enum class Drop : uint8_t { kDone, kDisturbed, kUnknown };
+  Drop try_drop_lost(uint64_t usage_key, int64_t wait_ms);
   // What a changing call answers.
   QuotaState answer(const QuotaTarget& target, Place* place, bool allowed);
 };
@@ -151,6 +158,7 @@ QuotaState Quotas::Impl::stateless(const QuotaTarget& target, uint64_t amount) c
 // Answers without changing the counter. `fresh`: what expired is given back before, not only when
 // `amount` does not fit otherwise.
 QuotaState Quotas::Impl::look(const QuotaTarget& target, uint64_t amount, bool fresh) {
+  const CounterTable::Hold hold(*table);
   const uint64_t quota = root(target);
   const bool periodic = target.def->kind == QuotaKind::kConsumption;
   const Period period = periodic ? book.look(target, quota) : Period{};
@@ -224,6 +232,43 @@ QuotaState Quotas::Impl::answer(const QuotaTarget& target, Place* place, bool al
   return state;
 }
 
+// Why what is dropped is what was lost: FORMATS.md, "Reconciling".
+Quotas::Impl::Drop Quotas::Impl::try_drop_lost(uint64_t usage_key, int64_t wait_ms) {
+  uint64_t lowerings = 0;
+  uint64_t total = 0;
+  {
+    const CounterTable::Hold hold(*table);
+    UsageCells cells(table, usage_key);
+    if (!cells.find()) return Drop::kDone;
+    ledgers.sweep(&cells);
+    lowerings = cells.lowerings();
+  }
+  if (!table->wait_for_grace(wait_ms)) return Drop::kUnknown;
+  {
+    UsageCells cells(table, usage_key);
+    cells.find();
+    total = cells.read().total;
+  }
+  if (!table->wait_for_grace(wait_ms)) return Drop::kUnknown;
+  const CounterTable::Hold hold(*table);
+  UsageCells cells(table, usage_key);
+  cells.find();
+  const uint64_t held = ledgers.held(usage_key);
+  const Usage now = cells.read();
+  if (now.total != total || !cells.claim(lowerings)) return Drop::kDisturbed;
+  const uint64_t lost = now.total - std::min(now.total, now.used + held);
+  return lost == 0 || cells.drop(total, lost) ? Drop::kDone : Drop::kDisturbed;
+}
+
+void Quotas::Impl::drop_lost(uint64_t usage_key) {
+  using Time = std::chrono::steady_clock;
+  const auto end = Time::now() + std::chrono::milliseconds(kReconcileMs);
+  for (auto left = end - Time::now(); left.count() > 0; left = end - Time::now()) {
+    const auto left_ms = std::chrono::duration_cast<std::chrono::milliseconds>(left).count();
+    if (try_drop_lost(usage_key, left_ms) != Drop::kDisturbed) return;
+  }
+}
+
 Quotas::Quotas(CounterTable* table, std::shared_ptr<const Clock> clock)
     : impl_(std::make_unique<Impl>(table, std::move(clock))) {}
 
@@ -246,6 +291,7 @@ QuotaState Quotas::check(const QuotaTarget& target, uint64_t amount) const {
 QuotaState Quotas::consume(const QuotaTarget& target, uint64_t amount) {
   if (target.def->kind == QuotaKind::kPerObject) return impl_->stateless(target, amount);
   if (target.def->kind == QuotaKind::kConcurrency) return blank(grant_of(target));
+  const CounterTable::Hold hold(*impl_->table);
   Impl::Place place = impl_->enter(target, 0);
   if (place.full) return impl_->answer(target, &place, false);
   const Take take = impl_->take(&place.cells, amount, cap_of(grant_of(target)));
@@ -258,6 +304,7 @@ QuotaState Quotas::decrement(const QuotaTarget& target, uint64_t amount) {
   if (target.def->kind == QuotaKind::kPerObject || target.def->kind == QuotaKind::kConcurrency) {
     return status(target);
   }
+  const CounterTable::Hold hold(*impl_->table);
   const uint64_t quota = impl_->root(target);
   const bool periodic = target.def->kind == QuotaKind::kConsumption;
   const Period period = periodic ? impl_->book.look(target, quota) : Period{};
@@ -273,10 +320,31 @@ QuotaState Quotas::set(const QuotaTarget& target, uint64_t used) {
   if (target.def->kind == QuotaKind::kPerObject || target.def->kind == QuotaKind::kConcurrency) {
     return blank(grant_of(target));
   }
+  uint64_t key = 0;
+  {
+    const CounterTable::Hold hold(*impl_->table);
+    Impl::Place place = impl_->enter(target, 0);
+    const bool done = !place.full && used <= kAmountMax && place.cells.set_used(used);
+    if (!done) return impl_->answer(target, &place, false);
+    key = place.cells.key();
+  }
+  impl_->drop_lost(key);
+  const CounterTable::Hold hold(*impl_->table);
   Impl::Place place = impl_->enter(target, 0);
-  if (place.full) return impl_->answer(target, &place, false);
-  const bool done = used <= kAmountMax && place.cells.set_used(used);
-  return impl_->answer(target, &place, done);
+  return impl_->answer(target, &place, true);
+}
+
+QuotaState Quotas::reconcile(const QuotaTarget& target) {
+  if (target.def->kind == QuotaKind::kPerObject || target.def->kind == QuotaKind::kConcurrency) {
+    return status(target);
+  }
+  const uint64_t quota = impl_->root(target);
+  const bool periodic = target.def->kind == QuotaKind::kConsumption;
+  const Period period = periodic ? impl_->book.look(target, quota) : Period{};
+  impl_->drop_lost(quotas::usage_key(impl_->table->hash_key(), quota, period.start_wall_ns));
+  QuotaState state = status(target);
+  state.allowed = true;
+  return state;
 }
 
 QuotaState Quotas::reserve(const QuotaTarget& target, uint64_t amount, int64_t ttl_ns,
@@ -288,6 +356,7 @@ QuotaState Quotas::reserve(const QuotaTarget& target, uint64_t amount, int64_t t
     if (state.allowed) *handle = kStateless;
     return state;
   }
+  const CounterTable::Hold hold(*impl_->table);
   ttl_ns = ttl_ns <= 0 ? kReservationNs : std::min(ttl_ns, kReservationMaxNs);
   Impl::Place place = impl_->enter(target, ttl_ns);
   const uint64_t cap = cap_of(grant_of(target));
@@ -308,6 +377,7 @@ QuotaState Quotas::reserve(const QuotaTarget& target, uint64_t amount, int64_t t
     return impl_->answer(target, &place, false);
   }
   if (!impl_->ledgers.hold(*ref)) {
+    place.cells.about_to_lower();
     place.cells.give_back(amount);
     return impl_->answer(target, &place, false);
   }
@@ -319,10 +389,11 @@ bool Quotas::commit(const QuotaTarget& target, QuotaHandle handle, std::optional
                     QuotaState* after) {
   if (after != nullptr) *after = blank(grant_of(target));
   if (is_stateless(handle)) return true;
-  const auto held = impl_->ledgers.settle(record_of(handle), handle.quota_key);
-  if (!held) return false;
+  const CounterTable::Hold hold(*impl_->table);
   Impl::Place place{.period = {}, .cells = UsageCells(impl_->table, handle.quota_key)};
   place.cells.find();
+  const auto held = impl_->ledgers.settle(record_of(handle), &place.cells);
+  if (!held) return false;
   const bool in_time = impl_->table->now_ns() < held->until_ns;
   const uint64_t kept = in_time ? std::min(amount.value_or(held->amount), held->amount) : 0;
   place.cells.book(kept);
@@ -334,15 +405,18 @@ bool Quotas::commit(const QuotaTarget& target, QuotaHandle handle, std::optional
 bool Quotas::release(const QuotaTarget& target, QuotaHandle handle) {
   (void)target;
   if (is_stateless(handle)) return true;
-  const auto held = impl_->ledgers.settle(record_of(handle), handle.quota_key);
-  if (!held) return false;
+  const CounterTable::Hold hold(*impl_->table);
   UsageCells cells(impl_->table, handle.quota_key);
-  if (cells.find()) cells.give_back(held->amount);
+  cells.find();
+  const auto held = impl_->ledgers.settle(record_of(handle), &cells);
+  if (!held) return false;
+  cells.give_back(held->amount);
   return impl_->table->now_ns() < held->until_ns;
 }
 
 QuotaState Quotas::acquire(const QuotaTarget& target, int64_t ttl_ns, QuotaHandle* handle) {
   *handle = {};
+  const CounterTable::Hold hold(*impl_->table);  // a ledger taken over may be cleared
   const QuotaGrant grant = grant_of(target);
   QuotaState state = blank(grant);
   if (target.def->kind != QuotaKind::kConcurrency) return state;

@@ -8,7 +8,8 @@
 //  1. A consumption is allowed exactly when used + reserved + n <= limit (+ grace), decided by one
 //     compare-and-swap; a refused one changes nothing.
 //  2. A process killed at any instruction never lets more through; it leaves at most its own amount
-//     in flight charged (it shows as reserved), and leases of dead holders are free at once.
+//     in flight charged (it shows as reserved, and `reconcile` gives it back), and leases of dead
+//     holders are free at once.
 //  3. Each period has its own counter, so nothing has to be reset when a period ends.
 //  4. Plan, limit, time zone and anchor are no part of a counter's name: changing them keeps what
 //     was used, and the period in force stays until its end (see period_book.h).
@@ -83,8 +84,13 @@ class Quotas {
   // Count and size: down again, never below 0. Consumption: a correction inside the current period.
   // Reservations are not touched.
   QuotaState decrement(const QuotaTarget& target, uint64_t amount);
-  // Sets the usage (a recount). Reservations stay on top of it.
+  // Sets the usage (a recount), then reconciles. Reservations stay on top of it.
   QuotaState set(const QuotaTarget& target, uint64_t used);
+  // Gives back what processes killed in the middle of something left charged, so that the total is
+  // again what is used and what is reserved. It must be certain that nobody alive is in the middle
+  // of something: it waits for that, at most half a second, and else changes nothing. Not for the
+  // inside of a decision.
+  QuotaState reconcile(const QuotaTarget& target);
 
   // Takes like `consume`, but not for good: commit keeps it (or keeps less: `amount`), release
   // gives it back, expiry gives it back. `handle` is 0 when refused.

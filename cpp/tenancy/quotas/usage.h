@@ -4,6 +4,8 @@
 //   word 1  used: what was kept. Never above total: it is raised after total and lowered before
 //           it, so a process killed in between leaves total too high by its amount, never too low.
 //   word 2  alerts acknowledged, a bit per threshold.
+//   word 3  how often something was about to be lowered or a reservation to be freed; raised before
+//           it is. By this `Quotas::reconcile` knows that nothing was while it looked.
 //
 // Thread safety: the words are shared; see FORMATS.md for the order of changes.
 #pragma once
@@ -53,6 +55,18 @@ class UsageCells : public Cells {
     });
   }
 
+  // Comes before every call that lowers, and before a record that holds some of it is freed.
+  void about_to_lower() {
+    update(kLowerings, [](uint64_t word) { return number_word(number_of(word) + 1); });
+  }
+  uint64_t lowerings() { return load(kLowerings); }
+  // Raises it from `seen`; false when something is being lowered since.
+  bool claim(uint64_t seen) { return swap(kLowerings, seen, number_word(number_of(seen) + 1)); }
+  // Takes `amount` off a total that is still `total`.
+  bool drop(uint64_t total, uint64_t amount) {
+    return swap(kTotal, number_word(total), number_word(total - amount));
+  }
+
   // Of what was taken, `amount` is free again.
   void give_back(uint64_t amount) {
     if (amount == 0) return;
@@ -63,6 +77,7 @@ class UsageCells : public Cells {
 
   // Lowers the use by up to `amount`.
   void lower(uint64_t amount) {
+    about_to_lower();
     uint64_t lowered = 0;
     update(kUsed, [amount, &lowered](uint64_t word) {
       lowered = std::min(number_of(word), amount);
@@ -78,6 +93,7 @@ class UsageCells : public Cells {
       const uint64_t seen = load(kUsed);
       if (!present()) return false;
       const uint64_t before = number_of(seen);
+      about_to_lower();
       const uint64_t more = used > before ? used - before : 0;
       if (more > 0 && take(more, kAmountMax) != Take::kTaken) return false;
       if (swap(kUsed, seen, number_word(used))) {
@@ -97,6 +113,7 @@ class UsageCells : public Cells {
   static constexpr size_t kTotal = 0;
   static constexpr size_t kUsed = 1;
   static constexpr size_t kAlerts = 2;
+  static constexpr size_t kLowerings = 3;
 };
 
 }  // namespace tenancy::quotas

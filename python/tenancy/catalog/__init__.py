@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from .. import _core
-from ..errors import CatalogError, Problem, UnknownPlan
+from ..errors import CatalogError, InvalidValue, Problem, UnknownPlan
 from . import _text
 from ._import import ImportedPlans, import_plans
 from ._views import (
@@ -120,6 +120,8 @@ class Catalog:
         """
         if isinstance(source, Catalog):
             return source
+        if not isinstance(source, (str, os.PathLike)):
+            raise InvalidValue("catalog", f"expected a name or a path, got {type(source).__name__}")
         name = os.fspath(source)
         if isinstance(source, str) and name in shipped:
             file = resources.files("tenancy") / "catalogs" / f"{name}.yaml"

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from . import audit, keys, limits, plans, roles, tenants
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import audit, keys, limits, plans, roles, sessions, tenants, usage
 from ._common import make_app
 from .demo import demo, serve
 from .explain import explain
+from .health import health
 from .migrate import migrate
 
 __all__ = ["app", "main"]
 
 app = make_app("Tenants, plans, limits, quotas and permissions of one data directory.")
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"tenancy {__version__}")
+        raise typer.Exit
+
+
+_VERSION = typer.Option(
+    "--version", help="Say which release.", callback=_say_version, is_eager=True
+)
+Version = Annotated[bool, _VERSION]
+
+
+@app.callback()
+def root(version: Version = False) -> None:
+    """Tenants, plans, limits, quotas and permissions of one data directory."""
+
+
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(roles.app, name="roles")
 app.add_typer(plans.app, name="plans")
 app.add_typer(audit.app, name="audit")
 app.add_typer(limits.app, name="limits")
+app.add_typer(usage.app, name="usage")
+app.add_typer(sessions.app, name="sessions")
 app.command("explain")(explain)
+app.command("health")(health)
 app.command("migrate")(migrate)
 app.command("demo")(demo)
 app.command("serve")(serve)

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..app import DEFAULT_PATH, Tenancy
+from ..catalog import QuotaGrant, RateLimit
 from ..errors import CatalogError, InvalidValue, StoreError, TenancyError
 from ..stores.records import Page, Record
 
@@ -64,7 +65,7 @@ def opened(data: str | None, as_json: bool, *, catalog: Any = None) -> Iterator[
                 f"{path}: no data directory",
                 remedy="name one with --data or TENANCY_DATA, or make one with `tenancy plans use`",
             )
-        with Tenancy.open(path, catalog) as tenancy:
+        with Tenancy.open(path, catalog, background=False) as tenancy:
             yield tenancy
 
 
@@ -151,6 +152,18 @@ def print_record(value: Any, as_json: bool, **more: Any) -> None:
     print_table(("field", "value"), rows)
 
 
+def grant_value(grant: QuotaGrant) -> Any:
+    """What a plan grants of a quota, for JSON: a number, `unlimited`, or an object with more."""
+    limit = "unlimited" if grant.limit is None else grant.limit
+    more = {"soft": True} if grant.soft else {"grace": grant.grace} if grant.grace else {}
+    return {"limit": limit, **more} if more else limit
+
+
+def limit_value(limit: RateLimit) -> Any:
+    """The windows of a rate limit, or `unlimited`."""
+    return "unlimited" if limit.unlimited else [str(window) for window in limit.windows]
+
+
 # --------------------------------------------------------------------------------------- input
 
 
@@ -164,6 +177,19 @@ def parse_object(text: str | None, option: str) -> dict[str, Any] | None:
         raise InvalidValue(option, f"not JSON ({error})") from None
     if not isinstance(value, dict):
         raise InvalidValue(option, "expected a JSON object", remedy='\'{"key": "value"}\'')
+    return value
+
+
+def parse_list(text: str | None, option: str) -> list[Any] | None:
+    """A JSON list given on the command line."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidValue(option, f"not JSON ({error})") from None
+    if not isinstance(value, list):
+        raise InvalidValue(option, "expected a JSON list", remedy='\'[{"key": "value"}]\'')
     return value
 
 
@@ -187,7 +213,11 @@ def parse_moment(text: str | None, option: str) -> datetime | timedelta | None:
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        return parse_duration(text, option)
+        try:
+            return parse_duration(text, option)
+        except InvalidValue:
+            remedy = "an ISO 8601 time such as 2026-01-31T12:00Z, or a length such as 15m, 12h, 30d"
+            raise InvalidValue(option, f"{text!r}", remedy=remedy) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 

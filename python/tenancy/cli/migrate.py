@@ -34,7 +34,7 @@ def migrate(
     done = []
     with c.reported(as_json):
         try:
-            Tenancy.open(path).close()
+            Tenancy.open(path, background=False).close()
         except VersionMismatch as mismatch:
             counters = path / COUNTERS
             if not (discard_counters and str(counters) in str(mismatch)):
@@ -42,7 +42,7 @@ def migrate(
             aside = path / f"{COUNTERS}.{os.getpid()}.old"
             counters.rename(aside)
             done.append(f"put {counters} aside as {aside.name}; limits and quota usage begin anew")
-            Tenancy.open(path).close()
+            Tenancy.open(path, background=False).close()
     if as_json:
         c.print_json({"data": str(path), "done": done})
     else:

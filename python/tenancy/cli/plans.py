@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ..catalog import Catalog, import_plans
-from ..errors import CatalogError, Problem, UnknownPlan
+from ..errors import CatalogError, Problem, StoreError, UnknownPlan
 from . import _common as c
 
 __all__ = ["app"]
@@ -56,6 +56,52 @@ def validate(source: Source, as_json: c.Json = False) -> None:
         print(f"{source}: valid; catalog {catalog.name} with {', '.join(catalog.plans)}")
 
 
+@app.command("diff")
+def diff(
+    source: Source,
+    other: Annotated[
+        str | None, typer.Argument(help="Compare with this one; by default the one in force.")
+    ] = None,
+    data: c.Data = None,
+    as_json: c.Json = False,
+) -> None:
+    """Say what would change: from the catalog in force to SOURCE, or from SOURCE to OTHER."""
+    with c.reported(as_json):
+        first = Catalog.load(source)
+        second = None if other is None else Catalog.load(other)
+    if second is None:
+        with c.opened(data, as_json) as t:
+            first, second = t.catalog, first
+    before, after = _leaves(first), _leaves(second)
+    changed = [
+        {"path": path, "before": before.get(path), "after": after.get(path)}
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    ]
+    if as_json:
+        c.print_json({"same": not changed, "changes": changed})
+    elif not changed:
+        print("no difference")
+    else:
+        rows = [(each["path"], each["before"], each["after"]) for each in changed]
+        c.print_table(("path", "before", "after"), rows)
+
+
+def _leaves(catalog: Catalog) -> dict[str, Any]:
+    """Every value of a catalog by its path; lists are compared as a whole."""
+    found: dict[str, Any] = {}
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, dict) and value:
+            for key, inner in value.items():
+                walk(inner, f"{path}.{key}" if path else str(key))
+        else:
+            found[path] = value
+
+    walk(json.loads(catalog.to_json()), "")
+    return found
+
+
 @app.command("use")
 def use(source: Source, data: c.Data = None, as_json: c.Json = False) -> None:
     """Put a catalog in force; makes the data directory when there is none.
@@ -80,10 +126,14 @@ def import_(
     Prints the catalog as YAML; what was left out is said on standard error.
     """
     with c.reported(as_json):
-        result = import_plans(_read(file), name=name)
+        document = _read(file)
+        if isinstance(document, dict) and {"catalog", "plans"} <= document.keys():
+            told = "is a catalog already: check it with `tenancy plans validate`"
+            raise CatalogError(str(file), [Problem("", told)])
+        result = import_plans(document, name=name)
         result.catalog()
         if output is not None:
-            output.write_text(_yaml(result.document), encoding="utf-8")
+            _write(output, _yaml(result.document))
     if as_json:
         c.print_json(
             {
@@ -110,8 +160,20 @@ def _read(file: Path) -> Any:
         if file.suffix.lower() == ".json":
             return json.loads(text)
         return YAML(typ="safe", pure=True).load(text)
-    except (OSError, ValueError, YAMLError) as error:
+    except OSError as error:
+        told = f"cannot be read: {error.strerror}"
+        raise CatalogError(str(file), [Problem("", told)]) from error
+    except (ValueError, YAMLError, RecursionError) as error:
         raise CatalogError(str(file), [Problem("", str(error))]) from error
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"{file}: cannot be written ({error.strerror})", remedy="name another file"
+        ) from error
 
 
 def _yaml(document: dict[str, Any]) -> str:
@@ -146,7 +208,23 @@ def _print_catalog(catalog: Catalog, as_json: bool) -> None:
 def _print_plan(catalog: Catalog, name: str, as_json: bool) -> None:
     plan = catalog.plans[name]
     if as_json:
-        c.print_json(json.loads(catalog.to_json())["plans"][name])
+        c.print_json(
+            {
+                "name": plan.name,
+                "title": plan.title,
+                "price": None if plan.price is None else str(plan.price),
+                "currency": plan.currency,
+                "period": plan.period,
+                "features": sorted(plan.features),
+                "all_features": plan.all_features,
+                "quotas": {n: c.grant_value(grant) for n, grant in plan.quotas.items()},
+                "rate_limits": {n: c.limit_value(each) for n, each in plan.rate_limits.items()},
+                "default_limit": c.limit_value(plan.default_limit),
+                "isolation": plan.isolation,
+                "retention_days": plan.retention_days,
+                "price_book": plan.price_book,
+            }
+        )
         return
     fields = {
         "title": plan.title,

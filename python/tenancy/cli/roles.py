@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -123,6 +124,41 @@ def assignments(
         }
         page = t.roles.assignments(tenant, principal, limit=limit, cursor=cursor)
         c.print_page(page, columns, as_json)
+
+
+@app.command("permissions")
+def permissions(
+    tenant: c.Tenant,
+    principal: Principal,
+    resource: ForResource = None,
+    data: c.Data = None,
+    as_json: c.Json = False,
+) -> None:
+    """List everything that somebody may do."""
+    with c.opened(data, as_json) as t:
+        found = t.access.permissions(tenant, principal, resource=resource)
+    _print_names(found, as_json)
+
+
+@app.command("who-can")
+def who_can(
+    tenant: c.Tenant,
+    permission: Annotated[str, typer.Argument(help="resource:action")],
+    resource: ForResource = None,
+    data: c.Data = None,
+    as_json: c.Json = False,
+) -> None:
+    """List who may do something."""
+    with c.opened(data, as_json) as t:
+        found = t.access.who_can(tenant, permission, resource=resource)
+    _print_names(found, as_json)
+
+
+def _print_names(names: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        c.print_json(list(names))
+    else:
+        print("".join(f"{name}\n" for name in names), end="")
 
 
 @app.command("report")

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any
 
 import typer
 
+from ..catalog import Effective, QuotaGrant, RateLimit
 from . import _common as c
 
 __all__ = ["app"]
 
 app = c.make_app("Make, find, change and end tenants.")
+
+Owner = Annotated[str | None, typer.Option(help="JSON object: user_id, email, name.")]
+Contacts = Annotated[str | None, typer.Option(help="JSON list of objects: name, email, role.")]
+Company = Annotated[str | None, typer.Option(help="JSON object.")]
+Billing = Annotated[str | None, typer.Option(help="JSON object: customer_id, currency, ….")]
+Isolation = Annotated[str | None, typer.Option(help="shared, schema, database or instance.")]
+Anchor = Annotated[str | None, typer.Option(help="Start of the subscription, ISO 8601.")]
 
 _COLUMNS = {
     "id": lambda t: t.id,
@@ -30,6 +39,13 @@ def create(
     status: Annotated[str, typer.Option(help="active, trial or pending.")] = "active",
     external_id: Annotated[str | None, typer.Option(help="Your own id for it.")] = None,
     owner_email: Annotated[str | None, typer.Option(help="The owner's e-mail.")] = None,
+    owner: Owner = None,
+    contacts: Contacts = None,
+    company: Company = None,
+    billing: Billing = None,
+    metadata: Annotated[str | None, typer.Option(help="JSON object.")] = None,
+    isolation: Isolation = None,
+    anchor: Anchor = None,
     time_zone: Annotated[str | None, typer.Option(help="IANA name; by default UTC.")] = None,
     settings: Annotated[str | None, typer.Option(help="JSON object.")] = None,
     overrides: Annotated[str | None, typer.Option(help="JSON object.")] = None,
@@ -44,13 +60,24 @@ def create(
             plan=plan,
             status=status,
             external_id=external_id,
-            owner=None if owner_email is None else {"email": owner_email},
+            owner=_owner(owner, owner_email),
+            contacts=c.parse_list(contacts, "--contacts"),
+            company=c.parse_object(company, "--company"),
+            billing=c.parse_object(billing, "--billing"),
+            metadata=c.parse_object(metadata, "--metadata"),
+            isolation=isolation,
+            anchor=c.parse_time(anchor, "--anchor"),
             time_zone=time_zone,
             settings=c.parse_object(settings, "--settings"),
             overrides=c.parse_object(overrides, "--overrides"),
             by=c.operator(),
         )
         c.print_record(tenant, as_json)
+
+
+def _owner(text: str | None, email: str | None) -> dict[str, Any] | None:
+    owner = c.parse_object(text, "--owner")
+    return owner if email is None else {**(owner or {}), "email": email}
 
 
 @app.command("default")
@@ -103,15 +130,38 @@ def update(
     settings: Annotated[str | None, typer.Option(help="JSON object to merge.")] = None,
     overrides: Annotated[str | None, typer.Option(help="JSON object to merge.")] = None,
     metadata: Annotated[str | None, typer.Option(help="JSON object to merge.")] = None,
+    external_id: Annotated[str | None, typer.Option(help="New id; empty: none.")] = None,
+    owner_email: Annotated[str | None, typer.Option(help="The owner's e-mail.")] = None,
+    owner: Owner = None,
+    contacts: Contacts = None,
+    company: Company = None,
+    billing: Billing = None,
+    isolation: Isolation = None,
+    anchor: Anchor = None,
+    time_zone: Annotated[str | None, typer.Option(help="IANA name; empty: UTC.")] = None,
     data: c.Data = None,
     as_json: c.Json = False,
 ) -> None:
     """Change fields; JSON objects are merged key by key, null takes a key away."""
+    nullable = {
+        "external_id": external_id,
+        "time_zone": time_zone,
+        "isolation": isolation,
+        "anchor": anchor,
+    }
     with c.opened(data, as_json) as t:
+        given: dict[str, Any] = {k: v or None for k, v in nullable.items() if v is not None}
+        if anchor:
+            given["anchor"] = c.parse_time(anchor, "--anchor")
         record = t.tenants.update(
             tenant,
             name=name,
             slug=slug,
+            owner=_owner(owner, owner_email),
+            contacts=c.parse_list(contacts, "--contacts"),
+            company=c.parse_object(company, "--company"),
+            billing=c.parse_object(billing, "--billing"),
+            **given,
             settings=c.parse_object(settings, "--settings"),
             overrides=c.parse_object(overrides, "--overrides"),
             metadata=c.parse_object(metadata, "--metadata"),
@@ -146,19 +196,75 @@ def activate(tenant: c.Tenant, data: c.Data = None, as_json: c.Json = False) -> 
         c.print_record(t.tenants.activate(tenant, by=c.operator()), as_json)
 
 
+@app.command("trial")
+def trial(tenant: c.Tenant, data: c.Data = None, as_json: c.Json = False) -> None:
+    """Let a pending tenant try."""
+    with c.opened(data, as_json) as t:
+        c.print_record(t.tenants.start_trial(tenant, by=c.operator()), as_json)
+
+
+@app.command("churn")
+def churn(tenant: c.Tenant, data: c.Data = None, as_json: c.Json = False) -> None:
+    """The customer left: nothing is served, the data stays; `resume` takes it back."""
+    with c.opened(data, as_json) as t:
+        c.print_record(t.tenants.churn(tenant, by=c.operator()), as_json)
+
+
 @app.command("plan")
 def plan(
     tenant: c.Tenant,
     name: Annotated[str, typer.Argument(metavar="PLAN", help="The new plan.")],
-    at: Annotated[str, typer.Option(help="now, period_end, or an ISO 8601 time.")] = "now",
+    at: Annotated[str, typer.Option(help="now, period_end, an ISO 8601 time, or 30d.")] = "now",
     data: c.Data = None,
     as_json: c.Json = False,
 ) -> None:
     """Change the plan; what is over the new limits is listed and left alone."""
     with c.opened(data, as_json) as t:
-        moment = at if at in ("now", "period_end") else c.parse_time(at, "--at")
+        moment = at if at in ("now", "period_end") else c.parse_moment(at, "--at")
+        if isinstance(moment, timedelta):
+            moment = datetime.now(timezone.utc) + moment
         change = t.tenants.change_plan(tenant, name, at=moment or "now", by=c.operator())
         c.print_record(change, as_json)
+
+
+@app.command("keep-plan")
+def keep_plan(tenant: c.Tenant, data: c.Data = None, as_json: c.Json = False) -> None:
+    """Call off a scheduled change of plan. Exit status 1 when there was none."""
+    with c.opened(data, as_json) as t:
+        done = t.tenants.cancel_plan_change(tenant, by=c.operator())
+        c.print_record({"called_off": done}, as_json)
+    if not done:
+        raise typer.Exit(c.REFUSED)
+
+
+@app.command("effective")
+def effective(tenant: c.Tenant, data: c.Data = None, as_json: c.Json = False) -> None:
+    """Show what is in force for a tenant, and whether plan, override or default says so."""
+    with c.opened(data, as_json) as t:
+        own = t.tenants.effective(tenant)
+    named: list[tuple[str, Effective[Any]]] = [
+        *((f"quota {name}", value) for name, value in own.quotas.items()),
+        *((f"limit {name}", value) for name, value in own.rate_limits.items()),
+        ("default limit", own.default_limit),
+        *((f"feature {name}", value) for name, value in own.features.items()),
+        ("isolation", own.isolation),
+        ("retention days", own.retention_days),
+    ]
+    if as_json:
+        values = [
+            {"name": name, "value": _plain(each.value), "origin": str(each.origin)}
+            for name, each in named
+        ]
+        c.print_json({"plan": own.plan, "values": values})
+        return
+    rows = [(name, _plain(each.value), each.origin) for name, each in named]
+    c.print_table(("what", "value", "from"), rows, title=f"plan {own.plan}")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, QuotaGrant):
+        return c.grant_value(value)
+    return c.limit_value(value) if isinstance(value, RateLimit) else value
 
 
 @app.command("delete")

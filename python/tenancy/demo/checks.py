@@ -48,9 +48,13 @@ class Exact:
     """Calls that this limit refused."""
     must_be_full: bool
     """More was asked than the limit has, so it must be used to the last unit."""
+    judged: bool = True
+    """False: it took so long that the first requests count no more; the sums say nothing."""
 
     @property
     def ok(self) -> bool:
+        if not self.judged:
+            return True
         full = self.admitted == self.limit or not self.must_be_full
         return self.admitted == self.counted <= self.limit and full
 
@@ -95,10 +99,9 @@ def _window(
     t: Tenancy, tenant: str, action: str, admitted: int, refused: int, seconds: float
 ) -> Exact:
     window = t.limits.peek(tenant, action)[0]
-    # After a minute the first requests count no more, and nothing can be said by these sums.
-    full = refused > 0 and seconds < WINDOW_S
     counted = window.limit - window.remaining
-    return Exact(tenant, action, window.limit, admitted, counted, refused, full)
+    judged = seconds < WINDOW_S
+    return Exact(tenant, action, window.limit, admitted, counted, refused, refused > 0, judged)
 
 
 def _requests(t: Tenancy, tenant: str, outcomes: Sequence[Outcome], seconds: float) -> Exact:

@@ -20,8 +20,8 @@ ALLOWED = "ALLOWED"
 LIMITED = "RATE_LIMIT_EXCEEDED"
 UNKNOWN = ("INVALID_CREDENTIAL", "TENANT_CONFLICT", "SUSPENDED_TENANT")
 """Refused before the tenant's limits are asked."""
-TIMEOUT_S = 15.0
-START_S = 30.0
+TIMEOUT_S = 60.0
+START_S = 120.0
 
 
 @dataclass(frozen=True)

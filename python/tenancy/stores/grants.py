@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from .. import _core
+from .._text import shown, storable
 from ..errors import Escalation, InvalidValue
 from .change import Change
 from .host import Host
@@ -45,10 +46,10 @@ def check_patterns(patterns: Iterable[str], field: str) -> list[str]:
         raise InvalidValue(field, "expected a list of permissions", remedy=f"[{patterns!r}]")
     every = list(patterns)
     for pattern in every:
-        if not isinstance(pattern, str) or not _core.valid_permission(pattern, True):
+        if not storable(pattern) or not _core.valid_permission(pattern, True):
             raise InvalidValue(
                 field,
-                f"{pattern!r} is no permission",
+                f"{shown(pattern)} is no permission",
                 remedy="resource:action, with * for a whole side, such as ticket:read or ticket:*",
             )
     return sorted(set(every))

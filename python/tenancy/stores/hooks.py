@@ -33,6 +33,9 @@ class Hooks:
         """Run `before(tenant)` and `after(tenant)` around `step`, with the record as it is then."""
         if step not in STEPS:
             raise InvalidValue("step", f"unknown step {step!r}", remedy=f"one of {listed(STEPS)}")
+        for hook in (before, after):
+            if hook is not None and not callable(hook):
+                raise InvalidValue(step, f"expected a function, got {type(hook).__name__}")
         if before is not None:
             self._before[step].append(before)
         if after is not None:

@@ -10,8 +10,10 @@ Invariants:
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from .. import _core
-from .._text import listed, storable
+from .._text import listed, shown, storable
 from ..catalog import Catalog, shipped
 from ..errors import (
     InvalidValue,
@@ -159,6 +161,16 @@ class Host:
                     f"{count} tenants have the plan {name!r}, which {catalog.name} lacks",
                     remedy=f"keep the plan, or move them first; it has {listed(catalog.plans)}",
                 )
+        due = sa.select(schema.schedule).where(schema.schedule.c.kind == "change_plan")
+        for item in change.execute(due).all():
+            name = json.loads(item.data)["plan"]
+            if name not in catalog.plans:
+                raise InvalidValue(
+                    "catalog",
+                    f"tenant {item.tenant_id} is to get the plan {name!r}, "
+                    f"which {catalog.name} lacks",
+                    remedy="keep the plan, or call it off with `cancel_plan_change`",
+                )
 
     def _rehearse_everything(self, change: Change, catalog: Catalog) -> None:
         cursor = change.connection.connection.cursor()
@@ -182,6 +194,13 @@ class Host:
         self._check_open()
         with self.database.read() as connection:
             yield connection
+
+    @contextmanager
+    def cursor(self) -> Iterator[sqlite3.Cursor]:
+        """`read` for plain SQL, without the cost of an SQLAlchemy connection."""
+        self._check_open()
+        with self.database.cursor() as cursor:
+            yield cursor
 
     @contextmanager
     def write(self, by: str | None, *, refresh: bool = True) -> Iterator[Change]:
@@ -328,7 +347,7 @@ class Host:
             return tenant.id
         found = self.current().tenant(tenant) if storable(tenant) else None
         if found is None:
-            raise UnknownTenant(f"no tenant is named {tenant!r}")
+            raise UnknownTenant(f"no tenant is named {shown(tenant)}")
         return found[0]
 
     # ------------------------------------------------------------------------------ end

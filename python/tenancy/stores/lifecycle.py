@@ -19,7 +19,7 @@ from ..errors import (
 )
 from . import schema
 from .change import Change
-from .plan_changes import PlanChanges
+from .plan_changes import OvertakenError, PlanChanges
 from .records import Tenant
 from .schema import schedule, sessions, tenants
 from .tenant_rows import STATUSES, from_row
@@ -31,6 +31,12 @@ _log = logging.getLogger("tenancy")
 
 PURGE_AFTER_DAYS = 30
 """When neither the call nor the plan says how long a deleted tenant is kept."""
+
+
+_ANYTHING_DUE = """
+    SELECT EXISTS (SELECT 1 FROM schedule WHERE due_ns <= :now)
+        OR EXISTS (SELECT 1 FROM sessions WHERE expires_ns BETWEEN 1 AND :now)
+"""
 
 
 class Lifecycle(PlanChanges):
@@ -119,8 +125,11 @@ class Lifecycle(PlanChanges):
 
     def purge(self, tenant: Tenant | str, *, by: str | None = None) -> Tenant:
         """Erase a deleted tenant for good. Audit facts stay; names and credentials do not."""
+        return self._purge(tenant, by, None)
 
+    def _purge(self, tenant: Tenant | str, by: str | None, item: Any) -> Tenant:
         def rows(change: Change, row: Any) -> dict[str, Any]:
+            self._check_stands(change, item)
             if row.legal_hold:
                 raise LegalHold(f"tenant {row.id} is under legal hold", tenant=row.id)
             for table in (
@@ -160,27 +169,46 @@ class Lifecycle(PlanChanges):
     def process_due(self) -> int:
         """Do what is due: scheduled changes of plan, purges, ended sessions. Returns how many.
 
-        Opening, listing and the command line do it too; call it from a timer to be punctual.
+        The host's background work does it every second; opening and listing do it too. What
+        cannot be done is logged and stays; the rest goes on.
         """
-        done = sum(self._process(item) for item in self._due_items())
-        return done + self._drop_expired_sessions()
+        if not self.anything_due():
+            return 0
+        return sum(map(self._process, self.due_items())) + self.drop_expired_sessions()
 
     def _process(self, item: Any) -> bool:
-        """One scheduled item. What cannot be done is logged and stays; others go on."""
         try:
-            if item.kind == "change_plan":
-                plan = self.check_plan(json.loads(item.data)["plan"])
-                self._change_plan_now(item.tenant_id, plan, item.created_by)
-            elif item.kind == "purge":
-                self.purge(item.tenant_id, by="system")
-            else:
-                return False  # of a newer minor version
+            return self.process_item(item)
         except TenancyError:
             _log.exception("%s of tenant %s is due and failed", item.kind, item.tenant_id)
             return False
+
+    def process_item(self, item: Any) -> bool:
+        """Do one item of the schedule. False: it does not stand any more, or is of a newer release.
+
+        Raises the `TenancyError` of what cannot be done.
+        """
+        try:
+            if item.kind == "change_plan":
+                plan = self.check_plan(json.loads(item.data)["plan"])
+                self._change_plan_now(item.tenant_id, plan, item.created_by, item)
+            elif item.kind == "purge":
+                self._purge(item.tenant_id, "system", item)
+            else:
+                return False
+        except OvertakenError:
+            return False
         return True
 
-    def _due_items(self) -> list[Any]:
+    def anything_due(self) -> bool:
+        """A quick look, for who asks every second."""
+        now = self._host.clock.wall_ns()
+        with self._host.cursor() as cursor:
+            found = cursor.execute(_ANYTHING_DUE, {"now": now}).fetchone()
+        return bool(found[0])
+
+    def due_items(self) -> list[Any]:
+        """What is due, the oldest first. Legal hold keeps a purge waiting."""
         query = (
             sa.select(schedule, tenants.c.legal_hold)
             .join(tenants, tenants.c.id == schedule.c.tenant_id)
@@ -191,7 +219,8 @@ class Lifecycle(PlanChanges):
             rows = connection.execute(query).all()
         return [row for row in rows if not (row.kind == "purge" and row.legal_hold)]
 
-    def _drop_expired_sessions(self) -> int:
+    def drop_expired_sessions(self) -> int:
+        """Sessions whose time has passed are refused anyway; here their rows go."""
         now = self._host.clock.wall_ns()
         ended = sa.and_(sessions.c.expires_ns > 0, sessions.c.expires_ns <= now)
         with self._host.read() as connection:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Connection
 
 from .. import _core
-from .._text import from_json, to_datetime, to_json
+from .._text import check_page, from_json, listed, shown, storable, to_datetime, to_json
 from ..errors import InvalidValue
 from .records import AuditEvent, Page
 from .schema import outbox
@@ -72,6 +72,12 @@ def search(
     connection: Connection, *, filters: Mapping[str, Any], limit: int, cursor: str | None
 ) -> Page[AuditEvent]:
     """Newest first. `filters` maps columns to values, and `since_ns`/`until_ns` to times."""
+    check_page(limit)
+    result = filters.get("result")
+    if result is not None and result not in RESULTS:
+        raise InvalidValue("result", shown(result), remedy=f"one of {listed(RESULTS)}")
+    if any(isinstance(text, str) and text and not storable(text) for text in filters.values()):
+        return Page(())  # no fact holds such a text
     query = sa.select(outbox).order_by(outbox.c.seq.desc()).limit(limit + 1)
     for name, value in filters.items():
         if value is None:
@@ -85,9 +91,8 @@ def search(
     if cursor is not None:
         query = query.where(outbox.c.seq < decode_cursor(cursor))
     rows = connection.execute(query).all()
-    shown = rows[:limit]
-    more = encode_cursor(shown[-1].seq) if len(rows) > limit else None
-    return Page(tuple(_event(row) for row in shown), more)
+    more = encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None
+    return Page(tuple(_event(row) for row in rows[:limit]), more)
 
 
 def find(connection: Connection, event_id: str) -> AuditEvent | None:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from .._text import deadline_ns, from_json, listed, to_datetime
+from .._text import deadline_ns, from_json, listed, shown, to_datetime
 from ..errors import InvalidValue, UnknownPlan, UnknownTenant
 from .change import Change
 from .hooks import Hook
@@ -20,7 +20,11 @@ from .schema import schedule, tenants
 from .tenant_rows import by_reference, from_row
 from .twins import twin
 
-__all__ = ["PlanChanges"]
+__all__ = ["OvertakenError", "PlanChanges"]
+
+
+class OvertakenError(Exception):
+    """What was due has been done, moved or called off by somebody else in the meantime."""
 
 
 class PlanChanges:
@@ -79,10 +83,13 @@ class PlanChanges:
             )
         return True
 
-    def _change_plan_now(self, tenant: Tenant | str, plan: str, by: str | None) -> PlanChange:
+    def _change_plan_now(
+        self, tenant: Tenant | str, plan: str, by: str | None, item: Any = None
+    ) -> PlanChange:
         record = self._record(tenant)
         self._host.hooks.run_before("change_plan", record)
         with self._host.write(by) as change:
+            self._check_stands(change, item)
             row = self._row(change, record.id)
             over = self._over(row, plan)
             self._unschedule(change, row.id, "change_plan")
@@ -120,7 +127,7 @@ class PlanChanges:
         if isinstance(at, datetime):
             return deadline_ns(at, now_ns, "at") or now_ns
         if at != "period_end":
-            raise InvalidValue("at", f"{at!r}", remedy='"now", "period_end", or an aware datetime')
+            raise InvalidValue("at", shown(at), remedy='"now", "period_end", or an aware datetime')
         return month_end_ns(now_ns, row.anchor_ns, row.time_zone)
 
     @staticmethod
@@ -145,12 +152,21 @@ class PlanChanges:
         )
         return bool(done.rowcount)
 
+    @staticmethod
+    def _check_stands(change: Change, item: Any) -> None:
+        """Raise `OvertakenError` when an item of the schedule, read before, has changed since."""
+        if item is None:
+            return
+        row = change.execute(sa.select(schedule).where(schedule.c.seq == item.seq)).one_or_none()
+        if row is None or any(getattr(row, c.name) != getattr(item, c.name) for c in schedule.c):
+            raise OvertakenError
+
     # ------------------------------------------------------------------------------ inside
 
     def check_plan(self, plan: str) -> str:
         plans = self._host.catalog.plans
-        if plan not in plans:
-            raise UnknownPlan(f"no plan is named {plan!r}", remedy=f"one of {listed(plans)}")
+        if not isinstance(plan, str) or plan not in plans:
+            raise UnknownPlan(f"no plan is named {shown(plan)}", remedy=f"one of {listed(plans)}")
         return plan
 
     def _record(self, tenant: Tenant | str) -> Tenant:
@@ -169,7 +185,7 @@ def _found(connection: Any, tenant: Tenant | str) -> Any:
     reference = tenant.id if isinstance(tenant, Tenant) else tenant
     row = by_reference(connection, reference)
     if row is None:
-        raise UnknownTenant(f"no tenant is named {reference!r}")
+        raise UnknownTenant(f"no tenant is named {shown(reference)}")
     return row
 
 

@@ -52,5 +52,6 @@ def check_references(change: Change, row: Mapping[str, Any], own: str | None) ->
         if value is not None and (column := _taken(change, value, own)):
             raise AlreadyExists(
                 f"{field} {value!r} is taken (another tenant's {column})",
-                remedy="choose another, or leave `slug` out to have one made",
+                remedy="choose another"
+                + (", or leave `slug` out to have one made" if field == "slug" else ""),
             )

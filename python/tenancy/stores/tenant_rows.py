@@ -18,8 +18,8 @@ from .._text import (
     from_json,
     listed,
     storable,
+    to_bounded_json,
     to_datetime,
-    to_json,
     to_ns,
 )
 from ..errors import InvalidValue
@@ -49,7 +49,6 @@ _OVERRIDES = ("features", "isolation", "quotas", "rate_limits", "retention_days"
 _OWNER = ("email", "name", "user_id")
 _CONTACT = ("email", "name", "phone", "role")
 _REFERENCE = re.compile(r"[a-z][a-z0-9+.-]*:\S+")
-_JSON_MAX = 262_144
 
 
 def to_row(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,10 +111,7 @@ def _object(field: str, value: Any) -> Mapping[str, Any]:
 
 
 def _json(field: str, value: Any) -> str | None:
-    text = to_json(value)
-    if text is not None and len(text) > _JSON_MAX:
-        raise InvalidValue(field, f"{len(text)} bytes of JSON, at most {_JSON_MAX} are possible")
-    return text
+    return to_bounded_json(value, field)
 
 
 def _person(field: str, value: Any, known: Sequence[str]) -> Mapping[str, Any]:

@@ -1,92 +1,27 @@
 // Quotas between processes: the same counters at once, killed anywhere, stopped, forked.
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <csignal>
-#include <functional>
 #include <random>
-#include <string>
 #include <vector>
 
-#include "base/process.h"
-#include "quotas/world.h"
+#include "quotas/processes.h"
 #include "tenancy/quotas/ledger.h"
 
 namespace tenancy {
 namespace {
 
-using test::kSecond;
-using test::kStart;
 using test::Quota;
 using test::TempDir;
 
-constexpr int64_t kTtl = 60 * kSecond;
-
-// Numbers that children share with the test.
-struct Board {
-  std::atomic<uint64_t> admitted{0};
-  std::atomic<uint64_t> ready{0};
-  std::atomic<uint64_t> late{0};
-  std::atomic<uint64_t> go{0};
-};
-
-class SharedBoard {
- public:
-  SharedBoard() {
-    void* const at =
-        mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(at != MAP_FAILED);
-    board_ = new (at) Board{};
-  }
-  ~SharedBoard() { munmap(board_, sizeof(Board)); }
-  SharedBoard(const SharedBoard&) = delete;
-  SharedBoard& operator=(const SharedBoard&) = delete;
-  Board* operator->() const { return board_; }
-
- private:
-  Board* board_;
-};
-
-// What each process opens for itself: clock, table and quotas on the same files.
-struct Host {
-  explicit Host(const TempDir& dir) {
-    clock = *FakeClock::open(dir.file("clock"), kStart);
-    table = test::open_table(clock, dir.file("counters"));
-    quotas = std::make_unique<Quotas>(table.get(), clock);
-  }
-  std::shared_ptr<FakeClock> clock;
-  std::unique_ptr<CounterTable> table;
-  std::unique_ptr<Quotas> quotas;
-  Quotas* operator->() { return quotas.get(); }
-};
-
-pid_t spawn(const std::function<void()>& work) {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    work();
-    _exit(0);
-  }
-  return child;
-}
-
-void require_success(pid_t child) {
-  int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  REQUIRE(status == 0);
-}
-
-void kill_and_reap(pid_t child) {
-  REQUIRE(kill(child, SIGKILL) == 0);
-  REQUIRE(waitpid(child, nullptr, 0) == child);
-}
-
-template <class Done>
-void wait_until(const Done& done) {
-  while (!done()) usleep(100);
-}
+using test::Host;
+using test::kill_and_reap;
+using test::kTtl;
+using test::require_success;
+using test::SharedBoard;
+using test::spawn;
+using test::wait_until;
 
 TEST_CASE("processes hammering one quota admit exactly the limit") {
   for (const int processes : {1, 2, 4, 8}) {
