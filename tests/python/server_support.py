@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 HERE = Path(__file__).resolve().parent
+PATIENCE_S = 180.0
 
 
 def free_port() -> int:
@@ -42,9 +43,12 @@ def serving(
         )
     try:
         with httpx.Client(
-            base_url=f"{scheme}://127.0.0.1:{port}", timeout=60, trust_env=False, verify=verify
+            base_url=f"{scheme}://127.0.0.1:{port}",
+            timeout=PATIENCE_S,
+            trust_env=False,
+            verify=verify,
         ) as client:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + PATIENCE_S
             while True:
                 try:
                     if client.get("/health").status_code == 200:
@@ -57,7 +61,7 @@ def serving(
     finally:
         server.send_signal(signal.SIGTERM)
         try:
-            server.wait(20)
+            server.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             server.kill()
-            server.wait(10)
+            server.wait(PATIENCE_S)
