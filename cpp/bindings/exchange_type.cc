@@ -90,8 +90,9 @@ PyObject* exchange_new(PyTypeObject* type, PyObject* args, PyObject* keywords) {
 py::object all_fields(const Exchange& exchange, py::object list, Protocol protocol) {
   // Whoever ends the request takes the decision away.
   if (exchange.decision == nullptr || !is_decision(exchange.decision)) return list;
+  const py::object held = py::reinterpret_borrow<py::object>(exchange.decision);
   append_response_fields(list.ptr(), *reinterpret_cast<PyResponseFields*>(exchange.fields),
-                         *reinterpret_cast<PyDecision*>(exchange.decision),
+                         *reinterpret_cast<PyDecision*>(held.ptr()),
                          reinterpret_cast<PyRequestContext*>(exchange.context), protocol);
   if (exchange.finisher == nullptr) return list;
   return own(PyObject_CallOneArg(exchange.finisher, list.ptr()));

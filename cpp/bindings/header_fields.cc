@@ -91,8 +91,8 @@ struct Known {
   }
 };
 
-std::unique_ptr<Known> learn(const ShownWindow& window) {
-  auto known = std::make_unique<Known>();
+std::shared_ptr<const Known> learn(const ShownWindow& window) {
+  auto known = std::make_shared<Known>();
   known->name = window.name;
   known->limit = window.limit;
   known->window_ns = window.window_ns;
@@ -116,16 +116,19 @@ std::unique_ptr<Known> learn(const ShownWindow& window) {
   return known;
 }
 
-// A few hundred windows are in use at a time; one that falls on another's place takes it over.
-const Known& known_of(const ShownWindow& window) {
+// A few hundred windows are in use at a time; one that falls on another's place takes it over. The
+// result is shared, because making an object may run finalizers, and those other requests.
+std::shared_ptr<const Known> known_of(const ShownWindow& window) {
   constexpr size_t kPlaces = 1024;
   // Never destroyed: the interpreter is gone before statics are.
-  static auto& known = *new std::array<std::unique_ptr<Known>, kPlaces>();
+  static auto& known = *new std::array<std::shared_ptr<const Known>, kPlaces>();
   const size_t hash = std::hash<std::string_view>()(window.name) ^
                       (static_cast<size_t>(window.window_ns / kMillisecondNs) * 0x9e3779b97f4a7c15);
-  std::unique_ptr<Known>& place = known[(hash ^ (hash >> 32)) % kPlaces];
-  if (place == nullptr || !place->is_of(window)) place = learn(window);
-  return *place;
+  std::shared_ptr<const Known>& place = known[(hash ^ (hash >> 32)) % kPlaces];
+  if (place != nullptr && place->is_of(window)) return place;
+  std::shared_ptr<const Known> learned = learn(window);
+  std::shared_ptr<const Known> before = std::exchange(place, learned);
+  return learned;
 }
 
 // Unix seconds, rounded up: by then it is whole again.
@@ -224,20 +227,21 @@ void append_window_fields(PyObject* list, const ShownWindow& window, int64_t now
                           Protocol protocol) {
   const size_t side = static_cast<size_t>(protocol);
   PyObject* const* names = g_names[side];
-  const Known& known = known_of(window);
+  const std::shared_ptr<const Known> known = known_of(window);
   const auto append_value = [&](PyObject* name, std::string_view text) {
     append_to(list, make_pair_of(name, value_of(text, protocol).ptr()));
   };
-  static std::string text;  // its memory is used again
-  append_to(list, known.limit_pair[side]);
+  // Its memory is used again. Nothing of Python runs between filling and copying it.
+  static std::string text;
+  append_to(list, known->limit_pair[side]);
   text.clear();
   append_number(&text, window.remaining);
   append_value(names[kRemaining], text);
   text.clear();
   append_number(&text, reset_seconds(window, now_wall_ns));
   append_value(names[kReset], text);
-  append_to(list, known.policy_pair[side]);
-  text = known.state;
+  append_to(list, known->policy_pair[side]);
+  text = known->state;
   append_number(&text, integer(window.remaining));
   text += ";t=";
   append_number(&text, state_seconds(window));
