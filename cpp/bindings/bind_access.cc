@@ -11,6 +11,16 @@ std::string_view view_or_empty(const py::object& text) {
   return text.is_none() ? std::string_view() : utf8_view(text);
 }
 
+// The roles to be active, kept for the query that names them; absent: all that are held. Raises
+// CONFLICT where a duty forbids them together, INVALID_ARGUMENT where one is not held.
+void activate(const AccessModel& access, const py::object& roles,
+              std::vector<std::string_view>* names, AccessQuery* query) {
+  if (roles.is_none()) return;
+  for (py::handle name : roles) names->push_back(utf8_view(name));
+  ok_or_raise(access.check_active(query->tenant, query->principal, *names, query->wall_ns));
+  query->active_roles = *names;
+}
+
 AccessQuery query_of(const Engine& engine, const TenantEntry& tenant, const py::object& principal,
                      const py::object& resource) {
   AccessQuery query;
@@ -22,18 +32,23 @@ AccessQuery query_of(const Engine& engine, const TenantEntry& tenant, const py::
 }
 
 bool check(const Engine& engine, const py::str& tenant, const py::str& principal,
-           const py::str& permission, const py::object& resource) {
+           const py::str& permission, const py::object& resource, const py::object& roles) {
   const auto definitions = definitions_of(engine);
   AccessQuery query = query_of(engine, tenant_of(*definitions, tenant), principal, resource);
   if (query.principal.empty()) return false;
+  std::vector<std::string_view> active;
+  activate(*definitions->access, roles, &active, &query);
   query.permission = utf8_view(permission);
   return definitions->access->check(query) == AccessReason::kAllowed;
 }
 
 py::list check_many(const Engine& engine, const py::str& tenant, const py::str& principal,
-                    const py::sequence& permissions, const py::object& resource) {
+                    const py::sequence& permissions, const py::object& resource,
+                    const py::object& roles) {
   const auto definitions = definitions_of(engine);
   AccessQuery query = query_of(engine, tenant_of(*definitions, tenant), principal, resource);
+  std::vector<std::string_view> active;
+  activate(*definitions->access, roles, &active, &query);
   std::vector<std::string_view> names;
   for (py::handle permission : permissions) names.push_back(utf8_view(permission));
   std::vector<AccessReason> reasons(names.size(), AccessReason::kNoAssignment);
@@ -61,9 +76,12 @@ py::object until_or_none(int64_t until_ns) {
 }
 
 py::dict explain(const Engine& engine, const py::str& tenant, const py::object& principal,
-                 const py::str& permission, const py::object& resource, const py::object& scopes) {
+                 const py::str& permission, const py::object& resource, const py::object& scopes,
+                 const py::object& roles) {
   const auto definitions = definitions_of(engine);
   AccessQuery query = query_of(engine, tenant_of(*definitions, tenant), principal, resource);
+  std::vector<std::string_view> active;
+  activate(*definitions->access, roles, &active, &query);
   query.permission = utf8_view(permission);
   std::shared_ptr<const AccessModel> model = definitions->access;
   if (!scopes.is_none()) {
@@ -76,11 +94,29 @@ py::dict explain(const Engine& engine, const py::str& tenant, const py::object& 
 }
 
 std::vector<std::string> permissions(const Engine& engine, const py::str& tenant,
-                                     const py::str& principal, const py::object& resource) {
+                                     const py::str& principal, const py::object& resource,
+                                     const py::object& roles) {
   const auto definitions = definitions_of(engine);
-  const AccessQuery query = query_of(engine, tenant_of(*definitions, tenant), principal, resource);
-  return definitions->access->permissions(query.tenant, query.principal, kNoScopes, query.resource,
-                                          query.wall_ns);
+  AccessQuery query = query_of(engine, tenant_of(*definitions, tenant), principal, resource);
+  std::vector<std::string_view> active;
+  activate(*definitions->access, roles, &active, &query);
+  return definitions->access->permissions(query);
+}
+
+py::dict report(const Engine& engine, const py::object& tenant) {
+  const auto definitions = definitions_of(engine);
+  const TenantIndex owner =
+      tenant.is_none() ? kAllTenants : tenant_of(*definitions, py::str(tenant)).index;
+  const RoleReport told = definitions->access->report(owner);
+  py::list over_broad;
+  for (const RoleReport::OverBroad& found : told.over_broad) {
+    over_broad.append(py::make_tuple(found.role, found.pattern));
+  }
+  py::dict out;
+  out["unused"] = told.unused;
+  out["duplicates"] = told.duplicates;
+  out["over_broad"] = std::move(over_broad);
+  return out;
 }
 
 std::vector<std::string> who_can(const Engine& engine, const py::str& tenant,
@@ -130,13 +166,15 @@ py::dict access_path_dict(const AccessPath& path) {
 void bind_engine_access(EngineClass& engine) {
   engine
       .def("access_check", &check, py::arg("tenant"), py::arg("principal"), py::arg("permission"),
-           py::arg("resource") = py::none())
+           py::arg("resource") = py::none(), py::arg("roles") = py::none())
       .def("access_check_many", &check_many, py::arg("tenant"), py::arg("principal"),
-           py::arg("permissions"), py::arg("resource") = py::none())
+           py::arg("permissions"), py::arg("resource") = py::none(), py::arg("roles") = py::none())
       .def("access_explain", &explain, py::arg("tenant"), py::arg("principal"),
-           py::arg("permission"), py::arg("resource"), py::arg("scopes"))
+           py::arg("permission"), py::arg("resource"), py::arg("scopes"),
+           py::arg("roles") = py::none())
       .def("access_permissions", &permissions, py::arg("tenant"), py::arg("principal"),
-           py::arg("resource") = py::none())
+           py::arg("resource") = py::none(), py::arg("roles") = py::none())
+      .def("access_report", &report, py::arg("tenant"))
       .def("access_who_can", &who_can, py::arg("tenant"), py::arg("permission"),
            py::arg("resource") = py::none())
       .def("access_assignments", &assignments, py::arg("tenant"), py::arg("principal"))

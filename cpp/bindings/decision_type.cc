@@ -117,6 +117,15 @@ PyObject* guarded(Fn&& fn) {
   return nullptr;
 }
 
+PyObject* get_active_roles(PyObject* self, void*) {
+  return guarded([&]() -> PyObject* {
+    return active_roles_of(as_decision(self)->decision).release().ptr();
+  });
+}
+PyObject* get_roles_refused(PyObject* self, void*) {
+  return PyBool_FromLong(as_decision(self)->decision.roles_refused ? 1 : 0);
+}
+
 PyObject* get_limits(PyObject* self, void*) {
   return guarded([&] {
     const auto& limits = as_decision(self)->decision.limits;
@@ -186,29 +195,19 @@ PyObject* decision_explain_permission(PyObject* self, PyObject* const* args, Py_
       throw py::type_error("explain_permission() takes a permission and a resource");
     }
     if (decision.tenant == nullptr) Py_RETURN_NONE;
-    AccessQuery query;
-    query.tenant = decision.tenant->index;
-    if (!decision.principal_is_hint) query.principal = decision.principal;
+    std::vector<std::string_view> active;
+    AccessQuery query = Engine::access_query(decision, &active);
     query.permission = utf8_view(args[0]);
     if (count == 2 && args[1] != Py_None) query.resource = utf8_view(args[1]);
-    query.scopes = decision.scopes;
-    query.wall_ns = decision.now_wall_ns;
     return access_path_dict(decision.definitions->access->explain(query)).release().ptr();
   });
 }
 
 PyObject* decision_permissions(PyObject* self, PyObject*) {
   return guarded([&] {
-    const Decision& decision = as_decision(self)->decision;
     py::list out;
-    if (decision.tenant != nullptr &&
-        !(decision.principal.empty() && decision.scopes == kNoScopes)) {
-      const std::string_view principal =
-          decision.principal_is_hint ? std::string_view() : std::string_view(decision.principal);
-      for (const std::string& name : decision.definitions->access->permissions(
-               decision.tenant->index, principal, decision.scopes, {}, decision.now_wall_ns)) {
-        out.append(to_str(name));
-      }
+    for (const std::string& name : Engine::permissions_of(as_decision(self)->decision)) {
+      out.append(to_str(name));
     }
     return out.release().ptr();
   });
@@ -257,6 +256,8 @@ PyGetSetDef g_getters[] = {TENANCY_GETTER(allowed),
                            TENANCY_GETTER(finished),
                            TENANCY_GETTER(principal_is_hint),
                            TENANCY_GETTER(repeated),
+                           TENANCY_GETTER(active_roles),
+                           TENANCY_GETTER(roles_refused),
                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
 #undef TENANCY_GETTER
 
@@ -334,6 +335,13 @@ const LimitEntry* tightest_of(const Decision& decision) {
     if (found == nullptr || refuses || tighter(entry.state, found->state)) found = &entry;
   }
   return found;
+}
+
+py::object active_roles_of(const Decision& decision) {
+  if (!decision.active_roles) return py::none();
+  py::tuple out(decision.active_roles->size());
+  for (size_t i = 0; i < out.size(); ++i) out[i] = to_str((*decision.active_roles)[i]);
+  return out;
 }
 
 bool is_decision(PyObject* object) { return Py_IS_TYPE(object, g_decision_type); }

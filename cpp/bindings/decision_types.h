@@ -34,6 +34,9 @@ bool is_decision(PyObject* object);
 // The window with the smallest share left, refusing ones first; null where no limit applied.
 const LimitEntry* tightest_of(const Decision& decision);
 
+// The roles that act, as a tuple of str; None where all that are held do.
+py::object active_roles_of(const Decision& decision);
+
 // New references.
 PyObject* make_limit(const LimitEntry& entry);
 PyObject* make_handle(HandleState state);

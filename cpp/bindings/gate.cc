@@ -385,8 +385,12 @@ PyType_Spec g_spec = {"tenancy._core.Gate", sizeof(PyGate), 0,
                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, g_slots};
 
 IdentityData make_identity(const py::object& principal, const py::iterable& tenants,
-                           const py::object& scopes) {
+                           const py::object& scopes, const py::object& roles) {
   IdentityData out;
+  if (!roles.is_none()) {
+    out.roles.emplace();
+    for (py::handle role : roles) out.roles->emplace_back(utf8_view(role));
+  }
   if (!principal.is_none()) out.principal.assign(utf8_view(principal));
   for (py::handle tenant : tenants) out.tenants.emplace_back(utf8_view(tenant));
   if (scopes.is_none()) return out;
@@ -407,7 +411,8 @@ void bind_gate(py::module_& module) {
       "A caller whom the program verified itself: the tenants it may select, its "
       "user and scopes.")
       .def(py::init(&make_identity), py::arg("principal") = py::none(),
-           py::arg("tenants") = py::tuple(), py::arg("scopes") = py::none())
+           py::arg("tenants") = py::tuple(), py::arg("scopes") = py::none(),
+           py::arg("roles") = py::none())
       .def_readonly("principal", &IdentityData::principal);
   auto* type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&g_spec));
   if (type == nullptr) throw py::error_already_set();

@@ -77,6 +77,7 @@ bool Arguments::set(std::string_view name, PyObject* value) {
       break;
     case 5:
       if (name == "hints") return set_hints(value), true;
+      if (name == "roles") return set_roles(value), true;
       break;
     case 6:
       if (name == "tenant") return request.tenant = optional_text(value), true;
@@ -143,15 +144,30 @@ void Arguments::set_hints(PyObject* value) {
   if (value == Py_None) return;
   if (PyUnicode_Check(value))
     throw py::type_error("hints: expected a sequence of str, got one str");
-  py::object sequence = py::reinterpret_steal<py::object>(
+  hints_owner_ = py::reinterpret_steal<py::object>(
       PySequence_Fast(value, "hints: expected a sequence of str"));
-  if (!sequence) throw py::error_already_set();
-  const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(sequence.ptr()));
+  if (!hints_owner_) throw py::error_already_set();
+  const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(hints_owner_.ptr()));
   if (count > kHintsMax) throw py::value_error("hints: at most 8");
   for (size_t i = 0; i < count; ++i) {
-    hints_[i] = utf8_view(PySequence_Fast_GET_ITEM(sequence.ptr(), static_cast<Py_ssize_t>(i)));
+    hints_[i] = utf8_view(PySequence_Fast_GET_ITEM(hints_owner_.ptr(), static_cast<Py_ssize_t>(i)));
   }
   hint_count_ = count;
+}
+
+void Arguments::set_roles(PyObject* value) {
+  if (value == Py_None) return;
+  if (PyUnicode_Check(value))
+    throw py::type_error("roles: expected a sequence of str, got one str");
+  roles_owner_ = py::reinterpret_steal<py::object>(
+      PySequence_Fast(value, "roles: expected a sequence of str"));
+  if (!roles_owner_) throw py::error_already_set();
+  const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(roles_owner_.ptr()));
+  if (count > kRolesMax) throw py::value_error("roles: at most 64");
+  for (size_t i = 0; i < count; ++i) {
+    roles_.push_back(
+        utf8_view(PySequence_Fast_GET_ITEM(roles_owner_.ptr(), static_cast<Py_ssize_t>(i))));
+  }
 }
 
 void Arguments::set_identity(PyObject* value) {
@@ -161,6 +177,7 @@ void Arguments::set_identity(PyObject* value) {
   request.identity_principal = identity.principal;
   request.identity_scopes = identity.scopes;
   request.identity_scoped = identity.scoped;
+  if (identity.roles) request.identity_roles = *identity.roles;
   identity_tenants_.assign(identity.tenants.begin(), identity.tenants.end());
 }
 
@@ -212,6 +229,7 @@ void Arguments::set_ip(PyObject* value) {
 void Arguments::finish() {
   request.hints = {hints_.data(), hint_count_};
   request.identity_tenants = identity_tenants_;
+  if (roles_owner_) request.roles = roles_;
   request.consume = {asks.data(), ask_count};
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct IdentityData {
   std::vector<std::string> tenants;
   std::vector<std::string> scopes;
   bool scoped = false;
+  std::optional<std::vector<std::string>> roles;
 };
 
 // str object -> catalog index. Callers name things with literals, which are the same object each
@@ -59,6 +61,7 @@ struct NameCaches {
 class Arguments {
  public:
   static constexpr size_t kHintsMax = 8;
+  static constexpr size_t kRolesMax = 64;
 
   explicit Arguments(NameCaches* names) : names_(*names) {}
   Arguments(const Arguments&) = delete;
@@ -76,6 +79,7 @@ class Arguments {
 
  private:
   void set_hints(PyObject* value);
+  void set_roles(PyObject* value);
   void set_identity(PyObject* value);
   void set_consume(PyObject* value);
   void set_ip(PyObject* value);
@@ -83,6 +87,9 @@ class Arguments {
   NameCaches& names_;
   std::array<std::string_view, kHintsMax> hints_;
   size_t hint_count_ = 0;
+  py::object hints_owner_;  // what the caller gave need not be a sequence, or live on
+  std::vector<std::string_view> roles_;
+  py::object roles_owner_;
   std::vector<std::string_view> identity_tenants_;
   std::array<char, 16> address_;
 };

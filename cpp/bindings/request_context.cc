@@ -16,7 +16,8 @@ using Kept = References<PyRequestContext, &PyRequestContext::tenancy, &PyRequest
                         &PyRequestContext::claims, &PyRequestContext::window,
                         &PyRequestContext::record, &PyRequestContext::own_session_id,
                         &PyRequestContext::own_key_id, &PyRequestContext::own_principal,
-                        &PyRequestContext::own_scopes, &PyRequestContext::own_tenant_id>;
+                        &PyRequestContext::own_scopes, &PyRequestContext::own_roles,
+                        &PyRequestContext::own_tenant_id>;
 
 // (tenancy, decision, request_time_ns, headers=(), client_session_id=None, claims=()). A time of
 // None is the decision's.
@@ -92,6 +93,8 @@ PyObject* context_end(PyObject* self, PyObject*) {
     Py_XSETREF(context->own_tenant_id, tenant_id_of(*context).release().ptr());
     Py_XSETREF(context->own_principal, principal_of(*context).release().ptr());
     Py_XSETREF(context->own_key_id, key_id_of(*context).release().ptr());
+    Py_XSETREF(context->own_roles,
+               active_roles_of(decision_of(*context)->decision).release().ptr());
   } catch (py::error_already_set& error) {
     error.restore();
     return nullptr;
@@ -117,6 +120,7 @@ PyMemberDef g_members[] = {TENANCY_MEMBER("tenancy", T_OBJECT, tenancy),
                            TENANCY_MEMBER("_key_id", T_OBJECT, own_key_id),
                            TENANCY_MEMBER("_principal", T_OBJECT, own_principal),
                            TENANCY_MEMBER("_scopes", T_OBJECT, own_scopes),
+                           TENANCY_MEMBER("_roles", T_OBJECT, own_roles),
                            TENANCY_MEMBER("_tenant_id", T_OBJECT, own_tenant_id),
                            TENANCY_MEMBER("_endpoint_counted", T_BOOL, endpoint_counted),
                            TENANCY_MEMBER("_leased", T_BOOL, leased),

@@ -24,6 +24,7 @@ struct PyRequestContext {
   PyObject* own_key_id;
   PyObject* own_principal;
   PyObject* own_scopes;
+  PyObject* own_roles;
   PyObject* own_tenant_id;
   long long request_time_ns;
   char over;

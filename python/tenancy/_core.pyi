@@ -167,10 +167,23 @@ class Engine:
 
     # Access, in the words of `tenancy.access`.
     def access_check(
-        self, tenant: str, principal: str, permission: str, resource: str | None = None
-    ) -> bool: ...
+        self,
+        tenant: str,
+        principal: str,
+        permission: str,
+        resource: str | None = None,
+        roles: Sequence[str] | None = None,
+    ) -> bool:
+        """``roles``, here and below: the active ones; `CoreError` ``INVALID_ARGUMENT`` for one that
+        is not held, ``CONFLICT`` for a set that a dynamic duty forbids."""
+
     def access_check_many(
-        self, tenant: str, principal: str, permissions: Sequence[str], resource: str | None = None
+        self,
+        tenant: str,
+        principal: str,
+        permissions: Sequence[str],
+        resource: str | None = None,
+        roles: Sequence[str] | None = None,
     ) -> list[bool]: ...
     def access_explain(
         self,
@@ -179,10 +192,19 @@ class Engine:
         permission: str,
         resource: str | None,
         scopes: Sequence[str] | None,
+        roles: Sequence[str] | None = None,
     ) -> dict[str, Any]: ...
     def access_permissions(
-        self, tenant: str, principal: str, resource: str | None = None
+        self,
+        tenant: str,
+        principal: str,
+        resource: str | None = None,
+        roles: Sequence[str] | None = None,
     ) -> list[str]: ...
+    def access_report(self, tenant: str | None) -> dict[str, Any]:
+        """The tenant's own roles (``None``: all tenants'): ``unused`` names, ``duplicates``
+        as groups of names, ``over_broad`` as ``(role, pattern)``. Sorted."""
+
     def access_who_can(
         self, tenant: str, permission: str, resource: str | None = None
     ) -> list[str]: ...
@@ -286,10 +308,17 @@ class Decision:
     leases: Final[tuple[Handle, ...]]
     retry_after: Final[float | None]
     revision: Final[int]
+    active_roles: Final[tuple[str, ...] | None]
+    """The roles that the request or its credential named as active; ``None``: all that are held."""
+    roles_refused: Final[bool]
+    """Refused because a role named as active is not held, or because they may not be active
+    together; ``detail`` says so in a sentence."""
     finished: Final[bool]
     def __bool__(self) -> bool: ...
     def permissions(self) -> list[str]:
-        """What this caller may do, by name."""
+        """What this caller may do: exactly the permissions that a decision would find permitted,
+        among those known by name to the catalog, to the roles, and to the caller's own scopes and
+        claims."""
     def explain_permission(
         self, permission: str, resource: str | None = None, /
     ) -> dict[str, Any] | None:
@@ -338,11 +367,15 @@ class Gate:
         endpoint: str | None = None,
         idempotency_key: str | bytes | None = None,
         fingerprint: str | bytes | None = None,
+        roles: Sequence[str] | None = None,
     ) -> Decision:
         """Decide. A refusal is a value; bad arguments raise ``TypeError`` or ``ValueError``.
 
         ``tenant`` is an id, external id or slug named by the program itself, and trusted; ``hints``
         are the same named by the request, and only select among what the credential allows.
+        ``roles`` are those of the principal's that are to be active, held or inherited; the others
+        allow nothing, while their denials stand. One that is not held, or a set that a dynamic
+        duty forbids, is refused as ``PERMISSION_DENIED``. None: all that are held.
         ``consume`` maps quotas to amounts; a concurrency quota takes as many leases. Unknown names
         of quotas, actions and features raise
         ``ValueError`` with the nearest known name.
@@ -369,6 +402,7 @@ class Gate:
         idempotency_key: str | bytes | None = None,
         fingerprint: str | bytes | None = None,
         credential_expired: bool = False,
+        roles: Sequence[str] | None = None,
     ) -> Decision:
         """The first half, before routing: limits without identity, credential, tenant, limits of
         tenant, user and key (with the catalog's default action). ``credential_expired``: the
@@ -388,10 +422,11 @@ class Gate:
         endpoint: str | None = None,
         idempotency_key: str | bytes | None = None,
         fingerprint: str | bytes | None = None,
+        roles: Sequence[str] | None = None,
     ) -> Decision:
         """The second half: limits of endpoint and action, permission, feature, quotas (reserved
-        until `finish`). Changes and returns ``decision``; may be called several times for one
-        request."""
+        until `finish`). ``roles`` may leave out some of those that are active. Changes and returns
+        ``decision``; may be called several times for one request."""
 
     def finish(self, decision: Decision, status: int = 200) -> None:
         """Settle: commit reservations below 500, release from 500 on; end leases. Idempotent."""
@@ -401,13 +436,15 @@ class Gate:
 
 @final
 class Identity:
-    """A caller whom the program verified itself (a JWT): its tenants, user and scopes."""
+    """A caller whom the program verified itself (a JWT): its tenants, user, scopes and active
+    roles."""
 
     def __init__(
         self,
         principal: str | None = None,
         tenants: Sequence[str] = (),
         scopes: Sequence[str] | None = None,
+        roles: Sequence[str] | None = None,
     ) -> None: ...
     @property
     def principal(self) -> str:
@@ -543,6 +580,7 @@ class RequestContext:
     _session_id: str | None
     _key_id: str | None
     _principal: str | None
+    _roles: tuple[str, ...] | None
     _scopes: tuple[str, ...] | None
     _tenant_id: str | None
     _endpoint_counted: bool

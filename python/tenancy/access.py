@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
-
 from . import _core
-from ._text import shown, storable, to_datetime
-from .errors import InvalidValue, raise_core
+from ._text import listed, shown, storable, to_datetime
+from .errors import DutyViolated, InvalidValue, raise_core
 from .stores.host import Host
 from .stores.records import Record, Tenant
-from .stores.schema import assignments, roles
 from .stores.twins import twin
 
 __all__ = ["Access", "AccessExplanation", "AccessReport"]
@@ -46,11 +43,13 @@ class AccessReport(Record):
     """What a reviewer of rights looks at first."""
 
     unused: Sequence[str]
-    """Roles of the store that nobody holds and no role inherits."""
+    """Roles that are neither assigned, even if the assignment has ended, nor inherited."""
     duplicate: Sequence[Sequence[str]]
-    """Groups of roles that give and deny exactly the same."""
+    """Groups of roles that give and deny exactly the same, with all they inherit. Roles of every
+    tenant are named beside the tenant's own."""
     over_broad: Sequence[str]
-    """Roles with `*:*` or a wildcard for every resource, and who holds them."""
+    """Roles with `*:*` or a wildcard for every resource, inherited or their own, and (of a tenant)
+    who holds them."""
     expired: Sequence[Mapping[str, Any]]
     """Assignments whose time is over."""
 
@@ -68,13 +67,20 @@ class Access:
         permission: str,
         *,
         resource: str | None = None,
+        roles: Sequence[str] | None = None,
     ) -> bool:
-        """Whether the principal holds `resource:action`, perhaps on one instance `type/id`."""
+        """Whether the principal holds `resource:action`, perhaps on one instance `type/id`.
+
+        `roles` are those to be active, some of what it holds or inherits; None: all that it holds.
+        Raises `InvalidValue` for one that it does not hold, `DutyViolated` for a set that a dynamic
+        duty forbids.
+        """
         if not _askable(principal, permission, resource):
             return False
-        return self._host.current().access_check(
-            self._host.tenant_id(tenant), principal, permission, resource
-        )
+        with self._activating(roles) as active:
+            return self._host.current().access_check(
+                self._host.tenant_id(tenant), principal, permission, resource, active
+            )
 
     def check_many(
         self,
@@ -83,6 +89,7 @@ class Access:
         permissions: Sequence[str],
         *,
         resource: str | None = None,
+        roles: Sequence[str] | None = None,
     ) -> Mapping[str, bool]:
         """`check` for several permissions, all by one state of the definitions."""
         if isinstance(permissions, str):
@@ -91,11 +98,13 @@ class Access:
             )
         if not _askable(principal, *permissions, resource):
             return {
-                one: self.check(tenant, principal, one, resource=resource) for one in permissions
+                one: self.check(tenant, principal, one, resource=resource, roles=roles)
+                for one in permissions
             }
-        answers = self._host.current().access_check_many(
-            self._host.tenant_id(tenant), principal, list(permissions), resource
-        )
+        with self._activating(roles) as active:
+            answers = self._host.current().access_check_many(
+                self._host.tenant_id(tenant), principal, list(permissions), resource, active
+            )
         return dict(zip(permissions, answers, strict=True))
 
     def explain(
@@ -106,15 +115,18 @@ class Access:
         *,
         resource: str | None = None,
         scopes: Sequence[str] | None = None,
+        roles: Sequence[str] | None = None,
     ) -> AccessExplanation:
-        """Which role gives it, by which path; or why not and what came nearest."""
+        """Which role gives it, by which path; or why not and what came nearest.
+
+        `roles` as in `check`, with its errors.
+        """
         engine, tenant_id = self._host.current(), self._host.tenant_id(tenant)
-        try:
+        limited = None if scopes is None else list(scopes)
+        with self._activating(roles, field="scopes" if roles is None else "roles") as active:
             told = engine.access_explain(
-                tenant_id, principal, permission, resource, None if scopes is None else list(scopes)
+                tenant_id, principal, permission, resource, limited, active
             )
-        except _core.CoreError as error:
-            raise_core(error, field="scopes", tenant=tenant_id)
         return AccessExplanation(
             allowed=told["allowed"],
             reason=told["reason"],
@@ -126,14 +138,21 @@ class Access:
         )
 
     def permissions(
-        self, tenant: Tenant | str, principal: str, *, resource: str | None = None
+        self,
+        tenant: Tenant | str,
+        principal: str,
+        *,
+        resource: str | None = None,
+        roles: Sequence[str] | None = None,
     ) -> Sequence[str]:
-        """Everything the principal may do: exactly the known permissions that `check` allows."""
+        """Everything the principal may do: exactly the permissions known by name (to the catalog
+        and the roles) that `check` allows. `roles` as there."""
         if not _askable(principal, resource):
             return ()
-        return self._host.current().access_permissions(
-            self._host.tenant_id(tenant), principal, resource
-        )
+        with self._activating(roles) as active:
+            return self._host.current().access_permissions(
+                self._host.tenant_id(tenant), principal, resource, active
+            )
 
     def who_can(
         self, tenant: Tenant | str, permission: str, *, resource: str | None = None
@@ -150,30 +169,50 @@ class Access:
         tenant_id = self._host.tenant_id(tenant)
         return _askable(type, id) and self._host.current().owns(tenant_id, type, id)
 
-    def report(self, tenant: Tenant | str) -> AccessReport:
-        """Unused, duplicate and over-broad roles, and assignments that have expired."""
-        tenant_id = self._host.tenant_id(tenant)
-        now_ns = self._host.clock.wall_ns()
-        with self._host.read() as connection:
-            own = connection.execute(
-                sa.select(roles).where(roles.c.tenant_id.in_((tenant_id, "")))
-            ).all()
-            held = connection.execute(
-                sa.select(assignments).where(assignments.c.tenant_id == tenant_id)
-            ).all()
-        live = {row.role for row in held if row.until_ns is None or row.until_ns > now_ns}
-        inherited = {parent for row in own for parent in json.loads(row.inherits)}
-        expired = tuple(
-            {"principal": r.principal, "role": r.role, "until": to_datetime(r.until_ns)}
-            for r in held
-            if r.until_ns is not None and r.until_ns <= now_ns
-        )
+    def report(self, tenant: Tenant | str | None = None) -> AccessReport:
+        """The tenant's own roles that are unused, give the same as another, or give too much, and
+        its assignments that have expired. None: the roles that every tenant has."""
+        engine, now_ns = self._host.current(), self._host.clock.wall_ns()
+        tenant_id = None if tenant is None else self._host.tenant_id(tenant)
+        told = engine.access_report(tenant_id)
+        held = [] if tenant_id is None else engine.access_assignments(tenant_id, "")
+        holders: dict[str, set[str]] = {}
+        for principal, role, _, _ in held:
+            holders.setdefault(role, set()).add(principal)
+        broad = {role for role, _ in told["over_broad"]}
         return AccessReport(
-            unused=tuple(sorted(r.name for r in own if r.name not in live | inherited)),
-            duplicate=_duplicates(own),
-            over_broad=_over_broad(own, held),
-            expired=expired,
+            unused=tuple(told["unused"]),
+            duplicate=tuple(tuple(group) for group in told["duplicates"]),
+            over_broad=tuple(
+                role
+                if tenant_id is None
+                else f"{role} ({', '.join(sorted(holders.get(role, ()))) or 'nobody'})"
+                for role in sorted(broad)
+            ),
+            expired=tuple(
+                {"principal": principal, "role": role, "until": to_datetime(until_ns)}
+                for principal, role, _, until_ns in held
+                if until_ns is not None and until_ns <= now_ns
+            ),
         )
+
+    @contextmanager
+    def _activating(
+        self, roles: Sequence[str] | None, field: str = "roles"
+    ) -> Iterator[list[str] | None]:
+        """The roles as the engine takes them, and its objections as errors of this package."""
+        if isinstance(roles, (str, bytes)):
+            raise InvalidValue(
+                "roles", "expected a list of role names", remedy=listed([str(roles)])
+            )
+        try:
+            yield None if roles is None else list(roles)
+        except _core.CoreError as error:
+            if roles is not None and error.args[0] == "CONFLICT":
+                raise DutyViolated(
+                    str(error.args[1]), remedy="activate fewer of them, in sessions of their own"
+                ) from error
+            raise_core(error, field=field)
 
     acheck = twin(check)
     acheck_many = twin(check_many)
@@ -190,19 +229,3 @@ def _askable(*texts: str | None) -> bool:
         if text is not None and not isinstance(text, str):
             raise InvalidValue("argument", f"expected text, got {shown(text)}")
     return all(text is None or storable(text) for text in texts)
-
-
-def _duplicates(rows: Sequence[Any]) -> tuple[tuple[str, ...], ...]:
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for row in rows:
-        groups.setdefault((row.permissions, row.denies, row.inherits), []).append(row.name)
-    return tuple(tuple(sorted(names)) for names in groups.values() if len(names) > 1)
-
-
-def _over_broad(rows: Sequence[Any], held: Sequence[Any]) -> tuple[str, ...]:
-    broad = []
-    for row in rows:
-        if any(pattern.startswith("*:") for pattern in json.loads(row.permissions)):
-            holders = sorted({a.principal for a in held if a.role == row.name})
-            broad.append(f"{row.name} ({', '.join(holders) or 'nobody'})")
-    return tuple(sorted(broad))

@@ -21,10 +21,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from . import _core
 from ._core import Identity, RequestContext
 from ._leases import keeper
 from ._text import check_principal, to_datetime
 from .errors import (
+    DutyViolated,
     ExpiredCredential,
     InvalidCredential,
     InvalidTenant,
@@ -127,7 +129,12 @@ class TenantContext(RequestContext):
             return frozenset(decision.permissions()).union(self._claims)
         held: Iterable[str] = self._scopes or ()
         if self._principal is not None:
-            held = self.tenancy.access.permissions(self.tenant_id, self._principal)
+            try:
+                held = self.tenancy.access.permissions(
+                    self.tenant_id, self._principal, roles=self._roles
+                )
+            except (InvalidValue, DutyViolated):  # an active role was taken away since
+                held = ()
             if self._scopes is not None:
                 held = [name for name in held if _any_covers(self._scopes, name)]
         return frozenset(held).union(self._claims)
@@ -142,9 +149,12 @@ class TenantContext(RequestContext):
         if decision is not None:
             answer = decision.explain_permission(permission, resource)
         else:
-            answer = self._engine().access_explain(
-                self.tenant_id, self._principal, permission, resource, self._scopes
-            )
+            try:
+                answer = self._engine().access_explain(
+                    self.tenant_id, self._principal, permission, resource, self._scopes, self._roles
+                )
+            except _core.CoreError:  # an active role was taken away since
+                return False
         if answer is None:
             return False
         denied = answer["reason"] == _DENIED
@@ -229,6 +239,7 @@ class TenantContext(RequestContext):
             raise PermissionDenied(
                 f"permission {permission} is missing", tenant=self.tenant_id, permission=permission
             )
+        wants.setdefault("roles", self._roles)
         self.tenancy.require(
             tenant=self.tenant_id, principal=self._principal, endpoint=endpoint, **wants
         )
@@ -301,7 +312,9 @@ class TenantContext(RequestContext):
         copy._principal = self.principal
         copy._session_id = self.session_id
         copy._record = self._record
+        decision = self.decision
         copy._key_id = self.key_id
+        copy._roles = self._roles if decision is None else decision.active_roles
         copy._scopes = self._scopes
         if copy._key_id is not None and copy._scopes is None:
             copy._scopes = _scopes_of(self.tenancy, copy._key_id, copy._tenant_id)
@@ -314,7 +327,10 @@ class TenantContext(RequestContext):
         credential is in it, and nothing protects it: whoever can write to the queue can name any
         tenant, as with every other argument of a job.
         """
+        decision = self.decision
+        roles = self._roles if decision is None else decision.active_roles
         return {
+            **({} if roles is None else {"roles": list(roles)}),
             "tenancy": _JOB_VERSION,
             "tenant": self.tenant_id,
             "principal": self.principal,
@@ -432,16 +448,20 @@ def _of_job(job: Mapping[str, Any], tenancy: Any) -> TenantContext:
     if job.get("tenancy") != _JOB_VERSION:
         raise InvalidValue("job", f"not made by `to_job` of this release: {sorted(map(str, job))}")
     key, claims, moment = job.get("key"), job.get("claims"), job.get("time_ns")
+    roles = job.get("roles")
     if not (
         isinstance(claims, (list, tuple))
         and all(isinstance(claim, str) for claim in claims)
         and (key is None or isinstance(key, str))
+        and (roles is None or isinstance(roles, (list, tuple)))
+        and all(isinstance(role, str) for role in roles or ())
         and isinstance(moment, int)
     ):
         raise InvalidValue("job", "damaged: it is not as `to_job` made it")
     context = _of_reference(job.get("tenant"), tenancy, job.get("principal"))
     context.request_time_ns = moment
     context._claims = tuple(claims)
+    context._roles = None if roles is None else tuple(roles)
     if key is not None:
         context._key_id = key
         context._scopes = _scopes_of(tenancy, key, context.tenant_id)

@@ -26,6 +26,7 @@ __all__ = ["JWTConfig", "JWTVerifier", "Verified"]
 TOKEN_BYTES_MAX = 16_384
 _TENANTS_MAX = 64
 _SCOPES_MAX = 256
+_ROLES_MAX = 64
 _TEXT_MAX = 255
 
 _FAMILIES = {
@@ -54,7 +55,8 @@ class JWTConfig:
     text or a
     list); without any, the user must be a member of the tenant that the request names. Permission
     claims
-    count only when `scopes_claim` is set. `revoked` may refuse a verified token by its claims;
+    count only when `scopes_claim` is set. `roles_claim` names the user's roles that are active (a
+    list); a token without it has all of them. `revoked` may refuse a verified token by its claims;
     `epoch` answers a number, and when it changes, what was verified before is verified again.
     """
 
@@ -65,6 +67,7 @@ class JWTConfig:
     tenant_claims: Sequence[str] = ("tenant_id", "organization_id")
     user_claim: str = "sub"
     scopes_claim: str | None = None
+    roles_claim: str | None = None
     leeway_s: float = 0.0
     cache_size: int = 10_000
     revoked: Callable[[Mapping[str, Any]], bool] | None = None
@@ -200,7 +203,10 @@ class JWTVerifier:
             raise InvalidCredential("the token's user is no text")
         scopes = self._scopes(claims)
         identity = _core.Identity(
-            user, self._tenants(claims), None if config.scopes_claim is None else scopes
+            user,
+            self._tenants(claims),
+            None if config.scopes_claim is None else scopes,
+            self._roles(claims),
         )
         return Verified(identity, scopes, expires, not_before, epoch)
 
@@ -213,6 +219,19 @@ class JWTVerifier:
                     raise InvalidCredential(f"the token's {name} is no tenant")
                 return tuple(listed)
         return ()
+
+    def _roles(self, claims: Mapping[str, Any]) -> tuple[str, ...] | None:
+        name = self._config.roles_claim
+        if name is None or name not in claims:
+            return None
+        listed = claims[name]
+        if (
+            not isinstance(listed, list)
+            or len(listed) > _ROLES_MAX
+            or not all(map(_is_text, listed))
+        ):
+            raise InvalidCredential(f"the token's {name} are no roles")
+        return tuple(listed)
 
     def _scopes(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
         if self._config.scopes_claim is None:

@@ -116,7 +116,7 @@ def of_decision(
         members.update(_limit_state(window, now_ns))
     elif code in ("QUOTA_EXCEEDED", "CONCURRENCY_EXCEEDED"):
         members.update(_quota_state(decision))
-    elif code == "PERMISSION_DENIED":
+    elif code == "PERMISSION_DENIED" and not decision.roles_refused:
         members["permission"] = decision.detail
     elif code == "FEATURE_NOT_IN_PLAN":
         members["feature"] = decision.detail

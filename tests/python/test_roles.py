@@ -282,8 +282,18 @@ def test_the_report_names_what_a_reviewer_looks_for(t: Tenancy, acme: Tenant) ->
     t.roles.assign(acme, "root", "wide")
     report = t.access.report(acme)
     assert report.unused == ("two",)
-    assert report.duplicate == (("one", "two"),)
+    assert report.duplicate == (("admin", "wide"), ("one", "two"))
     assert report.over_broad == ("wide (root)",)
+    t.roles.define("heir", inherits=["wide"], tenant=acme)
+    t.roles.define("same", inherits=["one"], tenant=acme)
+    report = t.access.report(acme)
+    assert report.unused == ("heir", "same", "two")  # one is inherited
+    assert report.duplicate == (("admin", "heir", "wide"), ("one", "same", "two"))
+    assert report.over_broad == ("heir (nobody)", "wide (root)")
+    t.roles.define("everywhere", permissions=["*:read"])
+    assert "everywhere" in t.access.report().unused
+    assert "everywhere" in t.access.report().over_broad
+    assert "everywhere" not in t.access.report(acme).unused
 
 
 def test_trap_13_nothing_is_allowed_by_default(t: Tenancy, acme: Tenant) -> None:

@@ -6,6 +6,7 @@
 #include "tenancy/access/answers.h"
 #include "tenancy/access/assign.h"
 #include "tenancy/access/decide.h"
+#include "tenancy/access/duty.h"
 #include "tenancy/access/explain.h"
 #include "tenancy/access/role_edits.h"
 #include "tenancy/catalog/names.h"
@@ -47,11 +48,21 @@ AccessPath AccessModel::explain(const AccessQuery& query) const {
   return access::explain_decision(impl_->state, query);
 }
 
-std::vector<std::string> AccessModel::permissions(TenantIndex tenant, std::string_view principal,
-                                                  ScopeSetId scopes, std::string_view resource,
-                                                  int64_t wall_ns) const {
-  return access::allowed_permissions(impl_->state,
-                                     {tenant, principal, {}, resource, scopes, wall_ns, {}});
+Status AccessModel::check_active(TenantIndex index, std::string_view principal,
+                                 std::span<const std::string_view> active, int64_t wall_ns) const {
+  const access::State& state = impl_->state;
+  const access::TenantAccess* tenant = state.tenant(index);
+  return access::check_active_roles(state, tenant, access::find_principal(tenant, principal),
+                                    {active, principal, wall_ns});
+}
+
+std::vector<std::string> AccessModel::known_permissions(TenantIndex tenant,
+                                                        ScopeSetId scopes) const {
+  return access::known_permissions(impl_->state, tenant, scopes);
+}
+
+std::vector<std::string> AccessModel::permissions(const AccessQuery& query) const {
+  return access::allowed_permissions(impl_->state, query);
 }
 
 std::vector<std::string> AccessModel::who_can(TenantIndex tenant, std::string_view permission,
@@ -139,6 +150,8 @@ AccessEditor::AccessEditor(const AccessModel* base) : impl_(std::make_unique<Imp
 }
 
 AccessEditor::~AccessEditor() = default;
+
+void AccessEditor::set_eager_cost(size_t cost) { impl_->edit.eager_cost = cost; }
 
 Status AccessEditor::set_catalog(const Catalog& catalog) {
   return set_shared(catalog.roles(), catalog.permissions(), catalog.duties());

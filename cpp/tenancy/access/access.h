@@ -13,12 +13,14 @@
 //  3. Nothing in one tenant changes an answer in another. Principals and roles are separate name
 //  spaces.
 //  4. Scopes only take away: what a key may do is what its principal may do and its scopes cover.
-//  5. `check` neither allocates nor locks.
+//  5. `check` never locks. It allocates in one case: when it is the first to meet a role below one
+//  that was edited and that very many roles inherit.
 //
-// A role is compiled, with all it inherits, into one sparse bitset; a principal holds role codes.
-// So a check is one look-up of the permission, one of the principal and one bit per role held; an
-// edit of a role costs what lies below that role, whatever the number of principals; an assignment
-// costs one shard.
+// A role is compiled, with all it inherits in the same table, into one sparse bitset; a principal
+// holds role codes. So a check is one look-up of the permission, one of the principal, and one bit
+// per role held and per shared role that a tenant's role inherits. An edit of a role costs what
+// lies below that role, up to a bound beyond which closures are compiled at first use, whatever the
+// number of principals and tenants; an assignment costs one shard.
 //
 // Separation of duty: see duty.h for the exact meaning of "held" and "in use".
 //
@@ -68,8 +70,9 @@ struct AccessQuery {
   ScopeSetId scopes = kNoScopes;
   int64_t wall_ns = 0;
   // Roles in use for this request, by name, held or inherited; others allow nothing (denials of all
-  // held roles stay). Empty: all that are held. What a dynamic duty rule counts.
-  std::span<const std::string_view> active_roles = {};
+  // held roles stay). Absent: all that are held. What a dynamic duty rule counts. `check_active`
+  // says whether they may be in use at all.
+  std::optional<std::span<const std::string_view>> active_roles = {};
 };
 
 struct AccessPath {
@@ -112,11 +115,18 @@ class AccessModel {
                   std::span<AccessReason> out) const;
   AccessPath explain(const AccessQuery& query) const;
 
-  // What the principal may do, as the set of all known permissions (of the catalog, its roles and
-  // the tenant's own roles) that `check` allows. Sorted.
-  std::vector<std::string> permissions(TenantIndex tenant, std::string_view principal,
-                                       ScopeSetId scopes, std::string_view resource,
-                                       int64_t wall_ns) const;
+  // May the principal use these roles at once? kInvalidArgument names one that it does not hold,
+  // for whatever resource, and does not inherit; kConflict a dynamic rule that forbids them
+  // together.
+  Status check_active(TenantIndex tenant, std::string_view principal,
+                      std::span<const std::string_view> active, int64_t wall_ns) const;
+
+  // The permissions that are known by name: of the catalog, its roles, the tenant's own roles and
+  // the scopes. Sorted.
+  std::vector<std::string> known_permissions(TenantIndex tenant, ScopeSetId scopes) const;
+  // What the principal may do: all known permissions that `check` allows. `query.permission` is not
+  // read. Sorted.
+  std::vector<std::string> permissions(const AccessQuery& query) const;
   // Principals of the tenant whom `check` allows. Sorted.
   std::vector<std::string> who_can(TenantIndex tenant, std::string_view permission,
                                    std::string_view resource, int64_t wall_ns) const;
@@ -165,6 +175,9 @@ class AccessEditor {
   // Starts from a model (null: empty). Nothing is visible to readers until `finish`.
   explicit AccessEditor(const AccessModel* base);
   ~AccessEditor();
+  // How much an edit may compile of what lies below the edited roles before it leaves all of that
+  // table to first use; 0: nothing. The usual bound is some 200 us.
+  void set_eager_cost(size_t cost);
 
   // Replaces the catalog's roles, permissions and duty rules (tenant roles stay). All or nothing:
   // kConflict where a role that goes is still assigned or inherited, a tenant has a role of a new

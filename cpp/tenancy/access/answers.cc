@@ -11,33 +11,21 @@ namespace {
 
 bool is_exact(PatternKey key) { return key_kind(key) == KeyKind::kExact; }
 
-// Permissions by name that the tenant can know of. Never another tenant's.
-std::vector<PatternKey> known_permissions(const State& state, const TenantAccess* tenant) {
-  std::vector<PatternKey> keys = *state.declared;
-  const auto collect = [&keys](uint32_t, const Role& role) {
-    std::ranges::copy_if(role.allow, std::back_inserter(keys), is_exact);
-    std::ranges::copy_if(role.deny, std::back_inserter(keys), is_exact);
-  };
-  for_each_role(*state.shared, collect);
-  if (tenant != nullptr && tenant->roles != nullptr) for_each_role(*tenant->roles, collect);
-  std::ranges::sort(keys);
-  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-  return keys;
-}
-
 // Is every permission that a role gives held too, those nobody has named included? A name that
 // neither side mentions (kNoId) stands for all such names: it can be covered by a wildcard only. So
 // where it is held, everything under the pattern is allowed, and only a denial can take something
 // back.
 class GrantComparer {
  public:
-  GrantComparer(const State& state, const AccessQuery& holder, const Closure& role)
-      : state_(state), holder_(holder), role_(role) {
+  GrantComparer(const State& state, const AccessQuery& holder, RoleCode role)
+      : state_(state), holder_(holder) {
     const TenantAccess* tenant = state_.tenant(holder.tenant);
+    role_ = state_.whole(tenant, role, &role_memory_);
     for_each_grant(find_principal(tenant, holder.principal),
                    [&](RoleCode code, std::string_view resource, int64_t until_ns) {
                      if (counts(resource, until_ns, holder.resource, holder.wall_ns)) {
-                       held_.push_back(state_.closure(tenant, code));
+                       state_.for_each_part(tenant, code,
+                                            [this](const Closure& part) { held_.push_back(part); });
                      }
                      return true;
                    });
@@ -105,7 +93,8 @@ class GrantComparer {
 
   const State& state_;
   const AccessQuery& holder_;
-  const Closure& role_;
+  ClosureBuilder role_memory_;
+  Closure role_;
   std::vector<Closure> held_;
 };
 
@@ -146,10 +135,12 @@ std::vector<std::vector<std::string>> find_duplicates(const State& state,
     size_t fingerprint;
     RoleCode code;
   };
+  ClosureBuilder memory;
+  ClosureBuilder other_memory;
   std::vector<Entry> entries;
   for (const RoleCode code : state.visible_roles(tenant)) {
     size_t fingerprint = 0;
-    state.closure(tenant, code).for_each([&](PatternKey key, Verdict verdict) {
+    state.whole(tenant, code, &memory).for_each([&](PatternKey key, Verdict verdict) {
       if (key_kind(key) == KeyKind::kAncestor) return;
       fingerprint = fingerprint * 1'000'003 + key * 4 + verdict.allow * 2 + verdict.deny;
     });
@@ -164,8 +155,9 @@ std::vector<std::vector<std::string>> find_duplicates(const State& state,
     bool relevant = false;
     for (size_t j = i; j < entries.size() && entries[j].fingerprint == entries[i].fingerprint;
          ++j) {
-      const Closure other = state.closure(tenant, entries[j].code);
-      if (grouped[j] || !state.closure(tenant, entries[i].code).same_rights(other)) continue;
+      if (grouped[j]) continue;
+      const Closure other = state.whole(tenant, entries[j].code, &other_memory);
+      if (!state.whole(tenant, entries[i].code, &memory).same_rights(other)) continue;
       grouped[j] = true;
       relevant |= is_own(entries[j].code) == own_table;
       group.push_back(state.role(tenant, entries[j].code).name);
@@ -178,15 +170,37 @@ std::vector<std::vector<std::string>> find_duplicates(const State& state,
 
 }  // namespace
 
-std::vector<std::string> allowed_permissions(const State& state, AccessQuery query) {
-  std::vector<std::string> allowed;
-  for (const PatternKey key : known_permissions(state, state.tenant(query.tenant))) {
-    std::string text = state.symbols.text(key);
-    query.permission = text;
-    if (decide(state, query) == AccessReason::kAllowed) allowed.push_back(std::move(text));
+std::vector<std::string> known_permissions(const State& state, TenantIndex index,
+                                           ScopeSetId scopes) {
+  std::vector<PatternKey> keys = *state.declared;
+  const auto collect = [&keys](uint32_t, const Role& role) {
+    std::ranges::copy_if(role.allow, std::back_inserter(keys), is_exact);
+    std::ranges::copy_if(role.deny, std::back_inserter(keys), is_exact);
+  };
+  for_each_role(*state.shared, collect);
+  const TenantAccess* tenant = state.tenant(index);
+  if (tenant != nullptr && tenant->roles != nullptr) for_each_role(*tenant->roles, collect);
+  if (scopes < state.scope_count) {
+    state.scope(scopes).for_each([&](PatternKey key, Verdict) {
+      if (is_exact(key)) keys.push_back(key);
+    });
   }
-  std::ranges::sort(allowed);
-  return allowed;
+  std::ranges::sort(keys);
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  std::vector<std::string> names;
+  names.reserve(keys.size());
+  for (const PatternKey key : keys) names.push_back(state.symbols.text(key));
+  std::ranges::sort(names);
+  return names;
+}
+
+std::vector<std::string> allowed_permissions(const State& state, AccessQuery query) {
+  std::vector<std::string> names = known_permissions(state, query.tenant, query.scopes);
+  std::erase_if(names, [&](const std::string& name) {
+    query.permission = name;
+    return decide(state, query) != AccessReason::kAllowed;
+  });
+  return names;
 }
 
 std::vector<std::string> allowed_principals(const State& state, const AccessQuery& query) {
@@ -231,7 +245,7 @@ std::optional<std::string> missing_for(const State& state, const AccessQuery& ho
   const TenantAccess* tenant = state.tenant(holder.tenant);
   const RoleCode code = state.find_role(tenant, role);
   if (code == kNoRole) return std::string(role);
-  return GrantComparer(state, holder, state.closure(tenant, code)).first_missing();
+  return GrantComparer(state, holder, code).first_missing();
 }
 
 RoleReport report_roles(const State& state, TenantIndex owner) {
@@ -241,9 +255,11 @@ RoleReport report_roles(const State& state, TenantIndex owner) {
   if (own_table && (tenant == nullptr || tenant->roles == nullptr)) return report;
   const RoleTable& table = own_table ? *tenant->roles : *state.shared;
   const std::vector<bool> used = used_roles(state, owner, table);
+  ClosureBuilder memory;
   for_each_role(table, [&](uint32_t position, const Role& role) {
     if (!used[position]) report.unused.push_back(role.name);
-    table.closure(position).for_each([&](PatternKey key, Verdict verdict) {
+    const RoleCode code = own_table ? position | kOwnRole : position;
+    state.whole(tenant, code, &memory).for_each([&](PatternKey key, Verdict verdict) {
       const bool broad = key == kEverything || key_kind(key) == KeyKind::kAnyResource;
       if (broad && verdict.allow) {
         report.over_broad.push_back({role.name, state.symbols.text(key)});
@@ -266,6 +282,7 @@ AccessStats count_state(const State& state) {
     for (const auto& chunk : table.more) {
       if (chunk != nullptr) stats.memory_bytes += chunk->memory_bytes() + 16;
     }
+    if (table.late != nullptr) stats.memory_bytes += table.late->memory_bytes();
     for_each_role(table, [&](uint32_t, const Role& role) {
       ++stats.roles;
       stats.memory_bytes += sizeof role + 32;

@@ -14,6 +14,8 @@
 
 namespace tenancy::access {
 
+std::vector<std::string> known_permissions(const State& state, TenantIndex tenant,
+                                           ScopeSetId scopes);
 // `query.permission` is not read.
 std::vector<std::string> allowed_permissions(const State& state, AccessQuery query);
 // `query.principal` is not read.

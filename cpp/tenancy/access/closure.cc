@@ -1,5 +1,6 @@
 #include "tenancy/access/closure.h"
 
+#include <bit>
 #include <utility>
 
 namespace tenancy::access {
@@ -23,13 +24,16 @@ bool Closure::same_rights(const Closure& other) const {
 
 void ClosureBuilder::set(PatternKey key, bool deny) {
   const uint32_t number = key >> 6;
-  auto at = std::lower_bound(
-      blocks_.begin(), blocks_.end(), number,
-      [](const ClosureBlock& block, uint32_t wanted) { return block.number < wanted; });
-  if (at == blocks_.end() || at->number != number) {
-    at = blocks_.insert(at, ClosureBlock{number, 0, 0});
+  if (last_ >= blocks_.size() || blocks_[last_].number != number) {
+    auto at = std::lower_bound(
+        blocks_.begin(), blocks_.end(), number,
+        [](const ClosureBlock& block, uint32_t wanted) { return block.number < wanted; });
+    if (at == blocks_.end() || at->number != number) {
+      at = blocks_.insert(at, ClosureBlock{number, 0, 0});
+    }
+    last_ = static_cast<size_t>(at - blocks_.begin());
   }
-  (deny ? at->deny : at->allow) |= uint64_t{1} << (key & 63);
+  (deny ? blocks_[last_].deny : blocks_[last_].allow) |= uint64_t{1} << (key & 63);
 }
 
 void ClosureBuilder::add(std::span<const PatternKey> allow, std::span<const PatternKey> deny) {
@@ -69,6 +73,16 @@ Closure ClosureBuilder::view() const {
   return {blocks_, {wildcards, dynamic_duty_}};
 }
 
+Closure ClosureBuilder::view_of_own() const {
+  const Closure whole = view();
+  const std::span<const ClosureBlock> named = Closure::shared_ancestors(blocks_);
+  if (named.empty()) return whole;
+  const bool one = named.size() == 1 && std::has_single_bit(named[0].allow);
+  const RoleCode only =
+      key_id(named[0].number << 6) | static_cast<RoleCode>(std::countr_zero(named[0].allow));
+  return {blocks_, whole.flags(), one ? only : kSeveralRoles};
+}
+
 void ClosureChunk::set(uint32_t at, const Closure& closure) {
   dead += entries[at].count;
   entries[at].begin = 0;
@@ -85,9 +99,11 @@ void ClosureChunk::set(uint32_t at, const Closure& closure) {
     dead = 0;
   }
   entries[at].begin = static_cast<uint32_t>(blocks.size());
-  entries[at].count = static_cast<uint32_t>(closure.blocks().size()) & kKeyIdMask;
+  entries[at].count = static_cast<uint32_t>(closure.blocks().size()) & (kKeyIdMask >> 1);
+  entries[at].compiled = 1;
   entries[at].wildcards = closure.flags().wildcards;
   entries[at].dynamic_duty = closure.flags().dynamic_duty;
+  entries[at].shared = closure.shared();
   blocks.insert(blocks.end(), closure.blocks().begin(), closure.blocks().end());
 }
 

@@ -1,6 +1,10 @@
 // Closure: everything a role, or a key's scopes, give and deny, parents included, as one sparse
 // bitset.
 //
+// Parents of another table are not included: a tenant's role only names the shared roles that it or
+// its tenant's roles inherit, and a check looks at their closures too. So a closure depends on one
+// table alone, and an edit of a shared role costs nothing per tenant.
+//
 // A key names a permission ("a:b"), a wildcard ("a:*", "*:b", "*:*") or an ancestor role, as a
 // number: the kind in the two upper bits, the identifier in the rest. Bits are kept in blocks of 64
 // keys, sorted. Wildcards stay wildcards: a permission invented later is covered without touching
@@ -34,6 +38,16 @@ using PatternKey = uint32_t;
 constexpr uint32_t kKeyIdBits = 30;
 constexpr uint32_t kKeyIdMask = (uint32_t{1} << kKeyIdBits) - 1;
 constexpr uint32_t kNoId = kKeyIdMask;  // a name nobody has mentioned
+
+// A role of a tenant or, with kOwnRole, of the tenant's own table. Fits the identifier of a
+// PatternKey.
+using RoleCode = uint32_t;
+constexpr RoleCode kOwnRole = uint32_t{1} << 29;
+constexpr RoleCode kNoRole = UINT32_MAX;
+constexpr RoleCode kSeveralRoles = UINT32_MAX - 1;
+
+constexpr bool is_own(RoleCode code) { return (code & kOwnRole) != 0; }
+constexpr uint32_t role_index(RoleCode code) { return code & ~kOwnRole; }
 
 constexpr PatternKey make_key(KeyKind kind, uint32_t id) {
   return (static_cast<uint32_t>(kind) << kKeyIdBits) | id;
@@ -75,10 +89,32 @@ class Closure {
   };
 
   Closure() = default;
-  Closure(std::span<const ClosureBlock> blocks, Flags flags) : blocks_(blocks), flags_(flags) {}
+  Closure(std::span<const ClosureBlock> blocks, Flags flags, RoleCode shared = kNoRole)
+      : blocks_(blocks), flags_(flags), shared_(shared) {}
 
   std::span<const ClosureBlock> blocks() const { return blocks_; }
   Flags flags() const { return flags_; }
+  // The shared role that counts beside this closure, kNoRole, or kSeveralRoles.
+  RoleCode shared() const { return shared_; }
+  // Calls fn(RoleCode) for each of them.
+  template <class Fn>
+  void for_each_shared(Fn&& fn) const {
+    if (shared_ == kNoRole) return;
+    if (shared_ != kSeveralRoles) return fn(shared_);
+    for (const ClosureBlock& block : shared_ancestors(blocks_)) {
+      for (uint64_t left = block.allow; left != 0; left &= left - 1) {
+        fn(key_id((block.number << 6) | static_cast<uint32_t>(__builtin_ctzll(left))));
+      }
+    }
+  }
+  // The part of sorted blocks that names shared roles.
+  static std::span<const ClosureBlock> shared_ancestors(std::span<const ClosureBlock> blocks) {
+    constexpr uint32_t kFirst = make_key(KeyKind::kAncestor, 0) >> 6;
+    constexpr uint32_t kEnd = make_key(KeyKind::kAncestor, kOwnRole) >> 6;
+    const auto before = [](const ClosureBlock& b, uint32_t number) { return b.number < number; };
+    const auto begin = std::lower_bound(blocks.begin(), blocks.end(), kFirst, before);
+    return {begin, std::lower_bound(begin, blocks.end(), kEnd, before)};
+  }
 
   Verdict exact(uint32_t permission) const {
     return permission == kNoId ? Verdict{} : probe(make_key(KeyKind::kExact, permission));
@@ -133,6 +169,7 @@ class Closure {
  private:
   std::span<const ClosureBlock> blocks_;
   Flags flags_;
+  RoleCode shared_ = kNoRole;
 };
 
 class ClosureBuilder {
@@ -142,27 +179,33 @@ class ClosureBuilder {
   void add(const Closure& other);
   void clear() {
     blocks_.clear();
+    last_ = 0;
     dynamic_duty_ = false;
   }
   void set_dynamic_duty() { dynamic_duty_ = true; }
   Closure view() const;
+  // The same of a tenant's role: it names the shared roles among its ancestors.
+  Closure view_of_own() const;
 
  private:
   void set(PatternKey key, bool deny);
 
   std::vector<ClosureBlock> blocks_;
+  size_t last_ = 0;  // where the last key went: keys come in runs
   bool dynamic_duty_ = false;
 };
 
-// What a check reads comes first and fits few lines: the pointer to the blocks, then eight bytes a
+// What a check reads comes first and fits few lines: the pointer to the blocks, then twelve bytes a
 // closure.
 struct ClosureChunk {
   static constexpr uint32_t kClosures = 32;
   struct Entry {
     uint32_t begin = 0;
-    uint32_t count : 30 = 0;
+    uint32_t count : 29 = 0;
+    uint32_t compiled : 1 = 0;
     uint32_t wildcards : 1 = 0;
     uint32_t dynamic_duty : 1 = 0;
+    RoleCode shared = kNoRole;
   };
 
   std::vector<ClosureBlock> blocks;
@@ -173,8 +216,10 @@ struct ClosureChunk {
   Closure get(uint32_t at) const {
     const Entry& entry = entries[at];
     return {{blocks.data() + entry.begin, entry.count},
-            {entry.wildcards != 0, entry.dynamic_duty != 0}};
+            {entry.wildcards != 0, entry.dynamic_duty != 0},
+            entry.shared};
   }
+  bool has(uint32_t at) const { return entries[at].compiled != 0; }
   void set(uint32_t at, const Closure& closure);
   // Asks the memory for what `get` will read, a little later.
   void prefetch() const {

@@ -1,7 +1,9 @@
 // Compile: closures of the roles that an edit touched, and of everything that inherits them.
 //
-// Work grows with the number of roles below the edited ones, and with nothing else: principals hold
-// role codes, so their number does not matter.
+// Work grows with the number of roles below the edited ones in the same table, and with nothing
+// else: principals hold role codes, and a tenant's roles only name the shared ones above them.
+// Where it would be more than `eager_cost`, all closures of the table are forgotten instead, and
+// each is compiled when it is first asked for (late.h).
 //
 // Thread safety: one editor at a time on one state.
 #pragma once
@@ -16,6 +18,9 @@ namespace tenancy::access {
 // Positions of edited roles by the owner of their table; kAllTenants: the shared one.
 using DirtyRoles = std::map<TenantIndex, std::vector<uint32_t>>;
 
-void compile(State& state, DirtyRoles dirty, EditToken token);
+// Of the roles below the edited ones, as RoleTable::closure_cost counts it: some 200 us.
+constexpr size_t kEagerCost = 16'384;
+
+void compile(State& state, const DirtyRoles& dirty, size_t eager_cost, EditToken token);
 
 }  // namespace tenancy::access

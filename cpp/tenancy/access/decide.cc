@@ -47,13 +47,14 @@ AccessReason judge_holding(const State& state, const TenantAccess& tenant, NameM
                            const Question& question, const AccessQuery& query) {
   Verdict verdict;
   bool any = false;
-  bool duty = !query.active_roles.empty();
+  bool duty = query.active_roles.has_value();
   for_each_grant(holding, [&](RoleCode role, std::string_view resource, int64_t until_ns) {
     if (!counts(resource, until_ns, query.resource, query.wall_ns)) return true;
-    const Closure closure = state.closure(&tenant, role);
     any = true;
-    duty |= closure.flags().dynamic_duty;
-    verdict |= question.judge(closure);
+    state.for_each_part(&tenant, role, [&](const Closure& part) {
+      duty |= part.flags().dynamic_duty;
+      verdict |= question.judge(part);
+    });
     return true;
   });
   if (!any) return AccessReason::kNoAssignment;

@@ -24,6 +24,12 @@ class Question {
     if (closure.flags().wildcards) verdict |= closure.wildcard(parts());
     return verdict;
   }
+  // What the role gives, with all that it inherits.
+  Verdict judge(const TenantAccess* owner, RoleCode role) const {
+    Verdict verdict;
+    state_->for_each_part(owner, role, [&](const Closure& part) { verdict |= judge(part); });
+    return verdict;
+  }
   Permission parts() const { return exact_ == kNoId ? unknown_ : state_->symbols.parts(exact_); }
   bool covers(PatternKey key) const;
 

@@ -5,14 +5,16 @@
 // they have ended (there is no clock here; an ended one is taken back first).
 //
 // Dynamic: of a rule's roles, a request may use at most so many at once. It uses the roles it names
-// as active, or, naming none, all that count. Where they are too many, whatever involves a role of
-// the rule gives nothing, and what is given by nothing else is refused as kDuty. Denials of a role
-// count whether it is active or not.
+// as active (the active role set of a session in ANSI INCITS 359), or, without naming any, all that
+// count. A named set that breaks a rule is refused as a whole, by `check_active_roles`. Where they
+// are too many, whatever involves a role of the rule gives nothing, and what is given by nothing
+// else is refused as kDuty. Denials of a role count whether it is active or not.
 //
 // Thread safety: pure functions over immutable states.
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,16 +46,16 @@ void for_each_used_role(const State& state, const TenantAccess& tenant, NameMap:
       return visit(UsedRole{role, role, resource, until_ns});
     });
   };
-  if (query.active_roles.empty()) {
+  if (!query.active_roles) {
     each_counting(fn);
     return;
   }
   bool go_on = true;
-  for (const std::string_view name : query.active_roles) {
+  for (const std::string_view name : *query.active_roles) {
     const RoleCode active = state.find_role(&tenant, name);
     if (active == kNoRole || !go_on) continue;
     each_counting([&](UsedRole used) {
-      if (!includes(used.role, state.closure(&tenant, used.role), active)) return true;
+      if (!state.includes(&tenant, used.role, active)) return true;
       used.role = active;
       go_on = fn(used);
       return false;
@@ -65,6 +67,15 @@ void for_each_used_role(const State& state, const TenantAccess& tenant, NameMap:
 const DutyCodes* broken_dynamic_rule(const State& state, const TenantAccess& tenant,
                                      NameMap::Found holding, const AccessQuery& query,
                                      RoleCode role);
+
+struct ActiveRoles {
+  std::span<const std::string_view> names;
+  std::string_view principal;
+  int64_t wall_ns = 0;
+};
+// See AccessModel::check_active. `tenant` may be null.
+Status check_active_roles(const State& state, const TenantAccess* tenant, NameMap::Found holding,
+                          const ActiveRoles& active);
 
 struct BrokenRule {
   std::string rule;

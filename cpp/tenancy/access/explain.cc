@@ -132,7 +132,7 @@ class Explainer {
   void find_route(AccessPath* path, bool deny, bool blocked) const {
     bool found = false;
     const auto consider = [&](const UsedRole& used) {
-      const Verdict verdict = question_.judge(state_.closure(tenant_, used.role));
+      const Verdict verdict = question_.judge(tenant_, used.role);
       if (!(deny ? verdict.deny : verdict.allow)) return true;
       if (!deny && blocked != (broken_dynamic_rule(state_, *tenant_, holding_, query_, used.role) !=
                                nullptr)) {
@@ -153,7 +153,7 @@ class Explainer {
       return true;
     };
     AccessQuery all = query_;
-    if (deny) all.active_roles = {};  // denials of inactive roles count too
+    if (deny) all.active_roles.reset();  // denials of inactive roles count too
     for_each_used_role(state_, *tenant_, holding_, all, consider);
   }
 
@@ -188,7 +188,7 @@ class Explainer {
   std::string duty_miss() const {
     std::string text;
     for_each_used_role(state_, *tenant_, holding_, query_, [&](const UsedRole& used) {
-      if (!question_.judge(state_.closure(tenant_, used.role)).allow) return true;
+      if (!question_.judge(tenant_, used.role).allow) return true;
       const DutyCodes* rule = broken_dynamic_rule(state_, *tenant_, holding_, query_, used.role);
       if (rule == nullptr) return true;
       text = "separation of duty " + quoted(rule->name) + ": at most " +
@@ -202,7 +202,7 @@ class Explainer {
   std::string denial_miss() const {
     std::string text = "no role would allow it without the denial";
     for_each_used_role(state_, *tenant_, holding_, query_, [&](const UsedRole& used) {
-      if (!question_.judge(state_.closure(tenant_, used.role)).allow) return true;
+      if (!question_.judge(tenant_, used.role).allow) return true;
       text = "without the denial, role " + quoted(state_.role(tenant_, used.role).name) +
              " would allow it";
       return false;
@@ -214,7 +214,7 @@ class Explainer {
   std::string grant_miss() const {
     std::string text;
     for_each_grant(holding_, [&](RoleCode code, std::string_view resource, int64_t until_ns) {
-      const Verdict verdict = question_.judge(state_.closure(tenant_, code));
+      const Verdict verdict = question_.judge(tenant_, code);
       if (!verdict.allow || verdict.deny) return true;
       text = "role " + quoted(state_.role(tenant_, code).name) + " would allow it, but ";
       if (until_ns <= query_.wall_ns) {
@@ -232,8 +232,9 @@ class Explainer {
   // The role that would help with the fewest further rights.
   std::string role_miss() const {
     std::optional<std::tuple<bool, size_t, std::string>> best;
+    ClosureBuilder memory;
     for (const RoleCode code : state_.visible_roles(tenant_)) {
-      const Closure closure = state_.closure(tenant_, code);
+      const Closure closure = state_.whole(tenant_, code, &memory);
       const Verdict verdict = question_.judge(closure);
       if (!verdict.allow || verdict.deny) continue;
       size_t rights = 0;

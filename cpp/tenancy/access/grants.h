@@ -14,18 +14,10 @@
 #include <vector>
 
 #include "tenancy/access/access.h"
+#include "tenancy/access/closure.h"
 #include "tenancy/access/name_map.h"
 
 namespace tenancy::access {
-
-// A role of a tenant or, with kOwnRole, of the tenant's own table. Fits the identifier of a
-// PatternKey.
-using RoleCode = uint32_t;
-constexpr RoleCode kOwnRole = uint32_t{1} << 29;
-constexpr RoleCode kNoRole = UINT32_MAX;
-
-constexpr bool is_own(RoleCode code) { return (code & kOwnRole) != 0; }
-constexpr uint32_t role_index(RoleCode code) { return code & ~kOwnRole; }
 
 // A number of several roles: ten bits each from the lowest, position + 1 and kPackedOwn; 0 ends.
 constexpr uint32_t kPackedBit = uint32_t{1} << 30;

@@ -27,7 +27,9 @@ const RoleTable* find_table(const State& state, TenantIndex owner) {
 
 RoleTable& edit_table(Edit& edit, TenantIndex owner) {
   if (owner == kAllTenants) return own(edit.state.shared, edit.token);
-  return own(edit.state.edit_tenant(owner, edit.token).roles, edit.token);
+  RoleTable& table = own(edit.state.edit_tenant(owner, edit.token).roles, edit.token);
+  table.of_tenant = true;
+  return table;
 }
 
 // The role's position in the owner's own table, or kNoRole.
@@ -254,7 +256,7 @@ Status unknown_role(const State& state, const TenantAccess* owner, std::string_v
 
 void Edit::flush() {
   if (dirty.empty()) return;
-  compile(state, std::exchange(dirty, {}), token);
+  compile(state, std::exchange(dirty, {}), eager_cost, token);
 }
 
 Status Edit::Savepoint::rollback(Status why) {

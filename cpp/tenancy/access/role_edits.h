@@ -18,6 +18,7 @@ struct Edit {
   State state;
   EditToken token = 0;
   DirtyRoles dirty;
+  size_t eager_cost = kEagerCost;
 
   void flush();
   // Puts everything back to where it was when the object was made, unless told to keep it.

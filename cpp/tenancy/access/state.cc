@@ -45,6 +45,72 @@ void RoleTable::set_closure(uint32_t position, const Closure& closure, EditToken
   own(more[at], edit).set(position % kClosures, closure);
 }
 
+std::optional<Closure> RoleTable::find_closure(uint32_t position) const {
+  constexpr uint32_t kClosures = ClosureChunk::kClosures;
+  const size_t at = position / kClosures;
+  const ClosureChunk* chunk = nullptr;
+  if (at == 0) {
+    chunk = first.get();
+  } else if (at <= more.size()) {
+    chunk = more[at - 1].get();
+  }
+  if (chunk != nullptr && chunk->has(position % kClosures)) {
+    return chunk->get(position % kClosures);
+  }
+  const LateClosure* compiled = late == nullptr ? nullptr : late->find(position);
+  if (compiled == nullptr) return std::nullopt;
+  return compiled->view();
+}
+
+Closure RoleTable::closure_late(uint32_t position, const Duties& duties) const {
+  if (const auto known = find_closure(position)) return *known;
+  ClosureBuilder builder;
+  build_closure(position, duties, &builder);
+  return late->keep(position, of_tenant ? builder.view_of_own() : builder.view());
+}
+
+void RoleTable::build_closure(uint32_t position, const Duties& duties, ClosureBuilder* out) const {
+  out->clear();
+  std::vector<uint32_t> queue{position};
+  std::vector<bool> seen;
+  std::vector<PatternKey> allow;
+  for (size_t i = 0; i < queue.size(); ++i) {
+    if (i > 0) {
+      if (const auto known = find_closure(queue[i])) {
+        out->add(*known);
+        continue;
+      }
+    }
+    const Role& role = *roles[queue[i]];
+    allow.assign(role.allow.begin(), role.allow.end());
+    for (const RoleCode parent : role.parents) {
+      allow.push_back(make_key(KeyKind::kAncestor, parent));
+      if (is_own(parent) != of_tenant) continue;
+      if (seen.empty()) seen.resize(roles.size());
+      if (seen[role_index(parent)]) continue;
+      seen[role_index(parent)] = true;
+      queue.push_back(role_index(parent));
+    }
+    out->add(allow, role.deny);
+    if (of_tenant) continue;  // duties name shared roles only
+    for (const DutyCodes& rule : duties.dynamic) {
+      if (std::ranges::find(rule.roles, queue[i]) != rule.roles.end()) out->set_dynamic_duty();
+    }
+  }
+}
+
+size_t RoleTable::closure_cost(uint32_t position) const {
+  constexpr size_t kAllocated = 16;
+  const auto known = find_closure(position);
+  return kAllocated + (known ? known->blocks().size() : roles.size() / 64);
+}
+
+void RoleTable::forget_closures() {
+  first = nullptr;
+  more.clear();
+  late = std::make_shared<LateClosures>(roles.size());
+}
+
 RoleCode State::find_role(const TenantAccess* owner, std::string_view name) const {
   if (owner != nullptr && owner->roles != nullptr) {
     if (const uint32_t value = owner->roles->names.find(name).value; value != 0) {

@@ -1,8 +1,8 @@
 // State: what an AccessModel holds, as nodes that snapshots share. Internal to this layer.
 //
 // Invariants of a finished state:
-//  1. Every role has a compiled closure; parents form no cycle; `children` mirrors `parents` inside
-//  a table.
+//  1. Every role has a compiled closure, unless its table has `late` ones; parents form no cycle;
+//  `children` mirrors `parents` inside a table.
 //  2. A tenant's table holds no name that the shared table holds.
 //  3. Every grant names a role that exists.
 //  4. No principal breaks a static separation-of-duty rule.
@@ -12,6 +12,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "tenancy/access/closure.h"
 #include "tenancy/access/cow.h"
 #include "tenancy/access/grants.h"
+#include "tenancy/access/late.h"
 #include "tenancy/access/name_map.h"
 #include "tenancy/access/symbols.h"
 
@@ -35,23 +37,51 @@ struct Role {
   std::vector<RoleCode> children;  // of the same table
 };
 
+struct DutyCodes {
+  std::string name;
+  std::vector<RoleCode> roles;
+  uint32_t at_most = 1;
+};
+
+struct Duties {
+  std::vector<DutyCodes> fixed;    // static: at most so many held
+  std::vector<DutyCodes> dynamic;  // at most so many used at once
+};
+
 // The roles of one owner. Positions are used again once their role is removed.
 struct RoleTable {
   static constexpr uint32_t kChunk = 16;
 
   EditToken token = 0;
+  bool of_tenant = false;
   std::shared_ptr<ClosureChunk> first;              // closures of the first positions,
-  std::vector<std::shared_ptr<ClosureChunk>> more;  // and of all others
+  std::vector<std::shared_ptr<ClosureChunk>> more;  // and of all others;
+  std::shared_ptr<LateClosures> late;               // of those that neither has, if it is there
   NameMap names;                                    // position + 1
   CowVector<std::shared_ptr<Role>, kChunk> roles;   // null: free
   std::vector<uint32_t> free;
 
-  Closure closure(uint32_t position) const {
+  // Any thread, unless an edit has changed roles and not compiled them yet.
+  Closure closure(uint32_t position, const Duties& duties) const {
     constexpr uint32_t kClosures = ClosureChunk::kClosures;
+    if (late != nullptr) [[unlikely]]
+      return closure_late(position, duties);
     if (position < kClosures) return first->get(position);
     return more[position / kClosures - 1]->get(position % kClosures);
   }
   void set_closure(uint32_t position, const Closure& closure, EditToken edit);
+  // Makes the closure from the role's parents as far as they have theirs, from their parents
+  // otherwise.
+  void build_closure(uint32_t position, const Duties& duties, ClosureBuilder* out) const;
+  // What making it again would cost, in blocks; too much rather than too little.
+  size_t closure_cost(uint32_t position) const;
+  // Forgets all closures: each is compiled when it is next asked for.
+  void forget_closures();
+
+ private:
+  Closure closure_late(uint32_t position, const Duties& duties) const;
+  // Null: not compiled yet.
+  std::optional<Closure> find_closure(uint32_t position) const;
 };
 
 struct TenantAccess {
@@ -73,17 +103,6 @@ struct TenantTree {
   };
   EditToken token = 0;
   std::vector<std::shared_ptr<Branch>> branches;
-};
-
-struct DutyCodes {
-  std::string name;
-  std::vector<RoleCode> roles;
-  uint32_t at_most = 1;
-};
-
-struct Duties {
-  std::vector<DutyCodes> fixed;    // static: at most so many held
-  std::vector<DutyCodes> dynamic;  // at most so many used at once
 };
 
 struct State {
@@ -128,8 +147,31 @@ struct State {
   const RoleTable& table_of(const TenantAccess* owner, RoleCode code) const {
     return is_own(code) ? *owner->roles : *shared;
   }
+  // Without the shared roles that a tenant's role inherits.
   Closure closure(const TenantAccess* owner, RoleCode code) const {
-    return table_of(owner, code).closure(role_index(code));
+    return table_of(owner, code).closure(role_index(code), *duties);
+  }
+  // Calls fn(const Closure&) for the parts that make up what a role gives and denies.
+  template <class Fn>
+  void for_each_part(const TenantAccess* owner, RoleCode code, Fn&& fn) const {
+    const Closure first = closure(owner, code);
+    fn(first);
+    first.for_each_shared([&](RoleCode above) { fn(shared->closure(above, *duties)); });
+  }
+  // The parts as one, in `memory`.
+  Closure whole(const TenantAccess* owner, RoleCode code, ClosureBuilder* memory) const {
+    memory->clear();
+    for_each_part(owner, code, [memory](const Closure& part) { memory->add(part); });
+    return memory->view();
+  }
+  // Is `role` the role `code` or one that inherits it?
+  bool includes(const TenantAccess* owner, RoleCode role, RoleCode code) const {
+    bool found = role == code;
+    if (found) return true;
+    for_each_part(owner, role, [&](const Closure& part) {
+      found |= part.probe(make_key(KeyKind::kAncestor, code)).allow;
+    });
+    return found;
   }
   // `id` is below `scope_count`.
   Closure scope(ScopeSetId id) const {
@@ -152,11 +194,6 @@ void for_each_role(const RoleTable& table, Fn&& fn) {
   for (uint32_t i = 0; i < table.roles.size(); ++i) {
     if (table.roles[i] != nullptr) fn(i, *table.roles[i]);
   }
-}
-
-// Is `role`, whose closure that is, the role `code` or one that inherits it?
-inline bool includes(RoleCode role, const Closure& closure, RoleCode code) {
-  return role == code || closure.probe(make_key(KeyKind::kAncestor, code)).allow;
 }
 
 }  // namespace tenancy::access

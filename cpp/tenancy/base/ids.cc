@@ -20,6 +20,7 @@ constexpr size_t kKeyIdChars = 8;
 constexpr size_t kKeySecretChars = 32;
 constexpr size_t kKeyChecksumChars = 6;  // 62^6 > 2^32
 constexpr size_t kKeyPublicChars = kKeyPrefix.size() + kKeyIdChars;
+static_assert(kKeyPublicChars == kApiKeyPublicChars);
 constexpr size_t kKeyBodyChars = kKeyPublicChars + kKeySecretChars;
 constexpr size_t kKeyChars = kKeyBodyChars + kKeyChecksumChars;
 

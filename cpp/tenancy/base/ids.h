@@ -32,6 +32,8 @@ struct ApiKeyText {
 };
 ApiKeyText make_api_key();
 
+constexpr size_t kApiKeyPublicChars = 11;
+
 // The public id of a well-formed key, or nothing. Looks at form and checksum only.
 std::optional<std::string_view> api_key_public_id(std::string_view key);
 

@@ -74,7 +74,7 @@ void Engine::authorize(const Request& request, Decision* decision) {
   decision->taken_ns = counters_->now_ns();
   decision->now_wall_ns = clock_->wall_ns();
   Scope scope = scope_of(request, *decision);
-  if (!authorize_stages(request, &scope, decision)) {
+  if (!activate_roles(request, decision) || !authorize_stages(request, &scope, decision)) {
     decided_[static_cast<size_t>(decision->reason)].fetch_add(1, std::memory_order_relaxed);
   }
 }
@@ -93,7 +93,7 @@ bool Engine::admit_stages(const Request& request, Scope* scope, Decision* decisi
     note_key_use(*decision->key, decision->now_wall_ns);
   }
   *scope = scope_of(request, *decision);
-  return limits_of_identity(request, *scope, decision);
+  return limits_of_identity(request, *scope, decision) && activate_roles(request, decision);
 }
 
 bool Engine::authorize_stages(const Request& request, Scope* scope, Decision* decision) {

@@ -90,12 +90,17 @@ struct Request {
   std::string_view identity_principal;
   std::span<const std::string> identity_scopes;  // permission claims, where configured to count
   bool identity_scoped = false;
+  std::optional<std::span<const std::string>> identity_roles;  // to be active; absent: all
 
   std::string_view tenant;     // named by the program itself: trusted
   std::string_view principal;  // the user, by the program; with a credential only a hint
   // Named by the request (header, path, query, subdomain): they only select, never override.
   std::span<const std::string_view> hints;
   bool trust_hints = false;  // a trusted proxy is in front, or the route is anonymous
+
+  // Roles to be active, some of those that the principal holds and its credential activates;
+  // absent: all of them.
+  std::optional<std::span<const std::string_view>> roles;
 
   std::string_view ip;  // canonical text or bytes of the address (IPv6 by /64)
   std::string_view endpoint;
@@ -190,6 +195,9 @@ struct Decision {
   ScopeSetId scopes = kNoScopes;
   std::vector<std::string> identity_scopes;  // of a verified identity whose claims count
   bool identity_scoped = false;
+  // As the request named them. What is not held, or not allowed together, was refused by then.
+  std::optional<std::vector<std::string>> active_roles;
+  bool roles_refused = false;  // kPermissionDenied because of them; `detail` is a sentence
   std::string ip;
   std::string detail;          // the permission, feature, quota or limit that refused
   int64_t retry_after_ns = 0;  // kNever: waiting does not help
@@ -264,6 +272,12 @@ class Engine {
   bool settle(const QuotaTarget& target, QuotaEntry* entry, bool keep,
               std::optional<uint64_t> amount);
 
+  // What the caller of a decision may do, of all permissions known by name: its roles, scopes and
+  // claims. Exactly those that a decision about it would find permitted. Sorted.
+  static std::vector<std::string> permissions_of(const Decision& decision);
+  // The question about one permission, as decisions put it; `active` keeps the names it refers to.
+  static AccessQuery access_query(const Decision& decision, std::vector<std::string_view>* active);
+
   // What `quotas()` wants, for a tenant of these definitions.
   static QuotaTarget quota_target(const Definitions& definitions, const TenantEntry& tenant,
                                   uint32_t quota);
@@ -299,6 +313,7 @@ class Engine {
   bool authenticate(const Request& request, Decision* decision) const;
   bool select_tenant(const Request& request, Decision* decision) const;
   bool serve_tenant(Decision* decision) const;
+  bool activate_roles(const Request& request, Decision* decision) const;
   void note_key_use(const KeyEntry& key, int64_t wall_ns);
 
   bool permissions(const Request& request, Decision* decision) const;

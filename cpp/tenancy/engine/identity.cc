@@ -63,8 +63,11 @@ bool Engine::authenticate(const Request& request, Decision* decision) const {
   const int64_t now = decision->now_wall_ns;
   if (request.credential_expired) return refuse(decision, Reason::kExpiredCredential);
   if (!request.api_key.empty()) {
-    if (!api_key_public_id(request.api_key)) return refuse(decision, Reason::kInvalidCredential);
-    const KeyEntry* key = registry.key(sha256(request.api_key));
+    registry.prefetch_key(request.api_key.substr(0, kApiKeyPublicChars));
+    const auto public_id = api_key_public_id(request.api_key);
+    if (!public_id) return refuse(decision, Reason::kInvalidCredential);
+    const uint32_t located = registry.locate_key(*public_id);
+    const KeyEntry* key = registry.key(sha256(request.api_key), located);
     if (const Reason reason = judge_key(key, now); reason != Reason::kAllowed) {
       return refuse(decision, reason);
     }
@@ -90,6 +93,10 @@ bool Engine::authenticate(const Request& request, Decision* decision) const {
     decision->identity_scoped = request.identity_scoped;
     decision->identity_scopes.assign(request.identity_scopes.begin(),
                                      request.identity_scopes.end());
+    if (request.identity_roles) {
+      decision->active_roles.emplace(request.identity_roles->begin(),
+                                     request.identity_roles->end());
+    }
   }
   if (decision->principal.empty() && !request.principal.empty()) {
     decision->principal.assign(request.principal);

@@ -49,16 +49,71 @@ constexpr int64_t kConcurrencyRetryNs = 1'000'000'000;
 
 }  // namespace
 
+AccessQuery Engine::access_query(const Decision& decision, std::vector<std::string_view>* active) {
+  AccessQuery query;
+  query.tenant = decision.tenant->index;
+  if (!decision.principal_is_hint) query.principal = decision.principal;
+  query.scopes = decision.scopes;
+  query.wall_ns = decision.now_wall_ns;
+  if (decision.active_roles) {
+    active->assign(decision.active_roles->begin(), decision.active_roles->end());
+    query.active_roles = *active;
+  }
+  return query;
+}
+
+std::vector<std::string> Engine::permissions_of(const Decision& decision) {
+  if (decision.tenant == nullptr || decision.roles_refused) return {};
+  const AccessModel& access = *decision.definitions->access;
+  std::vector<std::string_view> active;
+  AccessQuery query = access_query(decision, &active);
+  std::vector<std::string> names = access.known_permissions(query.tenant, query.scopes);
+  for (const std::string& claim : decision.identity_scopes) {
+    if (valid_permission(claim, false)) names.push_back(claim);
+  }
+  std::ranges::sort(names);
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  std::erase_if(names, [&](const std::string& name) {
+    query.permission = name;
+    return !permitted(access, query, decision);
+  });
+  return names;
+}
+
+// Roles are judged anew by each half of a request: definitions may have changed in between. The
+// second half may name fewer.
+bool Engine::activate_roles(const Request& request, Decision* decision) const {
+  if (request.roles) {
+    std::vector<std::string> named(request.roles->begin(), request.roles->end());
+    if (decision->active_roles) {
+      for (const std::string& name : named) {
+        if (std::ranges::find(*decision->active_roles, name) != decision->active_roles->end()) {
+          continue;
+        }
+        decision->roles_refused = true;
+        return refuse(decision, Reason::kPermissionDenied,
+                      "role \"" + name + "\" is not among the roles that are active", kNever);
+      }
+    }
+    decision->active_roles = std::move(named);
+  }
+  if (!decision->active_roles) return true;
+  std::vector<std::string_view> active;
+  const AccessQuery query = access_query(*decision, &active);
+  const Status status = decision->definitions->access->check_active(query.tenant, query.principal,
+                                                                    active, query.wall_ns);
+  if (status.ok()) return true;
+  decision->roles_refused = true;
+  return refuse(decision, Reason::kPermissionDenied, status.error().message, kNever);
+}
+
 bool Engine::permissions(const Request& request, Decision* decision) const {
   const Definitions& definitions = *decision->definitions;
   if (!request.permission.empty()) {
-    AccessQuery query;
-    query.tenant = decision->tenant->index;
-    if (!decision->principal_is_hint) query.principal = decision->principal;
+    std::vector<std::string_view> active;
+    AccessQuery query = access_query(*decision, &active);
     query.permission = request.permission;
     query.resource = request.resource;
-    query.scopes = decision->scopes;
-    query.wall_ns = decision->now_wall_ns;
     if (!permitted(*definitions.access, query, *decision)) {
       return refuse(decision, Reason::kPermissionDenied, request.permission, kNever);
     }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tenancy/base/json.h"
+#include "tenancy/tenants/slabs.h"
 
 namespace tenancy::tenants {
 namespace {
@@ -155,7 +156,7 @@ Result<std::shared_ptr<TenantEntry>> make_tenant_entry(TenantRow row, uint32_t i
                                                        const HashKey& hash_key,
                                                        const TenantEntry* previous,
                                                        Entitler* entitler) {
-  auto entry = std::make_shared<TenantEntry>();
+  auto entry = make_in_slab<TenantEntry>();
   const bool same_grants = previous != nullptr && previous->entitlements->plan == row.plan &&
                            same_text(previous->overrides, row.overrides);
   if (same_grants) {
@@ -184,7 +185,7 @@ Result<std::shared_ptr<TenantEntry>> make_tenant_entry(TenantRow row, uint32_t i
 
 std::shared_ptr<TenantEntry> with_entitlements(const TenantEntry& entry,
                                                std::shared_ptr<const Entitlements> entitlements) {
-  auto next = std::make_shared<TenantEntry>();
+  auto next = make_in_slab<TenantEntry>();
   next->index = entry.index;
   next->status = entry.status;
   next->seed = entry.seed;
@@ -204,7 +205,7 @@ Result<std::shared_ptr<KeyEntry>> make_key_entry(KeyRow row, uint32_t tenant, ui
   if (row.id.empty())
     return {Code::kInvalidArgument, "id: expected a key's public id, got an empty one"};
   if (Status status = check_reference("id", row.id); !status.ok()) return status.error();
-  auto entry = std::make_shared<KeyEntry>();
+  auto entry = make_in_slab<KeyEntry>();
   if (!row.limit.empty()) {
     Result<LimitPolicy> policy = LimitPolicy::parse(row.limit);
     if (!policy.ok()) return {policy.error().code, "limit: " + policy.error().message};

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "tenancy/base/cow_map.h"
+#include "tenancy/tenants/slabs.h"
 
 namespace tenancy::tenants {
 
@@ -27,6 +28,14 @@ class PagedVector {
     if (root >= root_.size() || root_[root] == nullptr) return kAbsent;
     const Leaf* leaf = (*root_[root])[index / kFan % kFan].get();
     return leaf == nullptr ? kAbsent : (*leaf)[index % kFan];
+  }
+
+  // Asks the memory for what `get` reads, a little later.
+  void prefetch(uint32_t index) const {
+    const size_t root = index / (kFan * kFan);
+    if (root >= root_.size() || root_[root] == nullptr) return;
+    const Leaf* leaf = (*root_[root])[index / kFan % kFan].get();
+    if (leaf != nullptr) __builtin_prefetch(&(*leaf)[index % kFan]);
   }
 
   // The element, made private to this copy. Valid until the vector is copied.
@@ -45,9 +54,9 @@ class PagedVector {
   template <class Page>
   static Page& own(std::shared_ptr<Page>& page) {
     if (page == nullptr) {
-      page = std::make_shared<Page>();
+      page = make_in_slab<Page>();
     } else if (!sole_owner(page)) {
-      page = std::make_shared<Page>(*page);
+      page = make_in_slab<Page>(*page);
     }
     return *page;
   }

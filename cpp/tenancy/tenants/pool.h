@@ -40,6 +40,7 @@ template <class Entry>
 class Pool {
  public:
   const Entry* get(uint32_t place) const { return entries_.get(place).get(); }
+  void prefetch(uint32_t place) const { entries_.prefetch(place); }
   size_t size() const { return size_; }
   // Places ever used: all live ones are below.
   uint32_t places() const { return next_; }

@@ -81,6 +81,27 @@ const KeyEntry* Registry::key(const Digest256& digest) const {
   return place == kNothing ? nullptr : impl_->keys.get(place);
 }
 
+void Registry::prefetch_key(std::string_view public_id) const {
+  impl_->key_ids.prefetch(tenants::name_hash(public_id));
+}
+
+uint32_t Registry::locate_key(std::string_view public_id) const {
+  // The first with the same 44 bits of hash: whether it is the one, the digest shows.
+  const uint32_t place =
+      impl_->key_ids.find(tenants::name_hash(public_id), [](uint32_t) { return true; });
+  if (place != kNothing) impl_->keys.prefetch(place);
+  return place;
+}
+
+const KeyEntry* Registry::key(const Digest256& digest, uint32_t located) const {
+  const KeyEntry* entry = impl_->keys.get(located);
+  if (entry != nullptr && tenants::same_digest(entry->digest, digest)) {
+    impl_->tenants.prefetch(entry->tenant);
+    return entry;
+  }
+  return key(digest);
+}
+
 const KeyEntry* Registry::key_by_id(std::string_view public_id) const {
   const uint32_t place = impl_->key_place(public_id);
   return place == kNothing ? nullptr : impl_->keys.get(place);

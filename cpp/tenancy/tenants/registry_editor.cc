@@ -245,7 +245,7 @@ Status RegistryEditor::put_session(SessionRow row) {
     return {Code::kConflict,
             "tenant_id: this session belongs to another tenant than " + row.tenant_id};
   }
-  auto entry = std::make_shared<SessionEntry>();
+  auto entry = tenants::make_in_slab<SessionEntry>();
   entry->tenant = *tenant;
   entry->digest = row.digest;
   entry->principal = std::move(row.principal);
@@ -279,7 +279,7 @@ Status RegistryEditor::put_resource(const ResourceRow& row) {
     return {Code::kInvalidArgument, std::string(row.type.empty() ? "type" : "id") +
                                         ": expected the name of a resource, got an empty one"};
   }
-  auto entry = std::make_shared<ResourceEntry>();
+  auto entry = tenants::make_in_slab<ResourceEntry>();
   entry->tenant = *tenant;
   entry->type = row.type;
   entry->id = row.id;

@@ -17,6 +17,9 @@ def explain(
     session: Annotated[str | None, typer.Option(help="A session's id.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Id, external id or slug.")] = None,
     principal: Annotated[str | None, typer.Option(help="The user.")] = None,
+    role: Annotated[
+        list[str] | None, typer.Option(help="A role to be active; repeatable. None: all held.")
+    ] = None,
     permission: Annotated[str | None, typer.Option(help="resource:action")] = None,
     resource: Annotated[str | None, typer.Option(help="type/id")] = None,
     feature: Annotated[str | None, typer.Option(help="A feature of the plan.")] = None,
@@ -33,6 +36,7 @@ def explain(
         "session": session,
         "tenant": tenant,
         "principal": principal,
+        "roles": role or None,
         "permission": permission,
         "resource": resource,
         "feature": feature,

@@ -162,7 +162,13 @@ def _print_names(names: Sequence[str], as_json: bool) -> None:
 
 
 @app.command("report")
-def report(tenant: c.Tenant, data: c.Data = None, as_json: c.Json = False) -> None:
+def report(
+    tenant: Annotated[
+        str | None, typer.Argument(help="Id, external id or slug. None: the roles of all tenants.")
+    ] = None,
+    data: c.Data = None,
+    as_json: c.Json = False,
+) -> None:
     """Unused, duplicate and over-broad roles, and expired assignments."""
     with c.opened(data, as_json) as t:
         c.print_record(t.access.report(tenant), as_json)

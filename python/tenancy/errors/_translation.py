@@ -80,9 +80,12 @@ def refusal(decision: Decision) -> Refused:
     kind = _BY_CODE[code]
     detail = decision.detail
     permission = detail if code in ("PERMISSION_DENIED", "MFA_REQUIRED") else None
+    sentence = _SENTENCES[code].format(detail=detail or "(unnamed)")
+    if decision.roles_refused:
+        sentence, permission = detail, None
     named = code in ("QUOTA_EXCEEDED", "CONCURRENCY_EXCEEDED", "RATE_LIMIT_EXCEEDED")
     error = kind(
-        _SENTENCES[code].format(detail=detail or "(unnamed)"),
+        sentence,
         tenant=decision.tenant,
         limit=(detail or None) if named else None,
         permission=permission or None,

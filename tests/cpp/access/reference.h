@@ -108,6 +108,30 @@ struct Rows {
     return result;
   }
 
+  // What is wrong with the active roles of a question, if anything.
+  std::optional<Code> check_active(const Question& q) const {
+    std::set<std::string> held;
+    if (assignments.contains(q.tenant)) {
+      for (const auto& [key, until] : assignments.at(q.tenant)) {
+        if (std::get<0>(key) == q.principal && q.now < until) {
+          held.merge(lineage(q.tenant, std::get<1>(key)));
+        }
+      }
+    }
+    std::set<std::string> in_use;
+    for (const std::string& name : q.active) {
+      if (!held.contains(name)) return Code::kInvalidArgument;
+      in_use.merge(lineage(q.tenant, name));
+    }
+    for (const DutyRule& rule : duties) {
+      const std::set<std::string> once(rule.roles.begin(), rule.roles.end());
+      const auto count =
+          std::ranges::count_if(once, [&](const std::string& r) { return in_use.contains(r); });
+      if (rule.dynamic && count > rule.at_most) return Code::kConflict;
+    }
+    return std::nullopt;
+  }
+
   AccessReason check(const Question& q) const {
     if (!valid_permission(q.permission, false)) return AccessReason::kMalformed;
     if (q.scopes) {

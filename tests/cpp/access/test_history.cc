@@ -31,6 +31,8 @@ class History {
     int edits_done = 0;
     int edits_refused = 0;
     int missing = 0;
+    int activations = 0;
+    int activations_refused = 0;
     int grantable = 0;
   };
 
@@ -219,7 +221,14 @@ class History {
 
   void publish() {
     model_ = editor_->finish();
-    if (chance(2)) editor_ = std::make_unique<AccessEditor>(model_.get());
+    if (chance(2)) editor_ = new_editor(model_.get());
+  }
+
+  // Some leave everything below an edited role to first use, some nothing, some a part.
+  std::unique_ptr<AccessEditor> new_editor(const AccessModel* base) {
+    auto editor = std::make_unique<AccessEditor>(base);
+    if (!chance(3)) editor->set_eager_cost(chance(2) ? 0 : 40);
+    return editor;
   }
 
   // A model built from nothing but the rows, in another order, is the same model.
@@ -276,7 +285,7 @@ class History {
   AccessReason ask(const AccessModel& model, const Question& q, AccessPath* path = nullptr) {
     AccessQuery query{q.tenant, q.principal, q.permission, q.resource, kNoScopes, q.now, {}};
     const std::vector<std::string_view> active(q.active.begin(), q.active.end());
-    query.active_roles = active;
+    if (!q.active.empty()) query.active_roles = active;
     if (!q.scopes) {
       if (path != nullptr) *path = model.explain(query);
       return model.check(query);
@@ -299,6 +308,13 @@ class History {
       CAPTURE(q.tenant, q.principal, q.permission, q.resource, q.now, q.active);
       REQUIRE(static_cast<int>(reason) == static_cast<int>(rows_.check(q)));
       check_path(q, reason, path);
+      const std::vector<std::string_view> active(q.active.begin(), q.active.end());
+      const Status status = model_->check_active(q.tenant, q.principal, active, q.now);
+      const std::optional<Code> refused = rows_.check_active(q);
+      REQUIRE(status.ok() == !refused.has_value());
+      if (refused) REQUIRE(status.error().code == *refused);
+      tally_->activations += q.active.empty() ? 0 : 1;
+      tally_->activations_refused += refused ? 1 : 0;
     }
   }
 
@@ -344,7 +360,8 @@ class History {
       q.permission = permission;
       if (rows_.check(q) == AccessReason::kAllowed) allowed.push_back(permission);
     }
-    CHECK(model_->permissions(q.tenant, q.principal, kNoScopes, q.resource, q.now) == allowed);
+    CHECK(model_->permissions({q.tenant, q.principal, {}, q.resource, kNoScopes, q.now, {}}) ==
+          allowed);
 
     q.permission = any_pattern(false);
     std::vector<std::string> principals;
@@ -431,6 +448,8 @@ TEST_CASE("generated histories agree with the reference") {
   CHECK(tally.edits_refused >= 10 * floor);
   CHECK(tally.missing >= floor);
   CHECK(tally.grantable >= floor);
+  CHECK(tally.activations_refused >= floor);
+  CHECK(tally.activations - tally.activations_refused >= floor);
 }
 
 }  // namespace

@@ -81,5 +81,59 @@ TEST_CASE("a reader sees one model, whole, however fast the writer is") {
   CHECK(torn == 0);
 }
 
+// Every edit leaves all roles below to first use. Readers of many roles compile them at the same
+// time, in models that share what was compiled, while the writer makes the next one.
+TEST_CASE("readers who compile the same roles at once all get the right answer") {
+  constexpr int kEdits = 400;
+  constexpr int kRoles = 64;
+  const auto name = [](int i) { return "role-" + std::to_string(i); };
+  const auto right = [](int i) { return "turn:n" + std::to_string(i); };
+  AccessEditor first(nullptr);
+  std::vector<RoleDef> roles{{"root", {right(0)}, {}, {}}};
+  for (int i = 0; i < kRoles; ++i) {
+    roles.push_back({name(i), {}, {}, {i < 8 ? "root" : name(i - 8)}});
+  }
+  REQUIRE(first.put_roles(0, roles).ok());
+  for (int i = 0; i < kRoles; ++i) {
+    REQUIRE(first.assign(0, "user-" + std::to_string(i), name(i), "", kForever).ok());
+  }
+  Published published(first.finish());
+  std::atomic<int> turn{0};
+  std::atomic<bool> done{false};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> readers;
+  for (int t = 0; t < 3; ++t) {
+    readers.emplace_back([&, t] {
+      while (!done.load(std::memory_order_relaxed)) {
+        const int least = turn.load(std::memory_order_acquire);
+        const Model model = published.get();
+        const auto all = model->permissions({0, "user-0", {}, "", kNoScopes, 1, {}});
+        if (all.size() != 1 || std::stoi(all[0].substr(6)) < least) ++wrong;
+        for (int i = 0; i < kRoles; ++i) {
+          const int at = (i * 7 + t) % kRoles;
+          const std::string who = "user-" + std::to_string(at);
+          if (model->check({0, who, all[0], "", kNoScopes, 1, {}}) != AccessReason::kAllowed) {
+            ++wrong;
+          }
+        }
+      }
+    });
+  }
+  for (int i = 1; i <= kEdits; ++i) {
+    AccessEditor editor(published.get().get());
+    editor.set_eager_cost(0);
+    if (!editor.put_role(0, {"root", {right(i)}, {}, {}}).ok()) ++wrong;
+    published.set(editor.finish());
+    turn.store(i, std::memory_order_release);
+    editor.set_eager_cost(1'000'000);
+    if (!editor.assign(0, "late", name(i % kRoles), "", kForever).ok()) ++wrong;
+    if (!editor.put_role(0, {"extra", {right(i)}, {}, {name(i % kRoles)}}).ok()) ++wrong;
+    published.set(editor.finish());
+  }
+  done.store(true, std::memory_order_relaxed);
+  for (std::thread& reader : readers) reader.join();
+  CHECK(wrong == 0);
+}
+
 }  // namespace
 }  // namespace tenancy

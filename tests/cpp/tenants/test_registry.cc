@@ -268,6 +268,7 @@ TEST_CASE("a key is found by digest and by public id") {
   CHECK(key->limit->scope == kScopeKey);
   CHECK(registry->tenant(key->tenant)->id == "a");
   CHECK(registry->key(sha256("other")) == nullptr);
+  CHECK(registry->key(sha256("other"), registry->locate_key("tk_00000001")) == nullptr);
   CHECK(registry->key_by_id("tk_00000002") == nullptr);
 }
 

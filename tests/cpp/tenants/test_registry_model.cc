@@ -70,6 +70,11 @@ void require_same(const Registry& registry, const Model& model) {
     }
     const KeyEntry* key = registry.key_by_id(name);
     REQUIRE(key == registry.key(sha256(name)));
+    registry.prefetch_key(name);
+    REQUIRE(key == registry.key(sha256(name), registry.locate_key(name)));
+    // Where it is looked for is a hint: another key's place or none finds it as well.
+    REQUIRE(key == registry.key(sha256(name), registry.locate_key(name_of((i + 1) % kNames))));
+    REQUIRE(key == registry.key(sha256(name), kNoIndex));
     REQUIRE((key != nullptr) == (model.keys.count(name) == 1));
     if (key != nullptr) REQUIRE(registry.tenant(key->tenant)->id == model.keys.at(name));
     const SessionEntry* session = registry.session(sha256(name));
