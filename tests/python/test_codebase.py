@@ -25,6 +25,7 @@ CPP_RANKS = {
     "base": 0,
     "catalog": 1,
     "counters": 1,
+    "log": 1,
     "tenants": 2,
     "limits": 2,
     "access": 2,

@@ -191,6 +191,8 @@ uint64_t random_u64() {
   return value;
 }
 
+void cleanse(std::span<uint8_t> bytes) { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+
 bool equal_constant_time(std::string_view a, std::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(as_uchar(a), as_uchar(b), a.size()) == 0;
 }
