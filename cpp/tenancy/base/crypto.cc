@@ -197,6 +197,6 @@ bool equal_constant_time(std::string_view a, std::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(as_uchar(a), as_uchar(b), a.size()) == 0;
 }
 
-uint32_t crc32c(std::string_view bytes) { return ~crc32c_update(~uint32_t{0}, bytes); }
+uint32_t crc32c(std::string_view bytes, uint32_t before) { return ~crc32c_update(~before, bytes); }
 
 }  // namespace tenancy

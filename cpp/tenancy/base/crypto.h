@@ -92,6 +92,7 @@ void cleanse(std::span<uint8_t> bytes);
 bool equal_constant_time(std::string_view a, std::string_view b);
 
 // CRC-32C (Castagnoli, RFC 3720 appendix B.4). For spotting slips, never for security.
-uint32_t crc32c(std::string_view bytes);
+// `before` is the CRC of the bytes that come before, when they come in parts.
+uint32_t crc32c(std::string_view bytes, uint32_t before = 0);
 
 }  // namespace tenancy
