@@ -48,6 +48,7 @@ Result<BlockView> parse_block(std::string_view magic, std::string_view bytes);
 struct SegmentHeader {
   Class chain = Class::kSecurity;
   bool previous_cut = false;
+  uint32_t epoch = 0;  // of the next record
   uint64_t first = 0;
   uint64_t previous_first = kNoSequence;
   uint64_t previous_cut_at = 0;

@@ -52,7 +52,8 @@ struct Report {
   uint64_t anchors = 0;
   uint64_t bytes = 0;
 
-  const Finding* first(Verdict verdict) const;
+  // The first finding of that verdict, or null.
+  const Finding* first(Verdict wanted) const;
 };
 
 struct VerifyOptions {
