@@ -159,6 +159,13 @@ Status Flusher::load_checkpoints() {
       if (!checkpoint) return {checkpoint.error().code, path + ": " + checkpoint.error().message};
       checkpoint_tree_.append(leaf_hash(checkpoint->leaf()));
     }
+    if (checkpoints_end_ != bytes->size()) {
+      // A frame that a crash broke off. It was never acknowledged.
+      Result<std::unique_ptr<File>> file = files_.open(path, OpenMode::kReadWrite);
+      if (!file) return file.status();
+      if (Status status = (*file)->truncate(checkpoints_end_); !status) return status;
+      if (Status status = (*file)->sync(); !status) return status;
+    }
   }
   ring_.header().checkpoints.store(checkpoint_tree_.end());
   return {};

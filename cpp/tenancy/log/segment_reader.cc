@@ -9,6 +9,14 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 20;
 
+// Where the last byte that is not zero ends; segments are mostly zeros at first.
+size_t nonzero_end(std::string_view bytes) {
+  size_t end = bytes.size();
+  while (end >= 8 && get<uint64_t>(bytes.data() + end - 8) == 0) end -= 8;
+  while (end > 0 && bytes[end - 1] == '\0') --end;
+  return end;
+}
+
 }  // namespace
 
 Result<SegmentReader> SegmentReader::open(Files& files, const std::string& path) {
@@ -88,8 +96,7 @@ Result<uint64_t> SegmentReader::data_end(uint64_t from) {
   for (uint64_t at = from; at < *size; at += kPieceBytes) {
     std::string piece;
     if (Status status = file_->read_at(at, kPieceBytes, &piece); !status) return status;
-    const size_t last = piece.find_last_not_of('\0');
-    if (last != std::string::npos) end = at + last + 1;
+    if (const size_t last = nonzero_end(piece); last != 0) end = at + last;
   }
   return end;
 }
