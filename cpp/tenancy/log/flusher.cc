@@ -209,7 +209,7 @@ Status Flusher::sync_all() {
   }
   settle();
   if (Status status = head_file_.write(log_id_, file_key(), head(), false); !status) {
-    head_due_ = true;  // what is durable stays so; `tend` tries again
+    head_due_ = head_failed_ = true;  // what is durable stays so; `tend` tries again
     report(status);
   }
   return {};
@@ -257,7 +257,7 @@ Status Flusher::write_manifest() {
 
 Status Flusher::save_head() {
   Status status = head_file_.write(log_id_, file_key(), head(), true);
-  head_due_ = !status;
+  head_due_ = head_failed_ = !status;
   return status;
 }
 
@@ -302,7 +302,7 @@ void Flusher::report(const Status& status) {
 void Flusher::recovered() {
   if (failing_since_ == 0 && ring_.header().failure.load() == 0) return;
   failing_since_ = 0;
-  if (!manifest_due_ && !head_due_) ring_.header().failure.store(0);
+  if (!manifest_due_ && !head_failed_) ring_.header().failure.store(0);
 }
 
 Head Flusher::head() const {

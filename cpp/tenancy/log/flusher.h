@@ -115,8 +115,10 @@ class Flusher {
   Manifest manifest_;
   bool manifest_due_ = false;
   HeadFile head_file_;
-  bool head_due_ = false;
-  uint32_t stored_epoch_ = 0;  // of keys/log.key
+  bool head_due_ = false;  // a synced one is to be written when there is time
+  bool head_failed_ = false;
+  bool checkpoint_due_ = false;  // one that failed half way
+  uint32_t stored_epoch_ = 0;    // of keys/log.key
   Ed25519Seed seed_{};
   CompactRange checkpoint_tree_;
   uint64_t checkpoints_end_ = 0;

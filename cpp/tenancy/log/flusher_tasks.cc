@@ -195,6 +195,11 @@ Status Flusher::tend() {
   if (manifest_due_) {
     if (Status status = write_manifest(); !status) return status;
   }
+  if (head_failed_) {
+    // Over the slot that the failed write may have torn.
+    Status status = head_file_.write(log_id_, file_key(), head(), false);
+    if (!status) return status;
+  }
   if (head_due_) {
     if (Status status = save_head(); !status) return status;
     recovered();
@@ -207,7 +212,7 @@ Status Flusher::tend() {
     if (Status status = rotate(); !status) return status;
   }
   const auto last = static_cast<int64_t>(header.last_checkpoint_time.load());
-  if (is_due(last, options_.checkpoint_interval_ns, now)) {
+  if (checkpoint_due_ || is_due(last, options_.checkpoint_interval_ns, now)) {
     if (const Result<std::string> note = checkpoint(); !note) return note.status();
   }
   if (Status status = serve(Request::kRotate); !status) return status;
@@ -392,7 +397,9 @@ Result<std::string> Flusher::checkpoint() {
   tree.append(leaf_hash(checkpoint.leaf()));
   checkpoint.root = tree.root();
   std::string note = sign_note(checkpoint, seed_, manifest_.public_key);
+  checkpoint_due_ = true;
   if (Status status = append_checkpoint(note); !status) return status;
+  checkpoint_due_ = false;
   checkpoint_tree_ = std::move(tree);
 
   const Digest256 hash = sha256(note);
