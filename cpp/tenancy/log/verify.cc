@@ -1,298 +1,439 @@
 #include "tenancy/log/verify.h"
 
 #include <algorithm>
-#include <optional>
+#include <memory>
 
 #include "tenancy/log/bytes.h"
+#include "tenancy/log/json_text.h"
 #include "tenancy/log/verify_chain.h"
 
 namespace tenancy::log {
 namespace {
 
+constexpr std::string_view kTemporarySuffix = ".new";
 constexpr uint64_t kCheckpointsBytesMax = uint64_t{1} << 32;
 
-class Verifier {
+Finding found(Verdict verdict, std::string code, std::string file, std::string text) {
+  Finding out;
+  out.verdict = verdict;
+  out.code = std::move(code);
+  out.file = std::move(file);
+  out.text = std::move(text);
+  return out;
+}
+
+std::string text_of(uint64_t number) { return std::to_string(number); }
+
+// Everything that is read before the chains, and what follows from them.
+class Verification {
  public:
-  Verifier(Files& files, const VerifyOptions& options)
+  Verification(Files& files, const VerifyOptions& options)
       : files_(files), options_(options), paths_(Paths::of_log(options.log_directory)) {}
+
   Report run();
 
  private:
-  void find(Verdict verdict, std::string code, std::string text, std::string file,
-            uint64_t offset = 0);
-  bool load_key();
-  bool list_segments();
-  void load_manifest();
-  void load_head();
-  void check_tenants_file();
+  bool read_key();
+  bool list();
+  bool read_manifest();
+  void read_head();
+  void read_slot(size_t which, const HeadSlots::Slot& slot);
   bool key_fits();
-  void load_checkpoints();
-  void load_anchors();
-  void add_milestones(const Checkpoint& checkpoint, const std::string& file, bool anchor);
+  bool first_record(size_t chain);
+  void read_tenants();
+  void read_checkpoints();
+  void read_note(size_t which, std::string_view note, uint64_t offset);
+  void judge_rest(uint64_t end, uint64_t size);
+  void read_anchors();
+  void prepare(size_t chain);
+  void check_chain(size_t chain);
+  void judge_anchors();
+  void look_for_key();
   void conclude();
-  // The block's MAC under the key of its epoch.
-  bool authentic(const BlockView& block);
+
+  void add(Finding finding) { report_.findings.push_back(std::move(finding)); }
+  void cannot(std::string code, std::string file, std::string text) {
+    add(found(Verdict::kCannotVerify, std::move(code), std::move(file), std::move(text)));
+  }
+  void tampered(std::string code, std::string file, std::string text) {
+    add(found(Verdict::kTampered, std::move(code), std::move(file), std::move(text)));
+  }
+  // Of checkpoints and anchors, told after the chains.
+  void later(Verdict verdict, std::string code, uint64_t offset, std::string text) {
+    Finding finding = found(verdict, std::move(code), "checkpoints", std::move(text));
+    finding.offset = offset;
+    later_.push_back(std::move(finding));
+  }
 
   Files& files_;
   const VerifyOptions& options_;
   const Paths paths_;
   Report report_;
-  std::optional<KeySchedule> keys_;
-  std::array<std::vector<uint64_t>, kClasses> segments_;
+  std::unique_ptr<VerifyKeys> keys_;
+  std::array<std::vector<uint64_t>, kClasses> firsts_;
+  bool anything_ = false;          // a file of a log is there
+  bool anything_is_ours_ = false;  // and verifies with the key
+  std::vector<Finding> unexpected_;
   std::optional<Manifest> manifest_;
   std::optional<Head> head_;
-  std::vector<std::string> notes_;
-  std::array<ChainInput, kClasses> inputs_;
-  bool anything_authentic_ = false;
-  bool nothing_there_ = true;
+  std::optional<TenantsFile> tenants_;
+  std::optional<Ed25519Public> genesis_key_;
+  uint32_t epoch_max_ = 0;
+  std::vector<Checkpoint> checkpoints_;
+  std::vector<std::pair<size_t, Checkpoint>> anchors_;
+  bool checkpoints_whole_ = true;  // every note so far could be read
+  CompactRange checkpoint_tree_;
+  std::vector<Digest256> note_hashes_;
+  std::vector<uint64_t> note_offsets_;
+  std::vector<Finding> later_;
+  std::array<ChainClaims, kClasses> claims_;
 };
 
-void Verifier::find(Verdict verdict, std::string code, std::string text, std::string file,
-                    uint64_t offset) {
-  Finding finding;
-  finding.verdict = verdict;
-  finding.code = std::move(code);
-  finding.text = std::move(text);
-  finding.file = std::move(file);
-  finding.offset = offset;
-  report_.findings.push_back(std::move(finding));
-}
-
-bool Verifier::authentic(const BlockView& block) {
-  const HmacKey* const key = keys_->file_key(block.epoch);
-  const bool right = block.log_id == keys_->log_id() && key != nullptr && block.mac_is(*key);
-  anything_authentic_ = anything_authentic_ || right;
-  return right;
-}
-
-bool Verifier::load_key() {
-  const Result<StoredKey> key = read_key(files_, options_.key_path);
+bool Verification::read_key() {
+  const Result<StoredKey> key = log::read_key(files_, options_.key_path);
   if (!key) {
+    const Code code = key.error().code;
     const bool unreadable =
-        key.error().code == Code::kDamaged || key.error().code == Code::kForeign;
-    find(Verdict::kCannotVerify, unreadable ? "wrong_key" : "io_error", key.error().message, "");
+        code == Code::kNotFound || code == Code::kIo || code == Code::kPermission;
+    cannot(unreadable               ? "io_error"
+           : code == Code::kVersion ? "version"
+                                    : "wrong_key",
+           "", key.error().message);
     return false;
   }
   if (key->key.epoch() != 0) {
-    find(Verdict::kCannotVerify, "wrong_key",
-         options_.key_path + ": is the key of epoch " + std::to_string(key->key.epoch()) +
-             "; expected the verification key, keys/log.verify as it was when the log was made",
-         "");
+    cannot("wrong_key", "",
+           options_.key_path + ": is the key of epoch " + text_of(key->key.epoch()) +
+               "; verifying needs that of epoch 0, keys/log.verify");
     return false;
   }
-  keys_.emplace(key->key);
+  keys_ = std::make_unique<VerifyKeys>(key->key);
   report_.log_id = hex(key->key.log_id());
   return true;
 }
 
-bool Verifier::list_segments() {
-  if (const auto log = files_.list(paths_.log); !log) {
-    find(Verdict::kCannotVerify, log.error().code == Code::kNotFound ? "not_a_log" : "io_error",
-         log.error().message, "");
-    return false;
-  }
+bool Verification::list() {
   const Result<std::vector<std::string>> names = files_.list(paths_.segments);
   if (!names && names.error().code != Code::kNotFound) {
-    find(Verdict::kCannotVerify, "io_error", names.error().message, "segments");
+    cannot("io_error", "segments", names.error().message);
     return false;
   }
   if (!names) return true;
   for (const std::string& name : *names) {
     if (const auto parsed = parse_segment_name(name)) {
-      segments_[index(parsed->chain)].push_back(parsed->first);
-      nothing_there_ = false;
-    } else if (!name.ends_with(".new")) {
-      find(Verdict::kQualified, "unexpected_file", "not a segment", "segments/" + name);
+      firsts_[index(parsed->chain)].push_back(parsed->first);
+      anything_ = true;
+      continue;
     }
+    std::string_view plain = name;
+    if (plain.ends_with(kTemporarySuffix)) plain.remove_suffix(kTemporarySuffix.size());
+    if (plain.size() < name.size() && parse_segment_name(plain)) continue;
+    unexpected_.push_back(found(Verdict::kQualified, "unexpected_file",
+                                "segments/" + printable(name), "no segment bears such a name"));
   }
   return true;
 }
 
-void Verifier::load_manifest() {
+// False when nothing more can be said.
+bool Verification::read_manifest() {
   const Result<std::string> bytes = read_file(files_, paths_.log + "/manifest", kStateFileBytesMax);
   if (!bytes) {
-    const bool absent = bytes.error().code == Code::kNotFound;
-    find(absent ? Verdict::kTampered : Verdict::kCannotVerify,
-         absent ? "manifest_missing" : "io_error", bytes.error().message, "manifest");
-    return;
+    if (bytes.error().code != Code::kNotFound) {
+      cannot("io_error", "manifest", bytes.error().message);
+      return false;
+    }
+    tampered("manifest_missing", "manifest", "the log has no manifest");
+    return true;
   }
-  nothing_there_ = false;
+  anything_ = true;
+  report_.bytes += bytes->size();
   const Result<BlockView> block = parse_block(kManifestMagic, *bytes);
-  if (!block) {
-    const bool version = block.error().code == Code::kVersion;
-    find(version ? Verdict::kCannotVerify : Verdict::kTampered,
-         version ? "version" : "manifest_damaged", block.error().message, "manifest");
-    return;
+  if (!block && block.error().code == Code::kVersion) {
+    cannot("version", "manifest", block.error().message);
+    return false;
   }
-  if (block->bytes.size() != bytes->size()) {
-    find(Verdict::kTampered, "manifest_damaged", "there are bytes behind the manifest", "manifest",
-         block->bytes.size());
-    return;
+  if (!block || block->bytes.size() != bytes->size()) {
+    tampered("manifest_damaged", "manifest",
+             block ? "the file goes on behind its block" : block.error().message);
+    return true;
   }
-  if (!authentic(*block)) {
-    find(Verdict::kTampered, "manifest_mac", "the manifest is not authentic", "manifest");
-    return;
+  if (!keys_->is_ours(*block)) {
+    tampered("manifest_mac", "manifest", "the manifest was not written by this log");
+    return true;
   }
+  anything_is_ours_ = true;
+  epoch_max_ = std::max(epoch_max_, block->epoch);
   Result<Manifest> manifest = Manifest::parse(*block);
-  if (!manifest || manifest->key_check != keys_->first().check()) {
-    find(Verdict::kTampered, "manifest_content", "the manifest contradicts itself", "manifest");
-    return;
+  if (!manifest || manifest->key_check != keys_->check()) {
+    tampered("manifest_content", "manifest", "the manifest contradicts itself or the key");
+    return true;
   }
   manifest_ = std::move(*manifest);
+  return true;
 }
 
-void Verifier::load_head() {
-  const Result<HeadSlots> slots = read_head(files_, paths_);
+void Verification::read_head() {
+  const std::string path = paths_.log + "/head";
+  const Result<std::string> bytes = read_file(files_, path, uint64_t{1} << 30);
+  if (!bytes) {
+    if (bytes.error().code == Code::kNotFound) {
+      tampered("head_missing", "head", "the log has no head");
+    } else {
+      cannot("io_error", "head", bytes.error().message);
+    }
+    return;
+  }
+  anything_ = true;
+  report_.bytes += bytes->size();
+  if (bytes->size() != kHeadSlots * kHeadSlotBytes) {
+    tampered("head_damaged", "head",
+             "expected " + text_of(kHeadSlots * kHeadSlotBytes) + " bytes, found " +
+                 text_of(bytes->size()));
+    if (bytes->size() > kHeadSlots * kHeadSlotBytes) return;
+  }
+  const Result<HeadSlots> slots = log::read_head(files_, paths_);
   if (!slots) {
-    const bool absent = slots.error().code == Code::kNotFound;
-    find(absent ? Verdict::kTampered : Verdict::kCannotVerify, absent ? "head_missing" : "io_error",
-         slots.error().message, "head");
+    cannot("io_error", "head", slots.error().message);
     return;
   }
-  nothing_there_ = false;
-  const HeadSlots::Slot* best = nullptr;
-  for (size_t i = 0; i < kHeadSlots; ++i) {
-    const HeadSlots::Slot& slot = slots->slots[i];
-    const uint64_t offset = i * kHeadSlotBytes;
-    if (slot.empty) continue;
-    if (slot.torn) {
-      find(Verdict::kQualified, "head_torn", "one of the slots is torn or damaged", "head", offset);
-      continue;
-    }
-    if (!authentic(*parse_block(kHeadMagic, slot.bytes))) {
-      find(Verdict::kTampered, "head_mac", "the head is not authentic", "head", offset);
-      continue;
-    }
-    if (best == nullptr || slot.head.generation > best->head.generation) best = &slot;
-  }
-  if (best == nullptr) {
-    find(Verdict::kTampered, "head_damaged", "no slot of the head is whole and authentic", "head");
-    return;
-  }
-  head_ = best->head;
+  const size_t before = report_.findings.size();
+  for (size_t i = 0; i < kHeadSlots; ++i) read_slot(i, slots->slots[i]);
+  const bool mac_wrong =
+      std::any_of(report_.findings.begin() + static_cast<ptrdiff_t>(before), report_.findings.end(),
+                  [](const Finding& finding) { return finding.code == "head_mac"; });
+  if (!head_ && !mac_wrong) tampered("head_damaged", "head", "the head has no whole slot");
 }
 
-// Neither manifest nor head nor the first record of a chain: then it is the key that is wrong.
-bool Verifier::key_fits() {
-  for (size_t i = 0; i < kClasses && !anything_authentic_; ++i) {
-    if (segments_[i].empty()) continue;
-    const auto chain = static_cast<Class>(i);
-    Result<SegmentReader> reader =
-        SegmentReader::open(files_, paths_.segments + "/" + segment_name(chain, segments_[i][0]));
-    SegmentReader::Item item;
-    if (!reader || !reader->next(&item) || item.step != SegmentReader::Step::kRecord) continue;
-    const HmacKey* const key = keys_->record_key(chain, item.record.epoch());
-    anything_authentic_ =
-        key != nullptr &&
-        equal_constant_time(as_view(key->mac(item.record.maced())), as_view(item.record.tag()));
+void Verification::read_slot(size_t which, const HeadSlots::Slot& slot) {
+  if (slot.empty) return;
+  Finding finding =
+      found(Verdict::kQualified, "head_torn", "head", "slot " + text_of(which) + " is torn");
+  finding.offset = which * kHeadSlotBytes;
+  if (slot.torn) return add(std::move(finding));
+  const Result<BlockView> block = parse_block(kHeadMagic, slot.bytes);
+  if (!block || !keys_->is_ours(*block)) {
+    finding.verdict = Verdict::kTampered;
+    finding.code = "head_mac";
+    finding.text = "slot " + text_of(which) + " was not written by this log";
+    return add(std::move(finding));
   }
-  return anything_authentic_ || nothing_there_;
+  anything_is_ours_ = true;
+  epoch_max_ = std::max(epoch_max_, block->epoch);
+  if (!head_ || slot.head.generation > head_->generation) head_ = slot.head;
 }
 
-void Verifier::check_tenants_file() {
+// Whether the first record of the chain verifies; if so, and it names a key for notes, that one.
+bool Verification::first_record(size_t chain) {
+  if (firsts_[chain].empty()) return false;
+  const auto chain_class = static_cast<Class>(chain);
+  Result<SegmentReader> reader = SegmentReader::open(
+      files_, paths_.segments + "/" + segment_name(chain_class, firsts_[chain].front()));
+  if (!reader) return false;
+  SegmentReader::Item item;
+  if (!reader->next(&item) || item.step != SegmentReader::Step::kRecord) return false;
+  const HmacKey* const key = keys_->record_key(chain_class, item.record.epoch());
+  if (key == nullptr ||
+      !equal_constant_time(as_view(key->mac(item.record.maced())), as_view(item.record.tag()))) {
+    return false;
+  }
+  const std::optional<Value> named = item.record.find(FieldId::kPublicKey);
+  if (named && named->bytes.size() == sizeof(Ed25519Public)) {
+    genesis_key_ = get_bytes<Ed25519Public>(named->bytes.data());
+  }
+  return true;
+}
+
+bool Verification::key_fits() {
+  for (size_t i = 0; i < kClasses; ++i) anything_is_ours_ |= first_record(i);
+  return anything_is_ours_;
+}
+
+void Verification::read_tenants() {
   const Result<std::string> bytes = read_file(files_, paths_.log + "/tenants", kStateFileBytesMax);
-  if (!bytes && bytes.error().code == Code::kNotFound) return;
-  const Result<BlockView> block =
-      bytes ? parse_block(kTenantsMagic, *bytes) : Result<BlockView>(bytes.status());
-  if (!block || block->bytes.size() != bytes->size() || !authentic(*block)) {
-    find(Verdict::kTampered, "tenants_damaged",
-         block ? "the file of tenants is not authentic" : block.error().message, "tenants");
+  if (!bytes) {
+    if (bytes.error().code != Code::kNotFound) cannot("io_error", "tenants", bytes.error().message);
+    return;
+  }
+  report_.bytes += bytes->size();
+  const Result<BlockView> block = parse_block(kTenantsMagic, *bytes);
+  if (!block || block->bytes.size() != bytes->size()) {
+    return tampered("tenants_damaged", "tenants",
+                    block ? "the file goes on behind its block" : block.error().message);
+  }
+  if (!keys_->is_ours(*block)) {
+    return tampered("tenants_mac", "tenants", "the file was not written by this log");
+  }
+  epoch_max_ = std::max(epoch_max_, block->epoch);
+  Result<TenantsFile> tenants = TenantsFile::parse(block->content);
+  if (!tenants) return tampered("tenants_content", "tenants", tenants.error().message);
+  tenants_ = std::move(*tenants);
+  for (auto& entries : tenants_->entries) {
+    std::sort(entries.begin(), entries.end(),
+              [](const TenantEntry& a, const TenantEntry& b) { return a.key < b.key; });
   }
 }
 
-void Verifier::add_milestones(const Checkpoint& checkpoint, const std::string& file, bool anchor) {
-  for (size_t i = 0; i < kClasses; ++i) {
-    const ChainHead& head = checkpoint.chains[i];
-    inputs_[i].milestones.emplace(head.size, Milestone{head, file, anchor});
-  }
-}
-
-void Verifier::load_checkpoints() {
+void Verification::read_checkpoints() {
   const Result<std::string> bytes =
       read_file(files_, paths_.log + "/checkpoints", kCheckpointsBytesMax);
-  const std::string empty;
   if (!bytes && bytes.error().code != Code::kNotFound) {
-    find(Verdict::kCannotVerify, "io_error", bytes.error().message, "checkpoints");
-    return;
+    return cannot("io_error", "checkpoints", bytes.error().message);
   }
+  const std::string_view file = bytes ? std::string_view(*bytes) : std::string_view();
+  report_.bytes += file.size();
   uint64_t end = 0;
-  const std::string& content = bytes ? *bytes : empty;
-  for (const std::string_view note : split_checkpoints(content, &end)) notes_.emplace_back(note);
-  const uint64_t promised = head_ ? head_->checkpoints : 0;
-  if (notes_.size() < promised) {
-    find(Verdict::kTampered, end == content.size() ? "checkpoint_missing" : "checkpoint_damaged",
-         "the head promises " + std::to_string(promised) + " checkpoints, there are " +
-             std::to_string(notes_.size()),
-         "checkpoints", end);
-  } else if (end != content.size()) {
-    find(Verdict::kQualified, "checkpoint_torn", "bytes that are no checkpoint", "checkpoints",
-         end);
-  }
-  if (!manifest_) return;
-  const VerifierKey key{log_origin(keys_->log_id()), manifest_->public_key};
-  CompactRange tree;
-  std::array<uint64_t, kClasses> sizes{};
   uint64_t offset = 0;
-  for (size_t number = 0; number < notes_.size(); ++number) {
-    const uint64_t at = std::exchange(offset, offset + notes_[number].size() + 8);
-    const Result<Checkpoint> checkpoint = open_note(notes_[number], key);
-    if (!checkpoint) {
-      const Code code = checkpoint.error().code;
-      find(Verdict::kTampered,
-           code == Code::kConflict  ? "checkpoint_signature"
-           : code == Code::kForeign ? "checkpoint_content"
-                                    : "checkpoint_damaged",
-           checkpoint.error().message, "checkpoints", at);
-      return;
-    }
-    tree.append(leaf_hash(checkpoint->leaf()));
-    if (checkpoint->number != number || checkpoint->root != tree.root()) {
-      find(Verdict::kTampered, "checkpoint_tree", "the checkpoint does not continue those before",
-           "checkpoints", at);
-      return;
-    }
-    for (size_t i = 0; i < kClasses; ++i) {
-      if (checkpoint->chains[i].size < sizes[i]) {
-        find(Verdict::kTampered, "checkpoint_content", "the checkpoint covers less than one before",
-             "checkpoints", at);
-        return;
-      }
-      sizes[i] = checkpoint->chains[i].size;
-    }
-    add_milestones(*checkpoint, "checkpoint " + std::to_string(number), false);
-    ++report_.checkpoints;
+  for (const std::string_view note : split_checkpoints(file, &end)) {
+    read_note(note_hashes_.size(), note, offset);
+    offset += 8 + note.size();
+  }
+  report_.checkpoints = note_hashes_.size();
+  judge_rest(end, file.size());
+}
+
+void Verification::judge_rest(uint64_t end, uint64_t size) {
+  const uint64_t promised = head_ ? head_->checkpoints : 0;
+  if (note_hashes_.size() < promised) {
+    const std::string text =
+        "expected " + text_of(promised) + " checkpoints, found " + text_of(note_hashes_.size());
+    return later(Verdict::kTampered, end < size ? "checkpoint_damaged" : "checkpoint_missing", end,
+                 text);
+  }
+  if (end < size) {
+    later(Verdict::kQualified, "checkpoint_torn", end,
+          "a checkpoint that was not written to its end");
   }
 }
 
-void Verifier::load_anchors() {
-  if (options_.anchors.empty()) {
-    find(Verdict::kQualified, "unanchored",
-         "no anchor was given: a cut behind the last head, or an older copy of the whole "
-         "directory, cannot be seen",
-         "");
-    return;
+// Notes are read until one cannot be believed: what follows builds on it.
+void Verification::read_note(size_t which, std::string_view note, uint64_t offset) {
+  note_hashes_.push_back(sha256(note));
+  note_offsets_.push_back(offset);
+  if (!checkpoints_whole_ || !claims_[0].public_key) return;
+  const auto bad = [&](const char* code, const std::string& text) {
+    checkpoints_whole_ = false;
+    later(Verdict::kTampered, code, offset, "checkpoint " + text_of(which) + ": " + text);
+  };
+  const Result<Checkpoint> opened =
+      open_note(note, {log_origin(keys_->log_id()), *claims_[0].public_key});
+  if (!opened) {
+    const Code code = opened.error().code;
+    return bad(code == Code::kConflict  ? "checkpoint_signature"
+               : code == Code::kForeign ? "checkpoint_content"
+                                        : "checkpoint_damaged",
+               opened.error().message);
   }
-  if (!manifest_) return;
-  const VerifierKey key{log_origin(keys_->log_id()), manifest_->public_key};
+  bool ascends = opened->number == which;
+  if (!checkpoints_.empty()) {
+    const Checkpoint& before = checkpoints_.back();
+    ascends = ascends && opened->epoch >= before.epoch;
+    for (size_t i = 0; i < kClasses; ++i) {
+      ascends = ascends && opened->chains[i].size >= before.chains[i].size;
+    }
+  }
+  if (!ascends) return bad("checkpoint_content", "it does not continue the one before it");
+  checkpoint_tree_.append(leaf_hash(opened->leaf()));
+  if (checkpoint_tree_.root() != opened->root) {
+    return bad("checkpoint_tree", "its root is not that of the checkpoints before it and itself");
+  }
+  checkpoints_.push_back(*opened);
+}
+
+void Verification::read_anchors() {
   for (size_t i = 0; i < options_.anchors.size(); ++i) {
-    const std::string name = "anchor " + std::to_string(i + 1);
-    const Result<Checkpoint> checkpoint = open_note(options_.anchors[i], key);
-    if (!checkpoint) {
-      find(Verdict::kTampered, "anchor_signature", name + ": " + checkpoint.error().message, "");
+    if (!claims_[0].public_key) break;
+    const Result<Checkpoint> opened =
+        open_note(options_.anchors[i], {log_origin(keys_->log_id()), *claims_[0].public_key});
+    if (!opened) {
+      later_.push_back(found(Verdict::kTampered, "anchor_signature", "",
+                             "anchor " + text_of(i) + ": " + opened.error().message));
       continue;
     }
-    if (checkpoint->number >= notes_.size()) {
-      find(Verdict::kTampered, "rolled_back",
-           name + " is checkpoint " + std::to_string(checkpoint->number) + ", the log has " +
-               std::to_string(notes_.size()),
-           "checkpoints");
-    }
-    add_milestones(*checkpoint, name, true);
-    ++report_.anchors;
+    anchors_.emplace_back(i, *opened);
   }
 }
 
-void Verifier::conclude() {
+void Verification::prepare(size_t chain) {
+  ChainClaims& claims = claims_[chain];
+  claims.chain = static_cast<Class>(chain);
+  claims.segments = paths_.segments;
+  claims.firsts = firsts_[chain];
+  claims.manifest = manifest_ ? &*manifest_ : nullptr;
+  claims.head = head_ ? &*head_ : nullptr;
+  claims.tenants = tenants_ ? &*tenants_ : nullptr;
+  claims.note_hashes = note_hashes_;
+  claims.note_offsets = note_offsets_;
+  claims.epoch_max = epoch_max_;
+  if (head_) claims.promised = head_->chains[chain].next_sequence;
+  if (manifest_ && !manifest_->segments[chain].empty()) {
+    claims.promised = std::max(claims.promised, manifest_->segments[chain].back().end);
+  }
+  using Kind = Boundary::Kind;
+  for (size_t i = 0; i < checkpoints_.size(); ++i) {
+    const ChainHead& head = checkpoints_[i].chains[chain];
+    claims.boundaries.push_back({head.size, Kind::kCheckpoint, i, head});
+    claims.promised = std::max(claims.promised, head.size);
+  }
+  for (const auto& [which, anchor] : anchors_) {
+    claims.boundaries.push_back(
+        {anchor.chains[chain].size, Kind::kAnchor, which, anchor.chains[chain]});
+  }
+  if (tenants_) {
+    claims.boundaries.push_back({tenants_->next_sequence[chain], Kind::kTenants, 0, {}});
+    claims.promised = std::max(claims.promised, tenants_->next_sequence[chain]);
+  }
+  std::stable_sort(claims.boundaries.begin(), claims.boundaries.end(),
+                   [](const Boundary& a, const Boundary& b) { return a.size < b.size; });
+}
+
+void Verification::check_chain(size_t chain) {
+  ChainVerifier verifier(files_, *keys_, claims_[chain]);
+  while (verifier.step()) {
+  }
+  for (const Finding& finding : verifier.findings()) add(finding);
+  if (options_.now_ns > 0) {
+    if (auto silence = verifier.silent_until(options_.now_ns)) add(std::move(*silence));
+  }
+  report_.chains[chain] = verifier.counts();
+  report_.records += verifier.counts().records;
+  report_.bytes += verifier.bytes();
+}
+
+void Verification::judge_anchors() {
+  for (const auto& [which, anchor] : anchors_) {
+    const std::string name = "anchor " + text_of(which) + ": ";
+    bool behind = false;
+    for (size_t i = 0; i < kClasses; ++i) {
+      behind |= report_.chains[i].next_sequence < anchor.chains[i].size;
+    }
+    const bool here = anchor.number < checkpoints_.size();
+    if (behind && !here) {
+      later_.push_back(found(Verdict::kTampered, "rolled_back", "",
+                             name + "the log is older than this checkpoint of it"));
+    } else if (!here && checkpoints_whole_) {
+      later(Verdict::kTampered, "checkpoint_missing", 0,
+            name + "the log does not have this checkpoint of it");
+    } else if (here && checkpoints_[anchor.number].text() != anchor.text()) {
+      later_.push_back(found(Verdict::kTampered, "anchor_mismatch", "",
+                             name + "the log has another checkpoint of that number"));
+    }
+  }
+  report_.anchors = anchors_.size();
+  if (!options_.anchors.empty()) return;
+  later_.push_back(found(Verdict::kQualified, "unanchored", "",
+                         "without a checkpoint that was kept elsewhere nobody can tell whether "
+                         "the whole log was replaced by an older copy, or its end cut off"));
+}
+
+void Verification::look_for_key() {
+  if (options_.host_key_path.empty()) return;
+  if (!files_.open(options_.host_key_path, OpenMode::kRead)) return;
+  add(found(Verdict::kWhole, "key_on_host", "",
+            options_.host_key_path + ": is still there; whoever takes over this host can forge "
+                                     "all of the log. Move it away"));
+}
+
+void Verification::conclude() {
   const auto has = [&](Verdict verdict) { return report_.first(verdict) != nullptr; };
   report_.verdict = has(Verdict::kTampered)       ? Verdict::kTampered
                     : has(Verdict::kCannotVerify) ? Verdict::kCannotVerify
@@ -300,54 +441,99 @@ void Verifier::conclude() {
                                                   : Verdict::kWhole;
 }
 
-Report Verifier::run() {
-  if (!load_key() || !list_segments()) {
+Report Verification::run() {
+  if (!read_key() || !list() || !read_manifest()) {
     conclude();
-    return std::move(report_);
+    return report_;
   }
-  load_manifest();
-  load_head();
-  check_tenants_file();
-  if (!key_fits()) {
+  read_head();
+  if (!anything_ || !key_fits()) {
     report_.findings.clear();
-    find(Verdict::kCannotVerify, "wrong_key",
-         options_.key_path + ": nothing in this log was made with this key", "");
+    if (anything_) {
+      cannot("wrong_key", "", "nothing in " + paths_.log + " was written with this key");
+    } else {
+      cannot("not_a_log", "", paths_.log + ": there is no log here, or no longer");
+    }
     conclude();
-    return std::move(report_);
+    return report_;
   }
-  load_checkpoints();
-  load_anchors();
-  for (size_t i = 0; i < kClasses; ++i) {
-    ChainInput& input = inputs_[i];
-    input.chain = static_cast<Class>(i);
-    input.segments = segments_[i];
-    input.manifest = manifest_ ? &*manifest_ : nullptr;
-    if (head_) input.head = head_->chains[i];
-    input.notes = &notes_;
-    input.now_ns = options_.now_ns;
-    ChainVerifier(files_, paths_, *keys_, input, &report_).run();
-  }
-  if (!options_.host_key_path.empty() &&
-      files_.open(options_.host_key_path, OpenMode::kRead).ok()) {
-    find(Verdict::kWhole, "key_on_host",
-         options_.host_key_path +
-             ": the verification key is still on the host that writes the "
-             "log; move it away",
-         "");
-  }
+  const std::optional<Ed25519Public> key =
+      manifest_ ? std::optional(manifest_->public_key) : genesis_key_;
+  for (ChainClaims& claims : claims_) claims.public_key = key;
+  read_tenants();
+  read_checkpoints();
+  read_anchors();
+  for (Finding& finding : unexpected_) add(std::move(finding));
+  for (size_t i = 0; i < kClasses; ++i) prepare(i);
+  for (size_t i = 0; i < kClasses; ++i) check_chain(i);
+  judge_anchors();
+  for (Finding& finding : later_) add(std::move(finding));
+  look_for_key();
   conclude();
-  return std::move(report_);
+  return report_;
 }
 
 }  // namespace
 
 const Finding* Report::first(Verdict wanted) const {
-  const auto found = std::find_if(findings.begin(), findings.end(), [&](const Finding& finding) {
-    return finding.verdict == wanted;
-  });
-  return found == findings.end() ? nullptr : &*found;
+  for (const Finding& finding : findings) {
+    if (finding.verdict == wanted) return &finding;
+  }
+  return nullptr;
 }
 
-Report verify(Files& files, const VerifyOptions& options) { return Verifier(files, options).run(); }
+Report verify(Files& files, const VerifyOptions& options) {
+  return Verification(files, options).run();
+}
+
+std::string report_json(const Report& report) {
+  JsonObject out;
+  out.number("status", static_cast<uint64_t>(report.verdict));
+  if (report.log_id.empty()) {
+    out.null("log");
+  } else {
+    out.text("log", report.log_id);
+  }
+  out.number("records", report.records);
+  out.number("bytes", report.bytes);
+  out.number("checkpoints", report.checkpoints);
+  out.number("anchors", report.anchors);
+  JsonObject chains;
+  for (size_t i = 0; i < kClasses; ++i) {
+    const ChainCounts& counts = report.chains[i];
+    JsonObject chain;
+    chain.number("records", counts.records);
+    chain.number("events", counts.events);
+    chain.number("segments", counts.segments);
+    chain.number("repairs", counts.repairs);
+    chain.number("tenants", counts.tenants);
+    chain.number("first_sequence", counts.first_sequence);
+    chain.number("next_sequence", counts.next_sequence);
+    chains.raw(kClassNames[i], chain.str());
+  }
+  out.raw("chains", chains.str());
+  std::string findings;
+  for (const Finding& finding : report.findings) {
+    JsonObject item;
+    item.number("status", static_cast<uint64_t>(finding.verdict));
+    item.text("code", finding.code);
+    if (finding.chain < 0) {
+      item.null("class");
+    } else {
+      item.text("class", kClassNames[static_cast<size_t>(finding.chain)]);
+    }
+    if (finding.sequence == kNoSequence) {
+      item.null("sequence");
+    } else {
+      item.number("sequence", finding.sequence);
+    }
+    item.text("segment", finding.file);
+    item.number("offset", finding.offset);
+    item.text("text", finding.text);
+    findings += (findings.empty() ? "" : ",") + item.str();
+  }
+  out.raw("findings", "[" + findings + "]");
+  return out.str();
+}
 
 }  // namespace tenancy::log

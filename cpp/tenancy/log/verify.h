@@ -66,4 +66,9 @@ struct VerifyOptions {
 
 Report verify(Files& files, const VerifyOptions& options);
 
+// The report as one JSON text (RFC 8785): status, log, records, bytes, checkpoints, anchors, chains
+// by class, and findings with status, code, class, sequence, segment, offset and text. What does
+// not apply is null.
+std::string report_json(const Report& report);
+
 }  // namespace tenancy::log
