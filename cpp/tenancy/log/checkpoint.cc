@@ -16,6 +16,7 @@ constexpr std::string_view kDash = "\xe2\x80\x94";  // U+2014
 constexpr char kEd25519 = 1;                        // signature type of C2SP signed-note
 constexpr size_t kKeyHashBytes = 4;
 constexpr size_t kNoteBytesMax = size_t{1} << 20;
+constexpr size_t kSignaturesMax = 100;
 
 std::string key_hash(std::string_view name, const Ed25519Public& key) {
   std::string text(name);
@@ -118,7 +119,8 @@ Result<VerifierKey> parse_verifier_key(std::string_view text) {
                  "expected a verifier key: <name>+<key hash>+<base64 of an Ed25519 key>"};
   }
   VerifierKey out{std::string(text.substr(0, first)), get_bytes<Ed25519Public>(bytes->data() + 1)};
-  if (verifier_key(out.name, out.key) != text) {
+  if (out.name.empty() || out.name.find_first_of(" \n") != std::string::npos ||
+      verifier_key(out.name, out.key) != text) {
     return Error{Code::kInvalidArgument, "the verifier key's hash is not that of its key"};
   }
   return out;
@@ -135,23 +137,31 @@ std::string sign_note(const Checkpoint& checkpoint, const Ed25519Seed& seed,
 
 Result<Checkpoint> open_note(std::string_view note, const VerifierKey& key) {
   if (note.size() > kNoteBytesMax || !is_utf8(note)) return malformed("too long, or not UTF-8");
+  if (std::any_of(note.begin(), note.end(),
+                  [](char c) { return static_cast<unsigned char>(c) < ' ' && c != '\n'; })) {
+    return malformed("it has control characters");
+  }
   const size_t split = note.rfind("\n\n");
   if (split == std::string_view::npos) return malformed("no signatures");
   const std::string_view text = note.substr(0, split + 1);
   Checkpoint checkpoint;
-  if (!parse_text(text, &checkpoint)) return malformed("its text is not in the form expected");
+  // One checkpoint has one text: what differs in a blank or a zero is not it.
+  if (!parse_text(text, &checkpoint) || checkpoint.text() != text) {
+    return malformed("its text is not in the form expected");
+  }
   if (checkpoint.origin != key.name) {
     return Error{Code::kForeign,
                  "a checkpoint of " + checkpoint.origin + ", expected one of " + key.name};
   }
   std::string_view rest = note.substr(split + 2);
   const std::string hash = key_hash(key.name, key.key);
-  while (!rest.empty()) {
+  for (size_t i = 0; !rest.empty(); ++i) {
+    if (i == kSignaturesMax) return malformed("more than 100 signatures");
     auto signature = line(&rest);
     if (!signature || word(&*signature) != kDash) return malformed("a signature line");
     const auto name = word(&*signature);
     const auto bytes = base64_decode(*signature);
-    if (!name || !bytes) return malformed("a signature line");
+    if (!name || !bytes || bytes->size() <= kKeyHashBytes) return malformed("a signature line");
     if (name != key.name || bytes->size() != kKeyHashBytes + sizeof(Ed25519Signature) ||
         bytes->substr(0, kKeyHashBytes) != hash) {
       continue;
