@@ -251,7 +251,13 @@ bool ChainVerifier::end_of_last(const SegmentReader::Item&) {
 }
 
 bool ChainVerifier::check_footer() {
+  const bool last = segment_ + 1 == claims_->firsts.size();
   const Result<BlockView> block = reader_->footer(offset_);
+  if (!block && last && next_ >= claims_->promised) {
+    note(finding(Verdict::kQualified, "torn_tail", "a seal that was not written to its end"));
+    left_by_cut_ = false;
+    return next_segment();
+  }
   if (!block) return bad("seal_damaged", block.error().message);
   if (!keys_->is_ours(*block)) return bad("seal_mac", "the seal was not written by this log");
   const Result<SegmentFooter> footer = SegmentFooter::parse(block->content);
@@ -262,9 +268,10 @@ bool ChainVerifier::check_footer() {
   if (!right) return bad("seal_content", "the seal does not agree with the segment's records");
   if (!check_manifest(false, block->mac())) return false;
   const uint64_t end = offset_ + block->bytes.size();
-  const Result<uint64_t> size = reader_->size();
+  // Zeros behind the last seal are left when a crash came before the file was cut.
+  const Result<uint64_t> rest = last ? reader_->data_end(end) : reader_->size();
   bytes_ += block->bytes.size();
-  if (!size || *size != end) {
+  if (!rest || *rest != end) {
     offset_ = end;
     return bad("trailing_bytes", "the file goes on behind the segment's seal");
   }
