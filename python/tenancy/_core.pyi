@@ -5,7 +5,7 @@ belongs to the public interface is exported again by a module of the package; no
 imported by users.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, final
 
 from typing_extensions import Self
@@ -59,6 +59,35 @@ class Catalog:
 
         Raises `CoreError` for an unknown plan and for what is not JSON.
         """
+
+def log_verify(
+    directory: str,
+    key: str,
+    anchors: Iterable[str] = (),
+    now_ns: int = 0,
+    host_key: str = "",
+) -> str:
+    """Verify a log directory; the report as JSON (cpp/LOG_FORMAT.md, 11).
+
+    ``status`` is 0 whole, 1 tampered, 3 cannot verify, 4 whole with reservations. ``key`` is a
+    file like ``keys/log.verify``; ``anchors`` are notes kept elsewhere; with ``now_ns`` a silence
+    up to then is judged; ``host_key`` is a path at which no key should be. Releases the GIL, raises
+    nothing about the log.
+    """
+
+def log_prove_record(
+    directory: str, chain: str, sequence: int, note: str
+) -> tuple[bytes, list[bytes]]:
+    """The record's bytes, and its inclusion proof (RFC 9162) in the chain's tree of the note.
+
+    Raises `CoreError`: the note is not of this log, or does not cover the record yet.
+    """
+
+def log_prove_consistency(directory: str, chain: str, size_before: int, size: int) -> list[bytes]:
+    """The consistency proof (RFC 9162) between two sizes of a chain's tree. Raises `CoreError`."""
+
+def log_last_note(directory: str) -> str:
+    """The newest checkpoint in the log's directory. Raises `CoreError` before the first one."""
 
 def status_may_become(before: str, after: str) -> bool: ...
 def valid_time_zone(name: str) -> bool: ...

@@ -25,6 +25,7 @@ CPP_RANKS = {
     "base": 0,
     "catalog": 1,
     "counters": 1,
+    "log": 1,
     "tenants": 2,
     "limits": 2,
     "access": 2,
@@ -37,6 +38,9 @@ CPP_RANKS = {
 PYTHON_RANKS = {
     "_core": 0,
     "_leases": 1,
+    "_log_chain": 2,
+    "_log_check": 3,
+    "_log_format": 1,
     "errors": 1,
     "headers": 1,
     "_text": 2,

@@ -191,10 +191,12 @@ uint64_t random_u64() {
   return value;
 }
 
+void cleanse(std::span<uint8_t> bytes) { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+
 bool equal_constant_time(std::string_view a, std::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(as_uchar(a), as_uchar(b), a.size()) == 0;
 }
 
-uint32_t crc32c(std::string_view bytes) { return ~crc32c_update(~uint32_t{0}, bytes); }
+uint32_t crc32c(std::string_view bytes, uint32_t before) { return ~crc32c_update(~before, bytes); }
 
 }  // namespace tenancy

@@ -1,11 +1,14 @@
-// Cryptographic primitives. crypto.cc is the only file of the project that includes OpenSSL.
+// Cryptographic primitives. crypto.cc, hmac.cc and ed25519.cc are the only files of the project
+// that include OpenSSL.
 //
 // Thread safety: all free functions may be called from any thread; contexts are kept per thread.
+// Objects are plain values.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,18 +17,82 @@ namespace tenancy {
 
 using Digest256 = std::array<uint8_t, 32>;
 
+inline std::string_view as_view(const Digest256& digest) {
+  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
+}
+
 Digest256 sha256(std::string_view bytes);
 Digest256 hmac_sha256(std::string_view key, std::string_view bytes);
+
+// SHA-256 of bytes that come in parts. A plain value: copying it copies what was hashed so far.
+class Sha256 {
+ public:
+  Sha256();
+  void add(std::string_view bytes);
+  Digest256 finish();  // once
+
+ private:
+  friend class HmacKey;
+  friend class Hmac;
+  alignas(8) std::array<unsigned char, 112> state_;
+};
+
+// HMAC-SHA-256 with its key absorbed: two hash states of 32 bytes, from which a MAC starts without
+// hashing the key again (RFC 2104 section 4).
+class HmacKey {
+ public:
+  HmacKey() = default;  // no key: all zeros, to be assigned to
+  explicit HmacKey(std::string_view key);
+  Digest256 mac(std::string_view bytes) const;
+  // The two states, for whoever keeps them in memory of its own. As secret as the key.
+  using States = std::array<uint64_t, 8>;
+  const States& states() const { return states_; }
+  static HmacKey from_states(const States& states);
+  void forget();  // overwritten with zeros
+
+ private:
+  friend class Hmac;
+  States states_{};
+};
+
+// A MAC over bytes that come in parts.
+class Hmac {
+ public:
+  explicit Hmac(const HmacKey& key);
+  void add(std::string_view bytes) { inner_.add(bytes); }
+  Digest256 finish();  // once
+
+ private:
+  Sha256 inner_;
+  std::array<uint64_t, 4> outer_;
+};
+
+// HKDF with SHA-256 (RFC 5869); 0 < bytes <= 8,160.
+std::string hkdf_sha256(std::string_view salt, std::string_view key, std::string_view info,
+                        size_t bytes);
+
+// Ed25519 (RFC 8032). The seed is the private key.
+using Ed25519Seed = std::array<uint8_t, 32>;
+using Ed25519Public = std::array<uint8_t, 32>;
+using Ed25519Signature = std::array<uint8_t, 64>;
+Ed25519Public ed25519_public(const Ed25519Seed& seed);
+Ed25519Signature ed25519_sign(const Ed25519Seed& seed, std::string_view message);
+bool ed25519_verify(const Ed25519Public& key, std::string_view message,
+                    const Ed25519Signature& signature);
 
 // Fills `out` from the operating system's generator. Aborts the process when there is no
 // randomness: nothing that needs it may go on without.
 void random_bytes(std::span<uint8_t> out);
 uint64_t random_u64();
 
+// Overwrites with zeros; the compiler may not leave it out.
+void cleanse(std::span<uint8_t> bytes);
+
 // Compares in time that depends on the lengths only.
 bool equal_constant_time(std::string_view a, std::string_view b);
 
 // CRC-32C (Castagnoli, RFC 3720 appendix B.4). For spotting slips, never for security.
-uint32_t crc32c(std::string_view bytes);
+// `before` is the CRC of the bytes that come before, when they come in parts.
+uint32_t crc32c(std::string_view bytes, uint32_t before = 0);
 
 }  // namespace tenancy

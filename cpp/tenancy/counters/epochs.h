@@ -15,8 +15,8 @@
 #include <cstdint>
 #include <thread>
 
+#include "tenancy/base/process_id.h"
 #include "tenancy/counters/layout.h"
-#include "tenancy/counters/process_id.h"
 #include "tenancy/counters/step.h"
 
 namespace tenancy::counters {

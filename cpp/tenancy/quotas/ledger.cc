@@ -6,7 +6,7 @@
 #include <cerrno>
 
 #include "tenancy/base/hash.h"
-#include "tenancy/counters/process_id.h"
+#include "tenancy/base/process_id.h"
 
 namespace tenancy::quotas {
 namespace {
@@ -88,7 +88,7 @@ struct Ledgers::Own {
 
   uint64_t forks = 0;
   uint64_t identity = 0;
-  uint64_t space = 0;  // the PID namespace as counters::process_alive wants it
+  uint64_t space = 0;  // the PID namespace as process_alive wants it
   std::mutex mutex;    // held while a ledger is taken
   std::array<std::atomic<uint32_t>, kMax> ledgers{};
   std::atomic<size_t> count{0};
@@ -97,12 +97,12 @@ struct Ledgers::Own {
 
 Ledgers::Ledgers(CounterTable* table) : table_(table) {
   boot_ = siphash(HashKey{}, table->clock().boot_id()) & kStartMask;
-  counters::watch_forks();
+  watch_forks();
 }
 
 Ledgers::~Ledgers() {
   std::unique_ptr<Own> mine(own_.load());
-  if (mine != nullptr && mine->forks == counters::g_fork_count.load(std::memory_order_relaxed))
+  if (mine != nullptr && mine->forks == g_fork_count.load(std::memory_order_relaxed))
     release_all(*mine);
 }
 
@@ -116,11 +116,11 @@ Cells Ledgers::ledger_cells(uint32_t ledger) const {
 uint64_t Ledgers::now_us() const { return static_cast<uint64_t>(table_->now_ns()) / 1000; }
 
 Ledgers::Own& Ledgers::own() {
-  const uint64_t forks = counters::g_fork_count.load(std::memory_order_relaxed);
+  const uint64_t forks = g_fork_count.load(std::memory_order_relaxed);
   Own* mine = own_.load();
   if (mine != nullptr && mine->forks == forks) return *mine;
   auto made = std::make_unique<Own>();
-  const uint64_t id = counters::own_process_id();
+  const uint64_t id = own_process_id();
   made->forks = forks;
   made->space = id >> kSpaceShift;
   made->identity = (id ^ boot_ << kPidBits) & ((uint64_t{1} << kSpaceShift) - 1);
@@ -152,7 +152,7 @@ bool Ledgers::identity_alive(uint64_t identity) {
   if (cached.load(std::memory_order_relaxed) == seen) return true;
   const uint64_t id = ((identity ^ boot_ << kPidBits) & ((uint64_t{1} << kSpaceShift) - 1)) |
                       mine.space << kSpaceShift;
-  if (!counters::process_alive(id)) return false;
+  if (!process_alive(id)) return false;
   cached.store(seen, std::memory_order_relaxed);
   return true;
 }

@@ -77,6 +77,7 @@ TEST_CASE("CRC-32C gives its check value at every length and alignment") {
     for (size_t length = 0; from + length <= text.size(); ++length) {
       const std::string_view part = std::string_view(text).substr(from, length);
       REQUIRE(crc32c(part) == bit_by_bit(part));
+      REQUIRE(crc32c(part.substr(length / 3), crc32c(part.substr(0, length / 3))) == crc32c(part));
     }
   }
 }
@@ -114,4 +115,121 @@ TEST_CASE("digests work in threads and in children forked after first use") {
   CHECK(child.join() == expected + expected_mac);
   test::Child other([] { return std::to_string(random_u64()); });
   CHECK(other.join() != std::to_string(random_u64()));
+}
+
+namespace {
+
+std::string unhex(std::string_view text) {
+  std::string bytes;
+  for (size_t i = 0; i + 1 < text.size(); i += 2) {
+    bytes += static_cast<char>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16));
+  }
+  return bytes;
+}
+
+template <class Bytes>
+std::string hex_of(const Bytes& bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const auto byte : bytes) {
+    text += kDigits[static_cast<uint8_t>(byte) >> 4];
+    text += kDigits[static_cast<uint8_t>(byte) & 15];
+  }
+  return text;
+}
+
+template <size_t N>
+std::array<uint8_t, N> bytes_of(std::string_view text) {
+  const std::string bytes = unhex(text);
+  std::array<uint8_t, N> out{};
+  REQUIRE(bytes.size() == N);
+  std::copy(bytes.begin(), bytes.end(), out.begin());
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("hashes and MACs over parts equal those over the whole") {
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += static_cast<char>(i * 31);
+  const HmacKey key("a key");
+  for (size_t cut = 0; cut <= text.size(); cut += 7) {
+    const std::string_view whole(text);
+    Sha256 hash;
+    hash.add(whole.substr(0, cut));
+    Sha256 copy = hash;
+    hash.add(whole.substr(cut));
+    REQUIRE(hash.finish() == sha256(text));
+    copy.add("else");
+    REQUIRE(copy.finish() == sha256(text.substr(0, cut) + "else"));
+    Hmac mac(key);
+    mac.add(whole.substr(0, cut));
+    mac.add(whole.substr(cut));
+    REQUIRE(mac.finish() == hmac_sha256("a key", text));
+  }
+}
+
+TEST_CASE("a key absorbed ahead gives the vectors of RFC 4231") {
+  CHECK(hex(HmacKey(std::string(20, '\x0b')).mac("Hi There")) ==
+        "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  CHECK(hex(HmacKey("Jefe").mac("what do ya want for nothing?")) ==
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  CHECK(hex(HmacKey(std::string(20, '\xaa')).mac(std::string(50, '\xdd'))) ==
+        "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe");
+  CHECK(hex(HmacKey(unhex("0102030405060708090a0b0c0d0e0f10111213141516171819"))
+                .mac(std::string(50, '\xcd'))) ==
+        "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b");
+  const HmacKey long_key(std::string(131, '\xaa'));
+  CHECK(hex(long_key.mac("Test Using Larger Than Block-Size Key - Hash Key First")) ==
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+  CHECK(hex(long_key.mac("This is a test using a larger than block-size key and a larger than "
+                         "block-size data. The key needs to be hashed before being used by the "
+                         "HMAC algorithm.")) ==
+        "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2");
+  CHECK(HmacKey::from_states(long_key.states()).mac("x") == long_key.mac("x"));
+  HmacKey gone = long_key;
+  gone.forget();
+  CHECK(gone.states() == HmacKey::States{});
+}
+
+TEST_CASE("HKDF gives the vectors of RFC 5869") {
+  const std::string key(22, '\x0b');
+  CHECK(hex_of(hkdf_sha256(unhex("000102030405060708090a0b0c"), key, unhex("f0f1f2f3f4f5f6f7f8f9"),
+                           42)) ==
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865");
+  std::string ascending;
+  for (int i = 0; i < 256; ++i) ascending += static_cast<char>(i);
+  CHECK(
+      hex_of(hkdf_sha256(ascending.substr(0x60, 80), ascending.substr(0, 80),
+                         ascending.substr(0xb0, 80), 82)) ==
+      "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e59"
+      "0e09da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87");
+  CHECK(hex_of(hkdf_sha256("", key, "", 42)) ==
+        "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8");
+}
+
+TEST_CASE("Ed25519 gives the vectors of RFC 8032 and refuses everything else") {
+  const auto seed =
+      bytes_of<32>("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+  const auto key = ed25519_public(seed);
+  CHECK(hex_of(key) == "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+  const auto signature = ed25519_sign(seed, "\x72");
+  CHECK(hex_of(signature) ==
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
+  CHECK(ed25519_verify(key, "\x72", signature));
+  CHECK_FALSE(ed25519_verify(key, "\x73", signature));
+  CHECK_FALSE(ed25519_verify(key, "", signature));
+  auto wrong = signature;
+  wrong[10] ^= 1;
+  CHECK_FALSE(ed25519_verify(key, "\x72", wrong));
+  auto other = key;
+  other[0] ^= 1;
+  CHECK_FALSE(ed25519_verify(other, "\x72", signature));
+  const auto empty =
+      bytes_of<32>("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+  CHECK(hex_of(ed25519_sign(empty, "")) ==
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701c"
+        "f9b"
+        "46bd25bf5f0595bbe24655141438e7a100b");
 }

@@ -322,26 +322,26 @@ TEST_CASE("private memory is each process's own after fork") {
 }
 
 TEST_CASE("only what certainly died counts as dead") {
-  REQUIRE(counters::process_alive(counters::own_process_id()));
-  REQUIRE(counters::own_process_id() == counters::own_process_id());
+  REQUIRE(process_alive(own_process_id()));
+  REQUIRE(own_process_id() == own_process_id());
   Shared<std::atomic<uint64_t>> id;
   const pid_t child = spawn([&] {
-    id->store(counters::own_process_id());
+    id->store(own_process_id());
     raise(SIGSTOP);
   });
   int status = 0;
   REQUIRE(waitpid(child, &status, WUNTRACED) == child);
-  REQUIRE(counters::process_alive(id->load()));
+  REQUIRE(process_alive(id->load()));
   // The same number in another PID namespace cannot be judged, …
-  REQUIRE(counters::process_alive(id->load() ^ uint64_t{1} << 60));
+  REQUIRE(process_alive(id->load() ^ uint64_t{1} << 60));
   // … and one that started at another time is somebody else.
-  REQUIRE_FALSE(counters::process_alive(id->load() ^ uint64_t{1} << 30));
+  REQUIRE_FALSE(process_alive(id->load() ^ uint64_t{1} << 30));
   REQUIRE(kill(child, SIGKILL) == 0);
   siginfo_t info{};
   REQUIRE(waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT) == 0);
-  REQUIRE_FALSE(counters::process_alive(id->load()));
+  REQUIRE_FALSE(process_alive(id->load()));
   REQUIRE(waitpid(child, &status, 0) == child);
-  REQUIRE_FALSE(counters::process_alive(id->load()));
+  REQUIRE_FALSE(process_alive(id->load()));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Who a process is, in one word: enough to tell whether it still lives. Internal.
+// Who a process is, in one word: enough to tell whether it still lives.
 //
 // Thread safety: free functions, any thread.
 #pragma once
@@ -6,7 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
-namespace tenancy::counters {
+namespace tenancy {
 
 // Process number, start time and PID namespace of the caller. Never 0.
 uint64_t own_process_id();
@@ -18,4 +18,4 @@ bool process_alive(uint64_t process_id);
 extern std::atomic<uint64_t> g_fork_count;
 void watch_forks();
 
-}  // namespace tenancy::counters
+}  // namespace tenancy

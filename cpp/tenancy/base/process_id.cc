@@ -1,4 +1,4 @@
-#include "tenancy/counters/process_id.h"
+#include "tenancy/base/process_id.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -11,7 +11,7 @@
 #include <cstring>
 #include <string>
 
-namespace tenancy::counters {
+namespace tenancy {
 namespace {
 
 constexpr unsigned kPidBits = 22;    // PID_MAX_LIMIT of Linux is 2^22
@@ -104,4 +104,4 @@ void watch_forks() {
   (void)kRegistered;
 }
 
-}  // namespace tenancy::counters
+}  // namespace tenancy

@@ -1,0 +1,56 @@
+#include "tenancy/base/utf8.h"
+
+#include <cstdint>
+#include <cstring>
+
+namespace tenancy {
+namespace {
+
+// The bytes of a character after its first, and the bounds of the second; 0 for a wrong first byte.
+struct Lead {
+  size_t more = 0;
+  uint8_t low = 0x80;
+  uint8_t high = 0xbf;
+};
+
+Lead lead_of(uint8_t byte) {
+  if (byte >= 0xc2 && byte <= 0xdf) return {1, 0x80, 0xbf};
+  if (byte == 0xe0) return {2, 0xa0, 0xbf};
+  if (byte == 0xed) return {2, 0x80, 0x9f};
+  if (byte >= 0xe1 && byte <= 0xef) return {2, 0x80, 0xbf};
+  if (byte == 0xf0) return {3, 0x90, 0xbf};
+  if (byte >= 0xf1 && byte <= 0xf3) return {3, 0x80, 0xbf};
+  if (byte == 0xf4) return {3, 0x80, 0x8f};
+  return {};
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view bytes) {
+  while (!bytes.empty()) {
+    if (bytes.size() >= 8) {
+      uint64_t word;
+      std::memcpy(&word, bytes.data(), sizeof word);
+      if ((word & 0x8080808080808080) == 0) {
+        bytes.remove_prefix(8);
+        continue;
+      }
+    }
+    const auto first = static_cast<uint8_t>(bytes[0]);
+    if (first < 0x80) {
+      bytes.remove_prefix(1);
+      continue;
+    }
+    const Lead lead = lead_of(first);
+    if (lead.more == 0 || bytes.size() <= lead.more) return false;
+    const auto second = static_cast<uint8_t>(bytes[1]);
+    if (second < lead.low || second > lead.high) return false;
+    for (size_t i = 2; i <= lead.more; ++i) {
+      if ((static_cast<uint8_t>(bytes[i]) & 0xc0) != 0x80) return false;
+    }
+    bytes.remove_prefix(lead.more + 1);
+  }
+  return true;
+}
+
+}  // namespace tenancy

@@ -1,0 +1,32 @@
+// File locks between the processes that have a log open. Internal. (LOG_FORMAT.md, 9.6)
+//
+// Thread safety: one thread at a time.
+#pragma once
+
+#include <string>
+
+#include "tenancy/base/status.h"
+
+namespace tenancy::log {
+
+// A lock on a file of its own descriptor; let go when the object and all forked copies are gone.
+class LockFile {
+ public:
+  LockFile() = default;
+  ~LockFile() { close(); }
+  LockFile(LockFile&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  LockFile& operator=(LockFile&& other) noexcept;
+
+  static Result<LockFile> open(const std::string& path);
+  Status exclusive();    // waits
+  bool try_exclusive();  // may give up a shared lock for a moment
+  Status shared();
+  void unlock();
+  void close();
+
+ private:
+  explicit LockFile(int fd) : fd_(fd) {}
+  int fd_ = -1;
+};
+
+}  // namespace tenancy::log

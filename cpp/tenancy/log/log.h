@@ -1,0 +1,130 @@
+// Log: the tamper-evident, crash-safe record of facts that all processes of a host share.
+//
+//   Result<std::unique_ptr<Log>> log = Log::open(options);
+//   Field fields[] = {{FieldId::kType, Value::text("data_read")}, …};
+//   Result<Position> at = (*log)->append({.chain = Class::kAccess, .tenant = "ten_…",
+//                                         .fields = fields}, Ack::kDisk);
+//
+// Invariants:
+//  1. A record whose append returned is never lost at its level of acknowledgement, and never
+//     changes. One whose append failed is not in the log, with one exception: an append that was
+//     committed but whose acknowledgement did not come in time (kIo with "recorded, but") is there.
+//  2. Sequences of a chain have no gaps, those of a tenant in a chain neither.
+//  3. No append waits for the disk unless it asks for kOs or kDisk, or the ring is full; then it
+//     waits at most `full_wait_ns`, and fails. Nothing is dropped silently.
+//  4. Killing any process at any instruction leaves a log that the others go on writing.
+//
+// Ownership: unique; several Logs of one directory may be open in one process and in many. Thread
+// safety: all methods from any thread. After fork both processes may go on using it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tenancy/base/clock.h"
+#include "tenancy/base/status.h"
+#include "tenancy/log/io.h"
+#include "tenancy/log/merkle.h"
+#include "tenancy/log/record.h"
+#include "tenancy/log/types.h"
+
+namespace tenancy::log {
+
+struct Options {
+  std::string directory;     // the data directory: log/ and keys/ are below it
+  std::string host{};        // named in the log's first records; empty: the machine's name
+  bool shared = true;        // false: one process, private memory instead of the file `ring`
+  bool background = true;    // false: nothing is flushed but by `flush` and full rings
+  bool accept_loss = false;  // open although the disk lost what the head promises (10.1)
+  uint64_t ring_bytes = uint64_t{8} << 20;      // rounded up to a power of two
+  uint64_t segment_bytes = uint64_t{32} << 20;  // where segments end
+  int64_t full_wait_ns = 2'000'000'000;         // the longest an append waits for room or the mutex
+  int64_t ack_wait_ns = 30'000'000'000;         // the longest it waits for kOs or kDisk
+  int64_t sync_interval_ns = 1'000'000'000;     // records nobody waits for are durable after this
+  int64_t heartbeat_interval_ns = 300'000'000'000;
+  int64_t epoch_interval_ns = 3'600'000'000'000;       // 0: keys move by `rotate` alone
+  int64_t checkpoint_interval_ns = 3'600'000'000'000;  // 0: by `checkpoint` alone
+  std::shared_ptr<const Clock> clock{};                // null: the system's
+  Files* files = nullptr;                              // null: the system's
+};
+
+struct Entry {
+  Class chain = Class::kOther;
+  std::optional<std::string_view> tenant{};  // none: the platform's own event
+  std::span<const Field> fields{};           // ascending, see record.h
+  int64_t time_ns = 0;                       // 0: now
+};
+
+struct Health {
+  bool failing = false;  // the flusher cannot write; `reason` says why
+  std::string reason;
+  bool flusher_alive = false;
+  uint64_t unwritten_bytes = 0;  // committed, not in a file
+  uint64_t unsynced_bytes = 0;   // committed, not durable
+  uint64_t ring_bytes = 0;
+  uint32_t epoch = 0;
+  uint64_t checkpoints = 0;
+  uint64_t syncs = 0;   // fdatasync calls since the ring was made
+  uint64_t groups = 0;  // groups written
+  uint64_t leader_changes = 0;
+  bool key_on_host = false;  // keys/log.verify is still there
+  std::array<uint64_t, kClasses> next_sequence{};
+};
+
+// What lets one record be checked with the public key alone.
+struct InclusionReceipt {
+  Position position{};
+  std::string record;              // its bytes
+  std::string note;                // the checkpoint it is proven against
+  std::vector<Digest256> proof{};  // in the chain's tree of that checkpoint's size
+};
+
+class Log {
+ public:
+  static Result<std::unique_ptr<Log>> open(const Options& options);
+  virtual ~Log() = default;  // as close(), errors unheard
+
+  // kFull: the ring stayed full, or the mutex or the flusher did not move, for full_wait_ns;
+  // nothing was recorded. kInvalidArgument: see encode_record. kIo with "recorded, but": it is
+  // recorded, and not (known to be) at `ack` yet.
+  virtual Result<Position> append(const Entry& entry, Ack ack = Ack::kRing) = 0;
+  // All in order, one acknowledgement for the last; stops at the first that fails.
+  virtual Result<Position> append_all(std::span<const Entry> entries, Ack ack) = 0;
+
+  // Everything committed so far reaches `ack` (kRing does nothing).
+  virtual Status flush(Ack ack = Ack::kDisk) = 0;
+  // Moves to the next key epoch; the old key is gone when it returns.
+  virtual Status rotate() = 0;
+  // Makes a checkpoint and returns its signed note.
+  virtual Result<std::string> checkpoint() = 0;
+  // What falls due by the clock: heartbeats, rotation, checkpoint. The flusher's thread does it by
+  // itself; without `background` the owner calls it.
+  virtual Status tend() = 0;
+
+  // The next sequence of a chain.
+  virtual uint64_t position(Class chain) const = 0;
+  virtual Health health() const = 0;
+  virtual const LogId& id() const = 0;
+  virtual std::string public_key() const = 0;  // the C2SP verifier key
+  virtual const std::string& log_directory() const = 0;
+
+  // Flushes and syncs; the last process writes `closed`. Further calls fail with kConflict.
+  virtual Status close() = 0;
+};
+
+// Proofs, from files alone. The note is a checkpoint of this log; kOutOfRange when it does not
+// cover the record yet.
+Result<InclusionReceipt> prove_record(Files& files, const std::string& log_directory,
+                                      Position position, std::string_view note);
+Result<std::vector<Digest256>> prove_consistency(Files& files, const std::string& log_directory,
+                                                 Class chain, uint64_t from, uint64_t to);
+// The newest note in the log's directory; kNotFound before the first checkpoint.
+Result<std::string> last_note(Files& files, const std::string& log_directory);
+
+}  // namespace tenancy::log

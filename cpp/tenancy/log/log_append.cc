@@ -1,0 +1,238 @@
+// Appending, waiting for acknowledgements, and what is asked of the leader.
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "tenancy/log/bytes.h"
+#include "tenancy/log/event_id.h"
+#include "tenancy/log/log_impl.h"
+
+namespace tenancy::log {
+namespace {
+
+void raise_to(Word& word, uint64_t value) {
+  uint64_t seen = word.load();
+  while (seen < value && !word.compare_exchange_weak(seen, value)) {
+  }
+}
+
+}  // namespace
+
+void LogImpl::wake_leader() {
+  RingHeader& header = ring_->header();
+  header.wake.fetch_add(1);
+  if (header.sleeping.load() != 0) futex_wake_all(header.wake);
+}
+
+Status LogImpl::make_room(int64_t deadline) {
+  const Result<Worker*> found = worker();
+  if (!found) return found.status();
+  Worker& worker = **found;
+  RingHeader& header = ring_->header();
+  if (!options_.background) {
+    const std::lock_guard<std::mutex> guard(worker.mutex);
+    const Result<bool> leads = worker.flusher.lead();
+    if (!leads) return leads.status();
+    if (*leads) return worker.flusher.pump(ring_->tail(), true);
+  }
+  const uint32_t done = header.done.load();
+  raise_to(header.sync_wanted, ring_->tail());
+  wake_leader();
+  const int64_t left = deadline - real_ns();
+  if (left <= 0) {
+    return {Code::kFull, "the log's ring of " + std::to_string(ring_->ring_bytes()) +
+                             " bytes stayed full: the flusher does not keep up or is stopped (" +
+                             health().reason + "); nothing was recorded"};
+  }
+  futex_wait(header.done, done, std::min(left, kSliceNs));
+  return {};
+}
+
+Status LogImpl::commit(const RecordDraft& draft, Committed* committed) {
+  const int64_t deadline = real_ns() + options_.full_wait_ns;
+  Status error;
+  while (true) {
+    const int64_t left = std::max<int64_t>(deadline - real_ns(), 0);
+    switch (appender_->append(draft, left, committed, &error)) {
+      case Appender::Outcome::kDone: return {};
+      case Appender::Outcome::kRefused: return error;
+      case Appender::Outcome::kBusy:
+        return {Code::kFull, "the log's mutex was not free for " +
+                                 std::to_string(options_.full_wait_ns / 1'000'000) +
+                                 " ms: a process that holds it is stopped; nothing was recorded"};
+      case Appender::Outcome::kNoRoom: break;
+    }
+    if (Status status = make_room(deadline); !status) return status;
+  }
+}
+
+Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
+  if (const Result<Worker*> found = worker(); !found) return found.status();
+  RecordDraft draft;
+  draft.chain = entry.chain;
+  draft.time_ns = entry.time_ns != 0 ? entry.time_ns : clock_->wall_ns();
+  draft.tenant = entry.tenant;
+  draft.fields = entry.fields;
+  Committed committed;
+  if (!entry.fields.empty() && entry.fields.front().id == FieldId::kEventId) {
+    if (Status status = commit(draft, &committed); !status) return status;
+  } else {
+    thread_local std::vector<Field> fields;
+    const std::array<uint8_t, 16> event_id = new_event_id(draft.time_ns);
+    fields.clear();
+    fields.push_back({FieldId::kEventId, Value::uuid(view_of(event_id)), {}});
+    fields.insert(fields.end(), entry.fields.begin(), entry.fields.end());
+    draft.fields = fields;
+    if (Status status = commit(draft, &committed); !status) return status;
+  }
+  if (ack == Ack::kRing) {
+    // The flusher is woken early enough that nobody has to wait for room.
+    const RingHeader& header = ring_->header();
+    if (committed.end - header.written.load() > ring_->ring_bytes() / 4 &&
+        header.sleeping.load() != 0) {
+      wake_leader();
+    }
+    return committed.position;
+  }
+  if (Status status = wait_for(committed.end, ack); !status) return status;
+  return committed.position;
+}
+
+Result<Position> LogImpl::append_all(std::span<const Entry> entries, Ack ack) {
+  if (entries.empty()) return Error{Code::kInvalidArgument, "expected at least one entry"};
+  Position last;
+  for (const Entry& entry : entries) {
+    const bool is_last = &entry == &entries.back();
+    const Result<Position> at = append(entry, is_last ? ack : Ack::kRing);
+    if (!at) return at.status();
+    last = *at;
+  }
+  return last;
+}
+
+Status LogImpl::wait_for(uint64_t end, Ack ack) {
+  const Result<Worker*> found = worker();
+  if (!found) return found.status();
+  Worker& worker = **found;
+  RingHeader& header = ring_->header();
+  const bool disk = ack == Ack::kDisk;
+  raise_to(disk ? header.sync_wanted : header.write_wanted, end);
+  const int64_t deadline = real_ns() + options_.ack_wait_ns;
+  while (true) {
+    const uint32_t done = header.done.load();
+    if (ring_->synced() >= end || (!disk && ring_->written() >= end)) return {};
+    if (!options_.background) {
+      const std::lock_guard<std::mutex> guard(worker.mutex);
+      const Result<bool> leads = worker.flusher.lead();
+      Status status = leads ? Status() : leads.status();
+      if (leads && *leads) status = worker.flusher.pump(end, disk);
+      if (!status) {
+        return {Code::kIo, "recorded, but not yet " +
+                               std::string(disk ? "durable: " : "written: ") +
+                               status.error().message};
+      }
+      if (*leads) continue;
+    }
+    wake_leader();
+    const int64_t left = deadline - real_ns();
+    if (left <= 0) {
+      return {Code::kIo, "recorded, but not yet " + std::string(disk ? "durable" : "written") +
+                             ": the flusher does not keep up or is stopped (" + health().reason +
+                             ")"};
+    }
+    const uint64_t leader = header.leader.load();
+    if (leader == 0 || !process_alive(leader)) {
+      header.followers.fetch_add(1);
+      futex_wake_all(header.followers);
+    }
+    futex_wait(header.done, done, std::min(left, kSliceNs));
+  }
+}
+
+Status LogImpl::flush(Ack ack) {
+  if (const Result<Worker*> found = worker(); !found) return found.status();
+  return ack == Ack::kRing ? Status() : wait_for(ring_->tail(), ack);
+}
+
+// Here if this process leads or may lead; else the leader is asked.
+Status LogImpl::run_request(Request request, std::string* note) {
+  const Result<Worker*> found = worker();
+  if (!found) return found.status();
+  Worker& worker = **found;
+  {
+    const std::lock_guard<std::mutex> guard(worker.mutex);
+    const Result<bool> leads = worker.flusher.lead();
+    if (!leads) return leads.status();
+    if (*leads) {
+      if (request == Request::kRotate) return worker.flusher.rotate();
+      Result<std::string> made = worker.flusher.checkpoint();
+      if (!made) return made.status();
+      *note = std::move(*made);
+      return {};
+    }
+  }
+  RingHeader& header = ring_->header();
+  const auto which = static_cast<size_t>(request);
+  const uint64_t ticket = header.asked[which].fetch_add(1) + 1;
+  const int64_t deadline = real_ns() + options_.ack_wait_ns;
+  while (true) {
+    const uint32_t done = header.done.load();
+    if (header.served[which].load() >= ticket) break;
+    wake_leader();
+    const int64_t left = deadline - real_ns();
+    if (left <= 0) return {Code::kIo, "the flusher has not done it in time: " + health().reason};
+    futex_wait(header.done, done, std::min(left, kSliceNs));
+  }
+  if (request == Request::kRotate) return {};
+  Result<std::string> made = last_note(files_, paths_.log);
+  if (!made) return made.status();
+  *note = std::move(*made);
+  return {};
+}
+
+Status LogImpl::rotate() { return run_request(Request::kRotate, nullptr); }
+
+Result<std::string> LogImpl::checkpoint() {
+  std::string note;
+  if (Status status = run_request(Request::kCheckpoint, &note); !status) return status;
+  return note;
+}
+
+Status LogImpl::tend() {
+  const Result<Worker*> found = worker();
+  if (!found) return found.status();
+  const std::lock_guard<std::mutex> guard((*found)->mutex);
+  const Result<bool> leads = (*found)->flusher.lead();
+  if (!leads) return leads.status();
+  if (!*leads) return {};
+  if (const Result<bool> pumped = (*found)->flusher.pump_due(); !pumped) return pumped.status();
+  return (*found)->flusher.tend();
+}
+
+Health LogImpl::health() const {
+  const RingHeader& header = ring_->header();
+  Health out;
+  out.failing = header.failure.load() != 0;
+  if (out.failing) {
+    const RingLock lock(*ring_, kSliceNs);
+    if (lock.held()) out.reason = header.failure_text;
+  }
+  const uint64_t leader = header.leader.load();
+  out.flusher_alive = leader != 0 && process_alive(leader);
+  const uint64_t tail = ring_->tail();
+  out.unwritten_bytes = tail - std::min(tail, header.written.load());
+  out.unsynced_bytes = tail - std::min(tail, header.synced.load());
+  out.ring_bytes = ring_->ring_bytes();
+  out.epoch = static_cast<uint32_t>(header.chains[0].epoch.load());
+  out.checkpoints = header.checkpoints.load();
+  out.syncs = header.syncs.load();
+  out.groups = header.groups.load();
+  out.leader_changes = header.leader_epoch.load();
+  out.key_on_host = files_.open(paths_.keys + "/log.verify", OpenMode::kRead).ok();
+  for (size_t i = 0; i < kClasses; ++i) {
+    out.next_sequence[i] = header.chains[i].next_sequence.load();
+  }
+  return out;
+}
+
+}  // namespace tenancy::log

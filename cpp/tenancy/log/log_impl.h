@@ -1,0 +1,93 @@
+// LogImpl: the log of one process: ring, keys, and the flusher with its thread. Internal.
+//
+// log.cc opens and closes it, log_append.cc appends and waits, log_background.cc is the thread.
+//
+// Thread safety: as Log.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tenancy/base/process_id.h"
+#include "tenancy/log/appender.h"
+#include "tenancy/log/flusher.h"
+#include "tenancy/log/lock_file.h"
+#include "tenancy/log/log.h"
+#include "tenancy/log/ring.h"
+
+namespace tenancy::log {
+
+constexpr int64_t kSliceNs = 50'000'000;  // between looks at whether the leader still lives
+
+// The flusher of this process with its thread. A forked child makes its own.
+struct Worker {
+  Worker(const Options& options, Files& files, const Clock& clock, const Paths& paths,
+         const LogId& log_id, Ring& ring, KeyRing& keys, Appender& appender)
+      : flusher(options, files, clock, paths, log_id, ring, keys, appender),
+        forks(g_fork_count.load()) {}
+  std::mutex mutex;
+  Flusher flusher;
+  std::thread thread;
+  std::atomic<bool> stop{false};
+  const uint64_t forks;
+};
+
+class LogImpl final : public Log {
+ public:
+  explicit LogImpl(const Options& options);
+  ~LogImpl() override { (void)close(); }
+
+  Status open();
+  Result<Position> append(const Entry& entry, Ack ack) override;
+  Result<Position> append_all(std::span<const Entry> entries, Ack ack) override;
+  Status flush(Ack ack) override;
+  Status rotate() override;
+  Result<std::string> checkpoint() override;
+  Status tend() override;
+  uint64_t position(Class chain) const override {
+    return ring_->header().chains[index(chain)].next_sequence.load();
+  }
+  Health health() const override;
+  const LogId& id() const override { return log_id_; }
+  std::string public_key() const override { return verifier_key(log_origin(log_id_), public_key_); }
+  const std::string& log_directory() const override { return paths_.log; }
+  Status close() override;
+
+ private:
+  Status make_ring(const EpochKey& key, const Ring::Identity& identity,
+                   std::vector<Repair>* repairs);
+  Status tell(const std::vector<Repair>& repairs);
+  Status announce();
+  Status begin_chain(Class chain, const std::string& boot);
+  Result<Worker*> worker();
+  std::unique_ptr<Worker> make_worker();
+  void start_thread(Worker* worker);
+  void run(Worker& worker);
+  void follow(Worker& worker, uint32_t followers_seen);
+  void nap(Worker& worker, uint32_t wake_seen, bool failing, bool idle);
+  // Appends, waiting for room; the record's end in the ring.
+  Status commit(const RecordDraft& draft, Committed* committed);
+  Status make_room(int64_t deadline);
+  Status wait_for(uint64_t end, Ack ack);
+  Status run_request(Request request, std::string* note);
+  void wake_leader();
+
+  Options options_;
+  std::shared_ptr<const Clock> clock_;
+  Files& files_;
+  Paths paths_;
+  LogId log_id_{};
+  Ed25519Public public_key_{};
+  std::unique_ptr<Ring> ring_;
+  std::unique_ptr<KeyRing> keys_;
+  std::unique_ptr<Appender> appender_;
+  std::atomic<Worker*> worker_{nullptr};
+  LockFile users_;
+  std::atomic<bool> closed_{true};
+};
+
+}  // namespace tenancy::log

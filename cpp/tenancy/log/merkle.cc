@@ -1,0 +1,196 @@
+#include "tenancy/log/merkle.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+
+namespace tenancy::log {
+namespace {
+
+constexpr char kLeafPrefix = 0;
+constexpr char kNodePrefix = 1;
+
+// The largest power of two smaller than n; n > 1.
+uint64_t split(uint64_t n) { return std::bit_floor(n - 1); }
+
+}  // namespace
+
+Digest256 leaf_hash(std::string_view leaf) {
+  Sha256 hash;
+  hash.add({&kLeafPrefix, 1});
+  hash.add(leaf);
+  return hash.finish();
+}
+
+Digest256 node_hash(const Digest256& left, const Digest256& right) {
+  std::array<char, 65> bytes;
+  bytes[0] = kNodePrefix;
+  std::copy(left.begin(), left.end(), bytes.begin() + 1);
+  std::copy(right.begin(), right.end(), bytes.begin() + 33);
+  Sha256 hash;
+  hash.add({bytes.data(), bytes.size()});
+  return hash.finish();
+}
+
+Result<CompactRange> CompactRange::frontier(uint64_t n, std::span<const Digest256> hashes) {
+  if (hashes.size() != static_cast<size_t>(std::popcount(n))) {
+    return Error{Code::kDamaged, "a tree of " + std::to_string(n) + " leaves has " +
+                                     std::to_string(std::popcount(n)) + " subtrees, got " +
+                                     std::to_string(hashes.size())};
+  }
+  CompactRange range;
+  for (const Digest256& hash : hashes) {
+    const auto level = static_cast<unsigned>(std::bit_width(n - range.end_) - 1);
+    range.subtrees_.push_back({range.end_, level, hash});
+    range.end_ += uint64_t{1} << level;
+  }
+  return range;
+}
+
+void CompactRange::push(Subtree subtree) {
+  // Two neighbours of one size whose first begins at an even place are one of the next size.
+  while (!subtrees_.empty()) {
+    const Subtree& last = subtrees_.back();
+    if (last.level != subtree.level || (last.begin >> last.level & 1) != 0) break;
+    subtree = {last.begin, last.level + 1, node_hash(last.hash, subtree.hash)};
+    subtrees_.pop_back();
+  }
+  subtrees_.push_back(subtree);
+}
+
+void CompactRange::append(const Digest256& leaf) {
+  push({end_, 0, leaf});
+  ++end_;
+}
+
+void CompactRange::append(const CompactRange& next) {
+  assert(next.begin_ == end_);
+  for (const Subtree& subtree : next.subtrees_) push(subtree);
+  end_ = next.end_;
+}
+
+Digest256 CompactRange::root() const {
+  assert(begin_ == 0);
+  if (subtrees_.empty()) return sha256("");
+  Digest256 hash = subtrees_.back().hash;
+  for (size_t i = subtrees_.size() - 1; i-- > 0;) hash = node_hash(subtrees_[i].hash, hash);
+  return hash;
+}
+
+Digest256 merkle_root(std::span<const Digest256> leaf_hashes) {
+  CompactRange range;
+  for (const Digest256& hash : leaf_hashes) range.append(hash);
+  return range.root();
+}
+
+Result<std::vector<Digest256>> inclusion_proof(uint64_t index, uint64_t size,
+                                               const RangeHash& hash) {
+  if (index >= size) {
+    return Error{Code::kOutOfRange, "leaf " + std::to_string(index) + " is not in a tree of " +
+                                        std::to_string(size) + " leaves"};
+  }
+  std::vector<Digest256> proof;
+  uint64_t begin = 0;
+  uint64_t end = size;
+  while (end - begin > 1) {
+    const uint64_t middle = begin + split(end - begin);
+    const bool left = index < middle;
+    const Result<Digest256> sibling = left ? hash(middle, end) : hash(begin, middle);
+    if (!sibling) return sibling.status();
+    proof.push_back(*sibling);
+    (left ? end : begin) = middle;
+  }
+  std::reverse(proof.begin(), proof.end());
+  return proof;
+}
+
+Result<std::vector<Digest256>> consistency_proof(uint64_t from, uint64_t to,
+                                                 const RangeHash& hash) {
+  if (from == 0 || from > to) {
+    return Error{Code::kOutOfRange, "no proof from " + std::to_string(from) + " to " +
+                                        std::to_string(to) + " leaves: expected 0 < from <= to"};
+  }
+  std::vector<Digest256> proof;
+  uint64_t begin = 0;
+  uint64_t end = to;
+  bool whole = true;  // the old tree is a subtree whose root the verifier has
+  while (from != end) {
+    const uint64_t middle = begin + split(end - begin);
+    const bool left = from <= middle;
+    const Result<Digest256> sibling = left ? hash(middle, end) : hash(begin, middle);
+    if (!sibling) return sibling.status();
+    proof.push_back(*sibling);
+    if (left) {
+      end = middle;
+    } else {
+      begin = middle;
+      whole = false;
+    }
+  }
+  if (!whole) {
+    const Result<Digest256> last = hash(begin, end);
+    if (!last) return last.status();
+    proof.push_back(*last);
+  }
+  std::reverse(proof.begin(), proof.end());
+  return proof;
+}
+
+bool verify_inclusion(uint64_t index, uint64_t size, const Digest256& leaf,
+                      std::span<const Digest256> proof, const Digest256& root) {
+  if (index >= size) return false;
+  uint64_t at = index;
+  uint64_t last = size - 1;
+  Digest256 hash = leaf;
+  for (const Digest256& sibling : proof) {
+    if (last == 0) return false;
+    if ((at & 1) != 0 || at == last) {
+      hash = node_hash(sibling, hash);
+      while ((at & 1) == 0 && at != 0) {
+        at >>= 1;
+        last >>= 1;
+      }
+    } else {
+      hash = node_hash(hash, sibling);
+    }
+    at >>= 1;
+    last >>= 1;
+  }
+  return last == 0 && hash == root;
+}
+
+bool verify_consistency(uint64_t from, uint64_t to, const Digest256& from_root,
+                        const Digest256& to_root, std::span<const Digest256> proof) {
+  if (from == 0 || from > to) return false;
+  if (from == to) return proof.empty() && from_root == to_root;
+  if (proof.empty()) return false;
+  std::vector<Digest256> path;
+  if (std::has_single_bit(from)) path.push_back(from_root);
+  path.insert(path.end(), proof.begin(), proof.end());
+  uint64_t at = from - 1;
+  uint64_t last = to - 1;
+  while ((at & 1) != 0) {
+    at >>= 1;
+    last >>= 1;
+  }
+  Digest256 old_hash = path.front();
+  Digest256 new_hash = path.front();
+  for (size_t i = 1; i < path.size(); ++i) {
+    if (last == 0) return false;
+    if ((at & 1) != 0 || at == last) {
+      old_hash = node_hash(path[i], old_hash);
+      new_hash = node_hash(path[i], new_hash);
+      while ((at & 1) == 0 && at != 0) {
+        at >>= 1;
+        last >>= 1;
+      }
+    } else {
+      new_hash = node_hash(new_hash, path[i]);
+    }
+    at >>= 1;
+    last >>= 1;
+  }
+  return last == 0 && old_hash == from_root && new_hash == to_root;
+}
+
+}  // namespace tenancy::log

@@ -1,0 +1,227 @@
+#include "tenancy/log/record.h"
+
+#include "tenancy/base/utf8.h"
+#include "tenancy/log/bytes.h"
+
+namespace tenancy::log {
+namespace {
+
+constexpr size_t kSealedBytesMin = 16 + 12 + 1 + 16;
+
+bool is_number(ValueType type) {
+  return type == ValueType::kBool || type == ValueType::kInt || type == ValueType::kUint;
+}
+
+// What is wrong with a value of that type and these bytes; null when nothing is.
+const char* value_fault(ValueType type, std::string_view bytes) {
+  switch (type) {
+    case ValueType::kNull: return bytes.empty() ? nullptr : "null has bytes";
+    case ValueType::kBool:
+      return bytes.size() == 1 && static_cast<uint8_t>(bytes[0]) <= 1 ? nullptr
+                                                                      : "not 0 or 1 in one byte";
+    case ValueType::kInt:
+    case ValueType::kUint: return bytes.size() == 8 ? nullptr : "not 8 bytes";
+    case ValueType::kText:
+    case ValueType::kJson: return is_utf8(bytes) ? nullptr : "not UTF-8";
+    case ValueType::kBytes: return nullptr;
+    case ValueType::kUuid: return bytes.size() == 16 ? nullptr : "not 16 bytes";
+    case ValueType::kSealed: return bytes.size() >= kSealedBytesMin ? nullptr : "too short";
+  }
+  return "of an unknown type";
+}
+
+std::string field_name(const Field& field) {
+  if (field.id != FieldId::kNamed) {
+    return "field " + std::to_string(static_cast<unsigned>(field.id));
+  }
+  std::string shown;
+  for (const char c : field.name.substr(0, 40)) shown += c >= ' ' && c <= '~' ? c : '?';
+  return "field \"" + shown + "\"";
+}
+
+Status refuse(const Field& field, const std::string& what) {
+  return {Code::kInvalidArgument, field_name(field) + ": " + what};
+}
+
+// Whether `field` may come after what came before.
+bool ascends(const Field& field, int32_t last_id, std::string_view last_name) {
+  const auto id = static_cast<int32_t>(field.id);
+  if (field.id != FieldId::kNamed || last_id != id) return id > last_id;
+  return field.name > last_name;
+}
+
+Status put_field(const Field& field, std::string* out) {
+  const bool named = field.id == FieldId::kNamed;
+  if (field.id == FieldId{0}) return refuse(field, "0 is no field id");
+  if (named && (field.name.empty() || field.name.size() > kNameBytesMax || !is_utf8(field.name))) {
+    return refuse(field, "expected a name of 1 to 255 bytes of UTF-8");
+  }
+  if (!named && !field.name.empty()) return refuse(field, "only field 65535 has a name");
+  char number[8];
+  std::string_view bytes = field.value.bytes;
+  if (is_number(field.value.type)) {
+    put(number, field.value.number);
+    bytes = {number, field.value.type == ValueType::kBool ? size_t{1} : size_t{8}};
+  }
+  if (const char* fault = value_fault(field.value.type, bytes)) return refuse(field, fault);
+  if (bytes.size() > kRecordBytesMax) {
+    return refuse(field, "expected less than 1 MiB, got " + std::to_string(bytes.size()) +
+                             " bytes; store it elsewhere and log its hash");
+  }
+  put(out, static_cast<uint16_t>(field.id));
+  put(out, static_cast<uint8_t>(field.value.type));
+  if (named) {
+    put(out, static_cast<uint16_t>(field.name.size()));
+    out->append(field.name);
+  }
+  put(out, static_cast<uint32_t>(bytes.size()));
+  out->append(bytes);
+  return {};
+}
+
+}  // namespace
+
+Status encode_record(const RecordDraft& draft, std::string* out) {
+  out->clear();
+  if (index(draft.chain) >= kClasses) {
+    return {Code::kInvalidArgument, "expected a class from 0 to 3"};
+  }
+  if (draft.fields.size() > kFieldsMax) {
+    return {Code::kInvalidArgument,
+            "expected at most 4096 fields, got " + std::to_string(draft.fields.size())};
+  }
+  const std::string_view tenant = draft.tenant.value_or(std::string_view());
+  if (tenant.size() > kTenantBytesMax || !is_utf8(tenant)) {
+    return {Code::kInvalidArgument, "tenant: expected at most 1024 bytes of UTF-8, got " +
+                                        std::to_string(tenant.size()) + " bytes"};
+  }
+  put(out, uint32_t{0});
+  put(out, kRecordVersion);
+  put(out, kRecordAlgorithm);
+  put(out, static_cast<uint8_t>(draft.chain));
+  put(out, static_cast<uint8_t>(draft.kind));
+  put(out, draft.epoch);
+  put(out, draft.tenant ? static_cast<uint16_t>(tenant.size()) : kNoTenant);
+  put(out, static_cast<uint16_t>(draft.fields.size()));
+  put_bytes(out, draft.log_id);
+  put(out, draft.time_ns);
+  out->append(tenant);
+  int32_t last_id = -1;
+  std::string_view last_name;
+  for (const Field& field : draft.fields) {
+    if (!ascends(field, last_id, last_name)) {
+      return refuse(field, "comes twice or out of order; fields ascend by id, named ones by name");
+    }
+    if (Status status = put_field(field, out); !status) return status;
+    last_id = static_cast<int32_t>(field.id);
+    last_name = field.name;
+  }
+  out->append(kRecordTailBytes, '\0');
+  if (out->size() > kRecordBytesMax) {
+    return {Code::kInvalidArgument,
+            "the record: expected at most 1 MiB, got " + std::to_string(out->size()) + " bytes"};
+  }
+  put(out->data(), static_cast<uint32_t>(out->size()));
+  return {};
+}
+
+bool FieldCursor::take(size_t bytes, std::string_view* out) {
+  if (bytes > rest_.size()) return false;
+  *out = rest_.substr(0, bytes);
+  rest_.remove_prefix(bytes);
+  return true;
+}
+
+bool FieldCursor::next(Field* field) {
+  if (left_ == 0 || !ok_) return false;
+  --left_;
+  ok_ = false;
+  std::string_view part;
+  if (!take(3, &part)) return false;
+  field->id = static_cast<FieldId>(get<uint16_t>(part.data()));
+  field->value.type = static_cast<ValueType>(part[2]);
+  field->value.number = 0;
+  field->name = {};
+  if (field->id == FieldId::kNamed) {
+    if (!take(2, &part) || !take(get<uint16_t>(part.data()), &field->name)) return false;
+    if (field->name.empty() || field->name.size() > kNameBytesMax || !is_utf8(field->name)) {
+      return false;
+    }
+  }
+  if (!take(4, &part) || !take(get<uint32_t>(part.data()), &field->value.bytes)) return false;
+  if (field->id == FieldId{0} || !ascends(*field, last_id_, last_name_)) return false;
+  if (value_fault(field->value.type, field->value.bytes) != nullptr) return false;
+  if (field->value.type == ValueType::kBool) {
+    field->value.number = static_cast<uint8_t>(field->value.bytes[0]);
+  } else if (is_number(field->value.type)) {
+    field->value.number = get<uint64_t>(field->value.bytes.data());
+  }
+  last_id_ = static_cast<int32_t>(field->id);
+  last_name_ = field->name;
+  ok_ = true;
+  return true;
+}
+
+Framing RecordView::parse(std::string_view bytes, RecordView* view) {
+  if (bytes.size() < 4) {
+    return bytes.find_first_not_of('\0') == std::string_view::npos ? Framing::kEnd
+                                                                   : Framing::kShort;
+  }
+  const auto length = get<uint32_t>(bytes.data());
+  if (length == 0) return Framing::kEnd;
+  if (length < kRecordBytesMin || length > kRecordBytesMax) return Framing::kLength;
+  if (length > bytes.size()) return Framing::kShort;
+  view->bytes_ = bytes.substr(0, length);
+  if (kRecordHeadBytes + view->tenant_bytes() + kRecordTailBytes > length) {
+    return Framing::kLength;
+  }
+  const auto crc = get<uint32_t>(bytes.data() + length - 4);
+  return crc == crc32c(bytes.substr(0, length - 4)) ? Framing::kRecord : Framing::kCrc;
+}
+
+uint16_t RecordView::tenant_word() const { return get<uint16_t>(bytes_.data() + 12); }
+
+size_t RecordView::tenant_bytes() const { return tenant_word() == kNoTenant ? 0 : tenant_word(); }
+
+uint32_t RecordView::epoch() const { return get<uint32_t>(bytes_.data() + 8); }
+LogId RecordView::log_id() const { return get_bytes<LogId>(bytes_.data() + 16); }
+int64_t RecordView::time_ns() const { return get<int64_t>(bytes_.data() + 32); }
+
+std::optional<std::string_view> RecordView::tenant() const {
+  if (tenant_word() == kNoTenant) return std::nullopt;
+  return bytes_.substr(kRecordHeadBytes, tenant_bytes());
+}
+
+FieldCursor RecordView::fields() const {
+  const size_t from = kRecordHeadBytes + tenant_bytes();
+  return {bytes_.substr(from, size() - kRecordTailBytes - from), get<uint16_t>(bytes_.data() + 14)};
+}
+
+uint64_t RecordView::sequence() const { return get<uint64_t>(bytes_.data() + size() - 116); }
+Tag RecordView::previous() const { return get_bytes<Tag>(bytes_.data() + size() - 108); }
+uint64_t RecordView::tenant_sequence() const { return get<uint64_t>(bytes_.data() + size() - 76); }
+Tag RecordView::tenant_previous() const { return get_bytes<Tag>(bytes_.data() + size() - 68); }
+Tag RecordView::tag() const { return get_bytes<Tag>(bytes_.data() + size() - 36); }
+
+std::string RecordView::encoding_fault() const {
+  const std::optional<std::string_view> id = tenant();
+  if (id && (id->size() > kTenantBytesMax || !is_utf8(*id))) return "the tenant's id";
+  FieldCursor cursor = fields();
+  Field field;
+  unsigned number = 0;
+  while (cursor.next(&field)) ++number;
+  if (!cursor.ok()) return "field number " + std::to_string(number + 1);
+  return cursor.at_end() ? std::string() : "bytes behind the last field";
+}
+
+std::optional<Value> RecordView::find(FieldId id) const {
+  FieldCursor cursor = fields();
+  Field field;
+  while (cursor.next(&field)) {
+    if (field.id == id) return field.value;
+    if (static_cast<uint16_t>(field.id) > static_cast<uint16_t>(id)) break;
+  }
+  return std::nullopt;
+}
+
+}  // namespace tenancy::log
