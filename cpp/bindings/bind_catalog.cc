@@ -116,9 +116,9 @@ py::dict plan_dict(const Catalog& catalog, const Plan& plan) {
   py::dict result;
   result["title"] = plan.title;
   switch (plan.price.kind) {
-    case Price::Kind::kAbsent: result["price"] = py::none(); break;
-    case Price::Kind::kAmount: result["price"] = plan.price.amount; break;
-    case Price::Kind::kCustom: result["price"] = "custom"; break;
+    case PlanPrice::Kind::kAbsent: result["price"] = py::none(); break;
+    case PlanPrice::Kind::kAmount: result["price"] = plan.price.amount; break;
+    case PlanPrice::Kind::kCustom: result["price"] = "custom"; break;
   }
   result["currency"] = plan.currency;
   result["period"] = to_str(period_unit_name(plan.price_period));

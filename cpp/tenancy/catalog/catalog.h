@@ -22,6 +22,7 @@
 #include "tenancy/base/json.h"
 #include "tenancy/base/status.h"
 #include "tenancy/catalog/limit_policy.h"
+#include "tenancy/catalog/price_def.h"
 
 namespace tenancy {
 
@@ -92,7 +93,7 @@ struct Entitlements {
   Origin retention_origin = Origin::kAbsent;
 };
 
-struct Price {
+struct PlanPrice {
   enum class Kind : uint8_t { kAbsent = 0, kAmount, kCustom };
   Kind kind = Kind::kAbsent;
   std::string amount;  // decimal digits as written
@@ -101,7 +102,7 @@ struct Price {
 struct Plan {
   std::string name;
   std::string title;
-  Price price;
+  PlanPrice price;
   std::string currency;  // ISO 4217; "USD" unless set
   PeriodUnit price_period = PeriodUnit::kMonth;
   bool all_features = false;
@@ -146,6 +147,10 @@ class Catalog {
   const std::vector<RoleDef>& roles() const { return roles_; }
   const std::vector<std::string>& permissions() const { return permissions_; }
   const std::vector<DutyRule>& duties() const { return duties_; }
+  // The price books it defines; plans may also name those that come with the package.
+  const std::vector<std::shared_ptr<const PriceBookDef>>& price_books() const {
+    return price_books_;
+  }
   // Limits outside plans: by scope, for every request.
   const std::vector<LimitRule>& limits() const { return limits_; }
   // The action counted when a request names none; kNoIndex when the catalog names none.
@@ -189,6 +194,7 @@ class Catalog {
   std::vector<std::string> permissions_;
   std::vector<DutyRule> duties_;
   std::vector<LimitRule> limits_;
+  std::vector<std::shared_ptr<const PriceBookDef>> price_books_;
   uint32_t default_action_ = kNoIndex;
   uint32_t default_plan_ = kNoIndex;
   std::unique_ptr<Names> names_;

@@ -8,6 +8,7 @@
 #include "tenancy/catalog/entitlements.h"
 #include "tenancy/catalog/limit_patch.h"
 #include "tenancy/catalog/names.h"
+#include "tenancy/catalog/price_book.h"
 #include "tenancy/catalog/quota_def.h"
 #include "tenancy/catalog/roles.h"
 
@@ -49,16 +50,16 @@ bool is_small_mapping(const Field& field, size_t most) {
   return false;
 }
 
-void read_price(const Field& field, Price* price) {
+void read_price(const Field& field, PlanPrice* price) {
   const Json& json = field.json();
   std::string text;
   if (json.is_string()) text = json.as_string();
   if (json.is_integer()) text = std::to_string(json.as_integer());
   if (json.kind() == Json::Kind::kDecimal) text = json.as_decimal_text();
   if (text == "custom") {
-    price->kind = Price::Kind::kCustom;
+    price->kind = PlanPrice::Kind::kCustom;
   } else if (is_price(text)) {
-    price->kind = Price::Kind::kAmount;
+    price->kind = PlanPrice::Kind::kAmount;
     price->amount = text;
   } else {
     field.expected("a price such as 29 or 29.90 (0 is free), or \"custom\"");
@@ -74,7 +75,7 @@ std::shared_ptr<const Catalog> CatalogParser::parse() {
   if (!document_.is_mapping_of({"$schema", "catalog", "version", "format", "default_plan",
                                 "default_action", "currency", "permissions", "builtin_roles",
                                 "roles", "duties", "features", "actions", "quotas", "limits",
-                                "plans"})) {
+                                "plans", "price_books"})) {
     return catalog_;
   }
   header();
@@ -82,7 +83,9 @@ std::shared_ptr<const Catalog> CatalogParser::parse() {
   quotas();
   actions();
   limits();
+  price_books();
   plans();
+  check_price_books();
   access();
   defaults();
   return catalog_;
@@ -189,6 +192,34 @@ void CatalogParser::limits() {
     LimitRule rule{name, 0, {}};
     apply(*patch, &rule);
     catalog_->limits_.push_back(std::move(rule));
+  }
+}
+
+void CatalogParser::price_books() {
+  catalog_->price_books_ = read_price_books(member("price_books"), catalog_->currency_);
+}
+
+// What plans say of books and books of plans.
+void CatalogParser::check_price_books() const {
+  std::vector<std::string_view> books = shipped_price_books();
+  std::vector<std::string_view> plans;
+  for (const auto& book : catalog_->price_books_) books.emplace_back(book->name);
+  for (const Plan& plan : catalog_->plans_) plans.emplace_back(plan.name);
+  for (size_t i = 0; i < catalog_->plans_.size(); ++i) {
+    if (!plan_field(i).json().is_object()) continue;
+    const Field named = plan_field(i).member("price_book");
+    const std::string& book = catalog_->plans_[i].price_book;
+    if (!named.present() || book.empty()) continue;
+    if (std::ranges::find(books, std::string_view(book)) == books.end()) {
+      named.unknown("price book", book, books);
+    }
+  }
+  for (const auto& book : catalog_->price_books_) {
+    for (const auto& [plan, included] : book->plans) {
+      if (catalog_->plan_index(plan) != kNoIndex) continue;
+      const Field field = member("price_books").member(book->name).member("plans").member(plan);
+      field.unknown("plan", plan, plans);
+    }
   }
 }
 

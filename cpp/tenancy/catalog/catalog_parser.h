@@ -29,7 +29,9 @@ class CatalogParser {
   void actions();
   void add_action(const Field& field, const std::string& name);
   void limits();
+  void price_books();
   void plans();
+  void check_price_books() const;
   void resolve_plans();
   void resolve_plan(size_t index);
   void plan_header(const Field& field, Plan* plan) const;

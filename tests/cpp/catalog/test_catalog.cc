@@ -60,11 +60,11 @@ TEST_CASE("an absent price, 0 and custom are three things") {
   const auto catalog =
       valid(with(R"("plans": {"none": {}, "zero": {"price": 0}, "cents": {"price": 29.90},
                                      "ask": {"price": "custom"}})"));
-  CHECK(catalog->plans()[0].price.kind == Price::Kind::kAbsent);
-  CHECK(catalog->plans()[1].price.kind == Price::Kind::kAmount);
+  CHECK(catalog->plans()[0].price.kind == PlanPrice::Kind::kAbsent);
+  CHECK(catalog->plans()[1].price.kind == PlanPrice::Kind::kAmount);
   CHECK(catalog->plans()[1].price.amount == "0");
   CHECK(catalog->plans()[2].price.amount == "29.90");
-  CHECK(catalog->plans()[3].price.kind == Price::Kind::kCustom);
+  CHECK(catalog->plans()[3].price.kind == PlanPrice::Kind::kCustom);
 }
 
 TEST_CASE("what a plan grants") {
@@ -124,7 +124,7 @@ TEST_CASE("a plan that extends another is that plan with its own values merged i
   // Price and title are never inherited: a copy of a free plan is not free by accident.
   const auto two =
       valid(with(R"("plans": {"b": {"extends": "a"}, "a": {"price": 0, "title": "A"}})"));
-  CHECK(two->plans()[0].price.kind == Price::Kind::kAbsent);
+  CHECK(two->plans()[0].price.kind == PlanPrice::Kind::kAbsent);
   CHECK(two->plans()[0].title == "b");
 }
 

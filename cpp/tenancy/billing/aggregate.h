@@ -1,0 +1,50 @@
+// Sums usage events by tenant and metric, and prices the sums.
+//
+// The result does not depend on the order of the events. Sums are exact: 64-bit ones that overflow
+// continue in 128 bits, and one past 10^26 is an error.
+//
+// Ownership: the result owns what it holds. Thread safety: pure functions; up to two threads work
+// on one call, on halves of the events.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tenancy/base/status.h"
+#include "tenancy/billing/column.h"
+#include "tenancy/billing/price.h"
+#include "tenancy/billing/vector.h"
+
+namespace tenancy {
+
+struct UsageEvents {
+  const Column* tenants = nullptr;  // whole numbers or texts
+  const Column* metrics = nullptr;  // positions in `metric_names`, or those names; null = the one
+  const Column* quantities = nullptr;  // whole numbers or decimals; null = 1 each (a count)
+  std::vector<std::string> metric_names;
+};
+
+// One row for every pair of tenant and metric that has events, sorted by tenant, then by the
+// position of the metric.
+struct UsageSums {
+  bool tenants_are_texts = false;
+  std::vector<int64_t> tenant_numbers;    // per row, when they are numbers
+  std::vector<std::string> tenant_texts;  // per row, when they are texts
+  std::vector<uint32_t> metrics;
+  std::vector<uint64_t> events;
+  Amounts quantities;
+};
+
+// kInvalidArgument: lengths differ, a null, an unknown metric; kOutOfRange: a number that does not
+// fit. Each names the first event it is about.
+Result<UsageSums> sum_usage(const UsageEvents& events, unsigned threads);
+
+// The amount of every row: prices[metric] of its quantity. `prices` are in the order of
+// `metric_names`. The errors are those of Price::amount and name tenant and metric.
+Result<Amounts> price_sums(const UsageSums& sums, std::span<const Price* const> prices,
+                           std::span<const std::string> metric_names);
+
+}  // namespace tenancy

@@ -1,0 +1,105 @@
+// UsageSummer: sums a part of the usage events into groups of tenant and metric. Internal to this
+// layer.
+//
+// Tenants get positions: ids from 0 to below `direct` are their own position, other numbers follow
+// them in the order in which they come, texts are numbered from 0. A group is the position of the
+// tenant x metrics + the metric.
+//
+// Sums are 64-bit whole numbers with the overflow kept aside, until a decimal or a number above
+// 2^63 - 1 comes; from then on they are units of 1e-12 in 128 bits.
+//
+// Ownership: borrows the events. Thread safety: one thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "tenancy/base/int128.h"
+#include "tenancy/base/status.h"
+#include "tenancy/billing/aggregate.h"
+#include "tenancy/billing/interner.h"
+
+namespace tenancy {
+
+class UsageSummer {
+ public:
+  UsageSummer(const UsageEvents& events, int64_t direct);
+
+  // Sums events [begin, end).
+  Status run(int64_t begin, int64_t end);
+
+  struct Sum {
+    Int128 units = 0;  // of 1e-12
+    uint64_t events = 0;
+  };
+  struct Tenant {
+    int64_t number = 0;
+    std::string_view text;
+    size_t position = 0;
+  };
+
+  // Sorted by number or text.
+  std::vector<Tenant> tenants() const;
+  // Without events where the tenant has none of the metric. The units may lie outside a decimal.
+  Sum sum(size_t position, size_t metric) const;
+  // A sum has left 128 bits.
+  bool overflowed() const { return overflowed_; }
+
+ private:
+  static constexpr int64_t kBlock = 1024;
+
+  struct Group {
+    int64_t sum = 0;
+    uint64_t events = 0;
+  };
+
+  Status read_metrics(int64_t at, int64_t count);
+  Status check_metrics(int64_t at, int64_t count) const;
+  Status read_metric_codes(int64_t at, int64_t count);
+  Status unknown_metric(int64_t index, std::string_view name) const;
+  Status read_quantities(int64_t at, int64_t count);
+  Status read_tenants(int64_t at, int64_t count);
+  Status read_tenant_codes(int64_t at, int64_t count);
+  const int64_t* read_wholes(const Column& column, int64_t at, int64_t count, int64_t* scratch);
+  void place_numbers(int64_t count);
+  void widen();
+  size_t groups_needed() const;
+  void add(int64_t count);
+  void add_wide(int64_t count);
+  void spill(size_t at, int64_t added);
+
+  const UsageEvents& events_;
+  const int64_t metrics_;
+  const int64_t direct_;
+  size_t direct_used_ = 0;
+  bool wide_ = false;
+  bool overflowed_ = false;
+  std::unordered_map<std::string_view, int64_t> names_;
+  Interner<int64_t> numbers_;
+  Interner<std::string_view> texts_;
+  std::vector<Group> groups_;
+  std::vector<Sum> wide_groups_;
+  std::unordered_map<size_t, Int128> spilled_;
+  // Positions of the codes of the dictionary in use, and where its chunk ends.
+  std::vector<int64_t> metric_codes_;
+  std::vector<int64_t> tenant_codes_;
+  int64_t metric_codes_end_ = 0;
+  int64_t tenant_codes_end_ = 0;
+  // The block at hand: each points into its array below, or into the column itself.
+  const int64_t* metric_ = nullptr;
+  const int64_t* tenant_ = nullptr;
+  const int64_t* quantity_ = nullptr;
+  std::array<int64_t, kBlock> metric_block_;
+  std::array<int64_t, kBlock> tenant_block_;
+  std::array<int64_t, kBlock> quantity_block_;
+  std::array<int64_t, kBlock> code_block_;
+  std::array<Int128, kBlock> units_block_;
+  std::array<std::string_view, kBlock> text_block_;
+};
+
+}  // namespace tenancy

@@ -1,0 +1,46 @@
+// Prices a column of quantities at once.
+//
+// Whole quantities go through the table of WholeSegments, a few nanoseconds each; others through
+// Price::amount. Long columns are shared by two threads.
+//
+// Ownership: the amounts own their memory and share it. Thread safety: see below.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tenancy/base/int128.h"
+#include "tenancy/base/status.h"
+#include "tenancy/billing/column.h"
+#include "tenancy/billing/price.h"
+
+namespace tenancy {
+
+// Memory for `count` numbers, not initialised; in huge pages where the system gives them.
+std::shared_ptr<Int128> allocate_units(int64_t count);
+
+// Numbers in units of 1e-12: what decimal128(38, 12) holds. Immutable once filled.
+struct Amounts {
+  std::shared_ptr<Int128> units;
+  int64_t length = 0;
+  // One bit each, set where there is a value; empty when all have one.
+  std::shared_ptr<std::vector<uint8_t>> validity;
+  int64_t null_count = 0;
+
+  bool is_null(int64_t index) const {
+    return validity != nullptr &&
+           (((*validity)[static_cast<size_t>(index >> 3)] >> (index & 7)) & 1) == 0;
+  }
+};
+
+// The amount of every quantity; nulls stay null. The errors are those of Price::amount, with the
+// index of the first element they are about; kInvalidArgument for a column of texts.
+// `threads`: at most so many. Safe from any thread.
+Result<Amounts> price_column(const Price& price, const Column& quantities, unsigned threads);
+
+// The exact sum; nothing when it does not fit.
+std::optional<Decimal> sum_of(const Amounts& amounts);
+
+}  // namespace tenancy

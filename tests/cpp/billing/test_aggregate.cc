@@ -1,0 +1,148 @@
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "prices.h"
+#include "tenancy/billing/aggregate.h"
+
+using namespace tenancy;
+using namespace tenancy::test;
+
+namespace {
+
+struct Events {
+  std::vector<int64_t> tenants;
+  std::vector<int64_t> metrics;
+  std::vector<int64_t> quantities;
+
+  void add(int64_t tenant, int64_t metric, int64_t quantity) {
+    tenants.push_back(tenant);
+    metrics.push_back(metric);
+    quantities.push_back(quantity);
+  }
+};
+
+Column column(const std::vector<int64_t>& values) {
+  return Column::of_wholes(values.data(), 8, true, static_cast<int64_t>(values.size()), nullptr);
+}
+
+std::string rows(const Result<UsageSums>& sums) {
+  if (!sums.ok()) return sums.error().message;
+  std::string text;
+  for (size_t i = 0; i < sums->metrics.size(); ++i) {
+    text +=
+        sums->tenants_are_texts ? sums->tenant_texts[i] : std::to_string(sums->tenant_numbers[i]);
+    text += "/" + std::to_string(sums->metrics[i]) + " " + std::to_string(sums->events[i]) + ": " +
+            Decimal::from_units(sums->quantities.units.get()[i])->text() + "; ";
+  }
+  return text;
+}
+
+Result<UsageSums> sum(const Events& events, unsigned threads = 2) {
+  const Column tenants = column(events.tenants);
+  const Column metrics = column(events.metrics);
+  const Column quantities = column(events.quantities);
+  return sum_usage({&tenants, &metrics, &quantities, {"a", "b", "c"}}, threads);
+}
+
+}  // namespace
+
+TEST_CASE("sums by tenant and metric, sorted; no row without events") {
+  Events events;
+  events.add(7, 1, 5);
+  events.add(3, 0, 2);
+  events.add(7, 1, 6);
+  events.add(7, 0, 0);
+  events.add(-4, 2, 9);
+  events.add(INT64_MAX, 2, 1);
+  CHECK(rows(sum(events)) ==
+        "-4/2 1: 9; 3/0 1: 2; 7/0 1: 0; 7/1 2: 11; 9223372036854775807/2 1: 1; ");
+  CHECK(rows(sum(Events())).empty());
+}
+
+TEST_CASE("sums leave 64 bits without a loss, in both directions") {
+  Events events;
+  for (int i = 0; i < 5; ++i) events.add(1, 0, INT64_MAX);
+  for (int i = 0; i < 3; ++i) events.add(2, 0, INT64_MIN);
+  events.add(2, 0, -1);
+  CHECK(rows(sum(events)) == "1/0 5: 46116860184273879035; 2/0 4: -27670116110564327425; ");
+}
+
+TEST_CASE("any order and any number of threads give the same sums as a map") {
+  std::mt19937_64 random(5);
+  for (const bool sparse : {false, true}) {
+    Events events;
+    std::map<std::pair<int64_t, int64_t>, std::pair<uint64_t, int64_t>> model;
+    for (int i = 0; i < 250'000; ++i) {
+      auto tenant = static_cast<int64_t>(random() % 3000);
+      if (sparse) tenant = static_cast<int64_t>(static_cast<uint64_t>(tenant) * 0x9e3779b97f4a7c15);
+      const auto metric = static_cast<int64_t>(random() % 3);
+      const auto quantity = static_cast<int64_t>(random() % 1'000'000) - 100;
+      events.add(tenant, metric, quantity);
+      auto& [count, total] = model[{tenant, metric}];
+      ++count;
+      total += quantity;
+    }
+    std::string expected;
+    for (const auto& [key, value] : model) {
+      expected += std::to_string(key.first) + "/" + std::to_string(key.second) + " " +
+                  std::to_string(value.first) + ": " + std::to_string(value.second) + "; ";
+    }
+    CHECK((rows(sum(events, 1)) == expected));
+    CHECK((rows(sum(events, 2)) == expected));
+    std::ranges::reverse(events.tenants);
+    std::ranges::reverse(events.metrics);
+    std::ranges::reverse(events.quantities);
+    CHECK((rows(sum(events, 2)) == expected));
+  }
+}
+
+TEST_CASE("texts as tenants and metrics, decimals as quantities, and counting") {
+  const std::string bytes = "acmeglobexacme";
+  const std::vector<int64_t> ends{0, 4, 10, 14};
+  const Column tenants = Column::of_texts(ends.data(), bytes.data(), 3, nullptr);
+  const std::string names = "bab";
+  const std::vector<int64_t> name_ends{0, 1, 2, 3};
+  const Column metrics = Column::of_texts(name_ends.data(), names.data(), 3, nullptr);
+  const Int128 units[] = {dec("0.1").units(), dec("5").units(), dec("0.2").units()};
+  const Column quantities = Column::of_units(units, 3, nullptr);
+  CHECK(rows(sum_usage({&tenants, &metrics, &quantities, {"a", "b"}}, 2)) ==
+        "acme/1 2: 0.3; globex/0 1: 5; ");
+  CHECK(rows(sum_usage({&tenants, nullptr, nullptr, {"calls"}}, 2)) ==
+        "acme/0 2: 2; globex/0 1: 1; ");
+  CHECK(rows(sum_usage({&tenants, &metrics, nullptr, {"a", "c"}}, 2)) ==
+        "event 0: unknown metric \"b\"; prices are given for a, c");
+}
+
+TEST_CASE("what is wrong is told with its event") {
+  Events events;
+  events.add(1, 0, 1);
+  events.add(1, 3, 1);
+  CHECK(rows(sum(events)) == "event 1: unknown metric 3; expected a position from 0 to 2");
+  events.metrics[1] = -1;
+  CHECK(rows(sum(events)) == "event 1: unknown metric -1; expected a position from 0 to 2");
+  events.metrics.pop_back();
+  CHECK(rows(sum(events)) == "metrics: has 1 values, tenants has 2");
+}
+
+TEST_CASE("sums are priced, each by the price of its metric") {
+  Events events;
+  events.add(1, 0, 10001);
+  events.add(1, 1, 3);
+  events.add(2, 1, 4);
+  const auto sums = sum(events);
+  REQUIRE(sums.ok());
+  const Price tiered = price(model("graduated", kFourTiers));
+  const Price unit = price("0.5");
+  const std::vector<const Price*> prices{&tiered, &unit, &unit};
+  const std::vector<std::string> names{"a", "b", "c"};
+  const auto amounts = price_sums(*sums, prices, names);
+  REQUIRE(amounts.ok());
+  CHECK(sum_of(*amounts)->text() == "13.5008");
+  events.add(2, 1, -5);
+  const auto negative = sum(events);
+  REQUIRE(negative.ok());
+  CHECK(price_sums(*negative, prices, names)
+            .error()
+            .message.starts_with("tenant 2, metric b: expected a number from 0, got -1"));
+}
