@@ -143,7 +143,7 @@ PyObject* asgi_send(PyObject* self, PyObject* message) {
         sent = with_fields(exchange, message);
       } catch (py::error_already_set& error) {
         // A fault of ours, or a message that the server will refuse in its own words.
-        const py::object raised = error.value();
+        const py::object& raised = error.value();
         own(PyObject_CallMethodOneArg(self, g_names.not_begun, raised.ptr()));
       }
     }
