@@ -89,6 +89,7 @@ PYTHON_RANKS = {
 HEAVY_HEADERS = re.compile(r'#include [<"](absl|nlohmann|openssl|pybind11)/')
 INCLUDE = re.compile(r'^\s*#\s*include\s+"(?!absl/|nlohmann/|openssl/)([^"]+)"', re.MULTILINE)
 LINES_MAX = 600
+STUB_LINES_MAX = 1200  # a compiled module has one stub, which is its whole reference
 
 
 def files(*patterns: str) -> list[Path]:
@@ -371,7 +372,8 @@ def test_text_is_finished_and_tidy(path: Path) -> None:
     assert text.endswith("\n") or not text, "no newline at the end"
     if path.suffix in {".cc", ".h", ".py", ".pyi"}:
         lines = text.count("\n")
-        assert lines <= LINES_MAX, f"{lines} lines: split it"
+        most = STUB_LINES_MAX if path.suffix == ".pyi" else LINES_MAX
+        assert lines <= most, f"{lines} lines: split it"
 
 
 @pytest.mark.parametrize("path", CPP_FILES, ids=relative)
