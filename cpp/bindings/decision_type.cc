@@ -24,8 +24,8 @@ PyDecision* as_decision(PyObject* self) { return reinterpret_cast<PyDecision*>(s
 void decision_dealloc(PyObject* self) {
   PyDecision* object = as_decision(self);
   object->decision.~Decision();
-  object->engine.~shared_ptr();
-  Py_XDECREF(object->reasons);
+  Py_DECREF(object->engine);
+  Py_DECREF(object->reasons);
   PyTypeObject* type = Py_TYPE(self);
   if (g_free_count < kFreeMax) {
     g_free[g_free_count++] = object;
@@ -118,9 +118,8 @@ PyObject* guarded(Fn&& fn) {
 }
 
 PyObject* get_active_roles(PyObject* self, void*) {
-  return guarded([&]() -> PyObject* {
-    return active_roles_of(as_decision(self)->decision).release().ptr();
-  });
+  return guarded(
+      [&]() -> PyObject* { return active_roles_of(as_decision(self)->decision).release().ptr(); });
 }
 PyObject* get_roles_refused(PyObject* self, void*) {
   return PyBool_FromLong(as_decision(self)->decision.roles_refused ? 1 : 0);
@@ -308,8 +307,7 @@ py::dict quota_dict(const QuotaDef& def, const QuotaState& state) {
   return out;
 }
 
-PyDecision* new_decision(const std::shared_ptr<Engine>& engine, PyObject* reasons,
-                         int quota_status) {
+PyDecision* new_decision(PyObject* engine, PyObject* reasons, int quota_status) {
   PyDecision* object;
   if (g_free_count > 0) {
     object = g_free[--g_free_count];
@@ -318,7 +316,7 @@ PyDecision* new_decision(const std::shared_ptr<Engine>& engine, PyObject* reason
     object = PyObject_New(PyDecision, g_decision_type);
     if (object == nullptr) throw py::error_already_set();
   }
-  new (&object->engine) std::shared_ptr<Engine>(engine);
+  object->engine = Py_NewRef(engine);
   object->reasons = Py_NewRef(reasons);
   object->quota_status = quota_status;
   new (&object->decision) Decision();

@@ -12,8 +12,8 @@
 namespace tenancy {
 
 struct PyDecision {
-  PyObject_HEAD std::shared_ptr<Engine> engine;
-  PyObject* reasons;  // tuple of the members of tenancy.Reason
+  PyObject_HEAD PyObject* engine;  // its Python object: counting that reference is not atomic
+  PyObject* reasons;               // tuple of the members of tenancy.Reason
   int quota_status;
   Decision decision;
 };
@@ -27,8 +27,7 @@ struct HandleState {
 };
 
 // A new Decision with nothing in it. Takes its memory from a small free list.
-PyDecision* new_decision(const std::shared_ptr<Engine>& engine, PyObject* reasons,
-                         int quota_status);
+PyDecision* new_decision(PyObject* engine, PyObject* reasons, int quota_status);
 bool is_decision(PyObject* object);
 
 // The window with the smallest share left, refusing ones first; null where no limit applied.

@@ -19,11 +19,13 @@ struct GateState {
   std::shared_ptr<const Definitions> definitions;
   uint64_t published = UINT64_MAX;
   NameCaches names;
+  KeywordCache keywords;
   std::vector<std::string> gauge_names;
 };
 
 struct PyGate {
-  PyObject_HEAD PyObject* on_stale;
+  PyObject_HEAD PyObject* engine;  // what `state->engine` is in Python
+  PyObject* on_stale;
   PyObject* on_event;
   PyObject* on_gauge;
   PyObject* reasons;
@@ -77,14 +79,13 @@ bool refresh(PyGate* gate) {
   return answer.ptr() != Py_False;
 }
 
-void read_keywords(Arguments* arguments, PyObject* const* args, Py_ssize_t first, PyObject* names,
-                   const char* function) {
-  const Py_ssize_t count = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
-  for (Py_ssize_t i = 0; i < count; ++i) {
-    PyObject* name = PyTuple_GET_ITEM(names, i);
-    if (!arguments->set(utf8_view(name), args[first + i])) {
-      throw py::type_error(std::string(function) + "() got an unexpected keyword argument '" +
-                           std::string(utf8_view(name)) + "'");
+void read_keywords(Arguments* arguments, KeywordCache* cache, PyObject* const* args,
+                   Py_ssize_t first, PyObject* names, const char* function) {
+  if (names != nullptr) {
+    const KeywordCache::Keywords& keywords = cache->find(names, function);
+    const Py_ssize_t count = PyTuple_GET_SIZE(names);
+    for (Py_ssize_t i = 0; i < count; ++i) {
+      arguments->set(keywords[static_cast<size_t>(i)], args[first + i]);
     }
   }
   arguments->finish();
@@ -99,8 +100,7 @@ void need_definitions(PyGate* gate) {
 // What the application counts itself is asked for once the tenant is known.
 void read_gauges(PyGate* gate, Arguments* arguments, const Decision& decision) {
   const Catalog& catalog = *decision.definitions->catalog;
-  for (size_t i = 0; i < arguments->ask_count; ++i) {
-    QuotaAsk& ask = arguments->asks[i];
+  for (QuotaAsk& ask : arguments->asks) {
     if (!ask.gauge) continue;
     py::object value = py::reinterpret_borrow<py::object>(gate->on_gauge)(
         to_str(decision.tenant->id), to_str(catalog.quotas()[ask.quota].name));
@@ -136,8 +136,8 @@ void until_current(PyGate* gate, PyDecision* object, Decide&& decide) {
 }
 
 py::object new_answer(PyGate* gate) {
-  return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(
-      new_decision(gate->state->engine, gate->reasons, gate->quota_status)));
+  return py::reinterpret_steal<py::object>(
+      reinterpret_cast<PyObject*>(new_decision(gate->engine, gate->reasons, gate->quota_status)));
 }
 
 // The keywords of one call. They are read again when the definitions changed under the call,
@@ -149,7 +149,9 @@ struct Call {
   PyObject* names;
   const char* function;
 
-  void read(Arguments* arguments) const { read_keywords(arguments, args, first, names, function); }
+  void read(Arguments* arguments) const {
+    read_keywords(arguments, &gate->state->keywords, args, first, names, function);
+  }
   NameCaches* name_caches() const { return &gate->state->names; }
 };
 
@@ -315,6 +317,7 @@ int gate_init(PyObject* self, PyObject* args, PyObject* keywords) {
     py::tuple members(py::reinterpret_borrow<py::object>(reasons));
     if (members.size() != kReasons)
       throw py::value_error("reasons: expected one per engine reason");
+    gate->engine = Py_NewRef(engine);
     gate->reasons = members.release().ptr();
     gate->state = state.release();
     return Py_NewRef(Py_None);
@@ -331,6 +334,7 @@ int gate_init(PyObject* self, PyObject* args, PyObject* keywords) {
 int gate_traverse(PyObject* self, visitproc visit, void* arg) {
   PyGate* gate = as_gate(self);
   Py_VISIT(Py_TYPE(self));
+  Py_VISIT(gate->engine);
   Py_VISIT(gate->on_stale);
   Py_VISIT(gate->on_event);
   Py_VISIT(gate->on_gauge);
@@ -350,6 +354,7 @@ void gate_dealloc(PyObject* self) {
   PyGate* gate = as_gate(self);
   PyObject_GC_UnTrack(self);
   gate_clear(self);
+  Py_CLEAR(gate->engine);
   Py_CLEAR(gate->reasons);
   delete gate->state;
   PyTypeObject* type = Py_TYPE(self);

@@ -31,19 +31,25 @@ std::string_view text_or_bytes(PyObject* value) {
   return optional_text(value);
 }
 
-uint64_t units(PyObject* value, const std::string& what) {
+uint64_t units(PyObject* value, const char* what) {
   if (!PyLong_Check(value) || PyBool_Check(value)) {
-    throw py::type_error(what + ": expected an int in whole units, got " +
+    throw py::type_error(std::string(what) + ": expected an int in whole units, got " +
                          std::string(Py_TYPE(value)->tp_name) + "; round it as you mean it first");
   }
   int overflow = 0;
   const long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
   if (overflow < 0 || (overflow == 0 && number < 0))
-    throw py::value_error(what + ": must not be negative");
+    throw py::value_error(std::string(what) + ": must not be negative");
   if (overflow > 0 || static_cast<uint64_t>(number) > kAmountMax) {
-    throw py::value_error(what + ": at most 2**61");
+    throw py::value_error(std::string(what) + ": at most 2**61");
   }
   return static_cast<uint64_t>(number);
+}
+
+bool truth(PyObject* value) {
+  const int answer = PyObject_IsTrue(value);
+  if (answer < 0) throw py::error_already_set();
+  return answer != 0;
 }
 
 }  // namespace
@@ -67,77 +73,64 @@ void NameCache::raise_unknown(const char* what, PyObject* name) {
                         "\": the catalog does not define it");
 }
 
-bool Arguments::set(std::string_view name, PyObject* value) {
-  switch (name.size()) {
-    case 2:
-      if (name == "ip") return set_ip(value), true;
-      break;
-    case 4:
-      if (name == "cost") return request.cost = units(value, "cost"), true;
-      break;
-    case 5:
-      if (name == "hints") return set_hints(value), true;
-      if (name == "roles") return set_roles(value), true;
-      break;
-    case 6:
-      if (name == "tenant") return request.tenant = optional_text(value), true;
-      if (name == "action") {
-        if (value == Py_None) return true;
-        action_named = true;
-        request.action = names_.actions.index(value, "action", [&](std::string_view text) {
-          return names_.catalog->action_index(text);
-        });
-        return true;
-      }
-      break;
-    case 7:
-      if (name == "api_key") return request.api_key = text_or_bytes(value), true;
-      if (name == "session") return request.session = optional_text(value), true;
-      if (name == "consume") return set_consume(value), true;
-      if (name == "feature") {
-        if (value == Py_None) return true;
-        request.feature = names_.features.index(value, "feature", [&](std::string_view text) {
-          return names_.catalog->feature_index(text);
-        });
-        return true;
-      }
-      break;
-    case 8:
-      if (name == "identity") return set_identity(value), true;
-      if (name == "resource") return request.resource = asked_text(value, "resource"), true;
-      if (name == "endpoint") return request.endpoint = optional_text(value), true;
-      break;
-    case 9:
-      if (name == "principal") return request.principal = optional_text(value), true;
-      break;
-    case 10:
-      if (name == "permission") return request.permission = asked_text(value, "permission"), true;
-      break;
-    case 11:
-      if (name == "fingerprint") return request.fingerprint = text_or_bytes(value), true;
-      if (name == "trust_hints") {
-        const int truth = PyObject_IsTrue(value);
-        if (truth < 0) throw py::error_already_set();
-        return request.trust_hints = truth != 0, true;
-      }
-      break;
-    case 18:
-      if (name == "credential_expired") {
-        const int truth = PyObject_IsTrue(value);
-        if (truth < 0) throw py::error_already_set();
-        return request.credential_expired = truth != 0, true;
-      }
-      break;
-    case 15:
-      if (name == "idempotency_key") {
-        if (value == Py_None) return true;
-        request.has_idempotency_key = true;
-        return request.idempotency_key = text_or_bytes(value), true;
-      }
-      break;
-    default: break;
+void KeywordCache::fill(Slot* slot, PyObject* names, const char* function) {
+  static constexpr std::array<std::string_view, kKeywords> kNames{
+      "action",   "api_key", "consume",     "cost",       "credential_expired",
+      "endpoint", "feature", "fingerprint", "hints",      "idempotency_key",
+      "identity", "ip",      "permission",  "principal",  "resource",
+      "roles",    "session", "tenant",      "trust_hints"};
+  Keywords keywords{};
+  for (size_t i = 0; i < static_cast<size_t>(PyTuple_GET_SIZE(names)); ++i) {
+    const std::string_view name = utf8_view(PyTuple_GET_ITEM(names, static_cast<Py_ssize_t>(i)));
+    const auto* const found = std::find(kNames.begin(), kNames.end(), name);
+    if (found == kNames.end() || i == kKeywords) {
+      throw py::type_error(std::string(function) + "() got an unexpected keyword argument '" +
+                           std::string(name) + "'");
+    }
+    keywords[i] = static_cast<Keyword>(found - kNames.begin());
   }
-  return false;
+  Py_INCREF(names);
+  Py_XSETREF(slot->names, names);
+  slot->keywords = keywords;
+}
+
+void Arguments::set(Keyword keyword, PyObject* value) {
+  switch (keyword) {
+    case Keyword::kAction:
+      if (value == Py_None) return;
+      action_named = true;
+      request.action = names_.actions.index(value, "action", [&](std::string_view text) {
+        return names_.catalog->action_index(text);
+      });
+      return;
+    case Keyword::kApiKey: request.api_key = text_or_bytes(value); return;
+    case Keyword::kConsume: return set_consume(value);
+    case Keyword::kCost: request.cost = units(value, "cost"); return;
+    case Keyword::kCredentialExpired: request.credential_expired = truth(value); return;
+    case Keyword::kEndpoint: request.endpoint = optional_text(value); return;
+    case Keyword::kFeature:
+      if (value == Py_None) return;
+      request.feature = names_.features.index(value, "feature", [&](std::string_view text) {
+        return names_.catalog->feature_index(text);
+      });
+      return;
+    case Keyword::kFingerprint: request.fingerprint = text_or_bytes(value); return;
+    case Keyword::kHints: return set_hints(value);
+    case Keyword::kIdempotencyKey:
+      if (value == Py_None) return;
+      request.has_idempotency_key = true;
+      request.idempotency_key = text_or_bytes(value);
+      return;
+    case Keyword::kIdentity: return set_identity(value);
+    case Keyword::kIp: return set_ip(value);
+    case Keyword::kPermission: request.permission = asked_text(value, "permission"); return;
+    case Keyword::kPrincipal: request.principal = optional_text(value); return;
+    case Keyword::kResource: request.resource = asked_text(value, "resource"); return;
+    case Keyword::kRoles: return set_roles(value);
+    case Keyword::kSession: request.session = optional_text(value); return;
+    case Keyword::kTenant: request.tenant = optional_text(value); return;
+    case Keyword::kTrustHints: request.trust_hints = truth(value); return;
+  }
 }
 
 void Arguments::set_hints(PyObject* value) {
@@ -150,9 +143,9 @@ void Arguments::set_hints(PyObject* value) {
   const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(hints_owner_.ptr()));
   if (count > kHintsMax) throw py::value_error("hints: at most 8");
   for (size_t i = 0; i < count; ++i) {
-    hints_[i] = utf8_view(PySequence_Fast_GET_ITEM(hints_owner_.ptr(), static_cast<Py_ssize_t>(i)));
+    hints_.push(
+        utf8_view(PySequence_Fast_GET_ITEM(hints_owner_.ptr(), static_cast<Py_ssize_t>(i))));
   }
-  hint_count_ = count;
 }
 
 void Arguments::set_roles(PyObject* value) {
@@ -189,14 +182,13 @@ void Arguments::set_consume(PyObject* value) {
   PyObject* name = nullptr;
   PyObject* amount = nullptr;
   while (PyDict_Next(value, &position, &name, &amount) != 0) {
-    if (ask_count == asks.size()) throw py::value_error("consume: at most 16 quotas at once");
-    QuotaAsk& ask = asks[ask_count++];
-    ask = QuotaAsk{};
+    QuotaAsk ask;
     ask.quota = names_.quotas.index(
         name, "quota", [&](std::string_view text) { return names_.catalog->quota_index(text); });
     ask.amount = units(amount, "consume");
     ask.gauge = ask.quota < names_.gauges.size() && names_.gauges[ask.quota];
     any_gauge |= ask.gauge;
+    if (!asks.push(ask)) throw py::value_error("consume: at most 16 quotas at once");
   }
 }
 
@@ -227,10 +219,10 @@ void Arguments::set_ip(PyObject* value) {
 }
 
 void Arguments::finish() {
-  request.hints = {hints_.data(), hint_count_};
+  request.hints = {hints_.begin(), hints_.size()};
   request.identity_tenants = identity_tenants_;
   if (roles_owner_) request.roles = roles_;
-  request.consume = {asks.data(), ask_count};
+  request.consume = {asks.begin(), asks.size()};
 }
 
 }  // namespace tenancy

@@ -1,8 +1,9 @@
 // From Python arguments to an engine Request: names resolved against the catalog once, then
-// remembered by the identity of the str object that named them.
+// remembered by the identity of the str object that named them; keywords likewise, by the tuple
+// that a call site passes.
 //
-// Ownership: an Arguments belongs to one call and keeps the views of its Request alive; a NameCache
-// belongs to the gate. Thread safety: under the interpreter's lock.
+// Ownership: an Arguments belongs to one call and keeps the views of its Request alive; the caches
+// belong to the gate. Thread safety: under the interpreter's lock.
 #pragma once
 
 #include <array>
@@ -58,6 +59,56 @@ struct NameCaches {
   std::vector<bool> gauges;  // by quota index
 };
 
+enum class Keyword : uint8_t {
+  kAction,
+  kApiKey,
+  kConsume,
+  kCost,
+  kCredentialExpired,
+  kEndpoint,
+  kFeature,
+  kFingerprint,
+  kHints,
+  kIdempotencyKey,
+  kIdentity,
+  kIp,
+  kPermission,
+  kPrincipal,
+  kResource,
+  kRoles,
+  kSession,
+  kTenant,
+  kTrustHints,
+};
+constexpr size_t kKeywords = 19;
+
+// Tuple of keyword names -> what they are. A compiled call passes the same tuple each time.
+class KeywordCache {
+ public:
+  using Keywords = std::array<Keyword, kKeywords>;
+
+  KeywordCache() = default;
+  KeywordCache(const KeywordCache&) = delete;
+  KeywordCache& operator=(const KeywordCache&) = delete;
+  ~KeywordCache() {
+    for (Slot& slot : slots_) Py_XDECREF(slot.names);
+  }
+  // Raises TypeError, in the name of `function`, for a keyword that there is not.
+  const Keywords& find(PyObject* names, const char* function) {
+    Slot& slot = slots_[(reinterpret_cast<uintptr_t>(names) >> 4) % slots_.size()];
+    if (slot.names != names) fill(&slot, names, function);
+    return slot.keywords;
+  }
+
+ private:
+  struct Slot {
+    PyObject* names = nullptr;  // strong
+    Keywords keywords{};
+  };
+  static void fill(Slot* slot, PyObject* names, const char* function);
+  std::array<Slot, 32> slots_;
+};
+
 class Arguments {
  public:
   static constexpr size_t kHintsMax = 8;
@@ -67,15 +118,13 @@ class Arguments {
   Arguments(const Arguments&) = delete;
   Arguments& operator=(const Arguments&) = delete;
 
-  // Reads one keyword. False when there is no such keyword.
-  bool set(std::string_view name, PyObject* value);
+  void set(Keyword keyword, PyObject* value);
   void finish();  // connects the views
 
   Request request;
   bool action_named = false;
   bool any_gauge = false;
-  std::array<QuotaAsk, kQuotasMax> asks;
-  size_t ask_count = 0;
+  FixedVector<QuotaAsk, kQuotasMax> asks;
 
  private:
   void set_hints(PyObject* value);
@@ -85,8 +134,7 @@ class Arguments {
   void set_ip(PyObject* value);
 
   NameCaches& names_;
-  std::array<std::string_view, kHintsMax> hints_;
-  size_t hint_count_ = 0;
+  FixedVector<std::string_view, kHintsMax> hints_;
   py::object hints_owner_;  // what the caller gave need not be a sequence, or live on
   std::vector<std::string_view> roles_;
   py::object roles_owner_;

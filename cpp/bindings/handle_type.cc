@@ -190,7 +190,7 @@ PyObject* make_handle_of(PyDecision* owner, size_t index) {
   PyHandle* handle = new_handle();
   handle->owner = reinterpret_cast<PyDecision*>(Py_NewRef(reinterpret_cast<PyObject*>(owner)));
   handle->index = index;
-  handle->state.engine = owner->engine;
+  handle->state.engine = py::cast<std::shared_ptr<Engine>>(py::handle(owner->engine));
   handle->state.definitions = owner->decision.definitions;
   handle->state.tenant = owner->decision.tenant;
   return reinterpret_cast<PyObject*>(handle);

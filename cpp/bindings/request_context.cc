@@ -11,13 +11,13 @@ PyTypeObject* g_type = nullptr;
 
 PyRequestContext* as_context(PyObject* self) { return reinterpret_cast<PyRequestContext*>(self); }
 
-using Kept = References<PyRequestContext, &PyRequestContext::tenancy, &PyRequestContext::decision,
-                        &PyRequestContext::client_session_id, &PyRequestContext::headers,
-                        &PyRequestContext::claims, &PyRequestContext::window,
-                        &PyRequestContext::record, &PyRequestContext::own_session_id,
-                        &PyRequestContext::own_key_id, &PyRequestContext::own_principal,
-                        &PyRequestContext::own_scopes, &PyRequestContext::own_roles,
-                        &PyRequestContext::own_tenant_id>;
+using Kept =
+    References<PyRequestContext, &PyRequestContext::tenancy, &PyRequestContext::decision,
+               &PyRequestContext::client_session_id, &PyRequestContext::headers,
+               &PyRequestContext::claims, &PyRequestContext::window, &PyRequestContext::record,
+               &PyRequestContext::own_session_id, &PyRequestContext::own_key_id,
+               &PyRequestContext::own_principal, &PyRequestContext::own_scopes,
+               &PyRequestContext::own_roles, &PyRequestContext::own_tenant_id>;
 
 // (tenancy, decision, request_time_ns, headers=(), client_session_id=None, claims=()). A time of
 // None is the decision's.

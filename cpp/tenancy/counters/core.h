@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "tenancy/base/clock.h"
@@ -108,14 +109,37 @@ class Core {
     return {};
   }
 
-  void prefetch(size_t entry, uint64_t group) const {
+  // `find` for several keys of one group, which share all but the probes.
+  void find_group(size_t entry, uint64_t group, std::span<const uint64_t> keys,
+                  std::span<SlotRef> slots) {
+    const SlotPin pin = epochs_.pin();
+    Step::at(Point::kLoadCurrent);
+    const uint64_t ref = header_->entries[entry].current.load();
+    Generation generation;
+    if (ref == 0 || !blocks_.generation(entry, ref, &generation)) return;
+    Step::at(Point::kLoadNext);
+    const bool is_moving = generation.head->next.load() != 0;
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const uint64_t stored = stored_key(group, keys[i]);
+      ProbeOrder order(generation, stored);
+      const Seen seen = is_moving ? Seen::kClosed : Mover<Step>::probe(generation, &order, stored);
+      if (seen == Seen::kFound) {
+        slots[i] = slot_at(generation, order.index(), pin);
+      } else if (seen == Seen::kClosed) {
+        slots[i] = find(entry, group, keys[i]);
+      }
+    }
+  }
+
+  void prefetch(size_t entry, uint64_t group, size_t slots) const {
     const uint64_t ref = header_->entries[entry].current.load(std::memory_order_relaxed);
     if (ref == 0) return;
     const GenerationRef at = GenerationRef::of(ref);
     const Shape& shape = kShapes[entry % kSlotClasses];
     const uint64_t slot = home_slot(shape, at.slots_log2, stored_key(group, 0));
-    __builtin_prefetch(reinterpret_cast<const char*>(header_) + at.page * kPage +
-                       sizeof(GenerationHead) + slot * shape.stride);
+    const char* const first = reinterpret_cast<const char*>(header_) + at.page * kPage +
+                              sizeof(GenerationHead) + slot * shape.stride;
+    for (size_t i = 0; i < slots; ++i) __builtin_prefetch(first + i * shape.stride);
   }
 
   CounterTable::ClassStats stats(size_t entry) {

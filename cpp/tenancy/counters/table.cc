@@ -1,6 +1,5 @@
 #include "tenancy/counters/table.h"
 
-#include <algorithm>
 #include <cassert>
 #include <chrono>
 #include <thread>
@@ -62,6 +61,12 @@ SlotRef CounterTable::find(Region region, SlotClass slot_class, uint64_t group, 
   return impl_->core.find(counters::entry_index(region, slot_class), group, key);
 }
 
+void CounterTable::find_group(Region region, SlotClass slot_class, uint64_t group,
+                              std::span<const uint64_t> keys, std::span<SlotRef> slots) {
+  assert(keys.size() == slots.size());
+  impl_->core.find_group(counters::entry_index(region, slot_class), group, keys, slots);
+}
+
 CounterTable::Hold::Hold(CounterTable& table)
     : pin_(table.impl_->core.epochs().begin_hold(&outer_)) {}
 
@@ -78,19 +83,9 @@ bool CounterTable::wait_for_grace(int64_t wait_ms_max) {
   return true;
 }
 
-void CounterTable::prefetch(Region region, SlotClass slot_class, uint64_t group) const {
-  impl_->core.prefetch(counters::entry_index(region, slot_class), group);
-}
-
-bool CounterTable::raise_expiry(const SlotRef& slot, int64_t until_ns) {
-  if (slot.expiry == nullptr) return true;
-  if (until_ns <= 0) return (slot.expiry->load() & kFrozen) == 0;
-  const uint64_t until = std::min(static_cast<uint64_t>(until_ns), kStateMask);
-  uint64_t seen = slot.expiry->load();
-  while ((seen & kFrozen) == 0) {
-    if (seen >= until || slot.expiry->compare_exchange_weak(seen, until)) return true;
-  }
-  return false;
+void CounterTable::prefetch(Region region, SlotClass slot_class, uint64_t group,
+                            size_t slots) const {
+  impl_->core.prefetch(counters::entry_index(region, slot_class), group, slots);
 }
 
 std::atomic<uint64_t>& CounterTable::revision_word() { return impl_->core.header()->revision; }

@@ -24,10 +24,12 @@
 // process.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -130,8 +132,12 @@ class CounterTable {
   Result<SlotRef> find_or_insert(Region region, SlotClass slot_class, uint64_t group, uint64_t key);
   // The slot, or an empty SlotRef. Inserts nothing.
   SlotRef find(Region region, SlotClass slot_class, uint64_t group, uint64_t key);
-  // Asks the processor to fetch the slot's line; a hint.
-  void prefetch(Region region, SlotClass slot_class, uint64_t group) const;
+  // `find` for several keys of one group, at little more than the price of one. `slots` is as long
+  // as `keys` and comes empty.
+  void find_group(Region region, SlotClass slot_class, uint64_t group,
+                  std::span<const uint64_t> keys, std::span<SlotRef> slots);
+  // Asks the processor to fetch the lines of a group's first `slots` slots; a hint.
+  void prefetch(Region region, SlotClass slot_class, uint64_t group, size_t slots) const;
 
   // Counts this thread in once for all its operations on the table while the Hold lives, instead of
   // once for each: two atomic additions for a decision with a dozen look-ups. For the length of one
@@ -156,7 +162,16 @@ class CounterTable {
 
   // Raises the slot's expiry (table time, after which it equals "never seen") to at least
   // `until_ns`. Called before the state changes. False when the slot is frozen: look it up again.
-  static bool raise_expiry(const SlotRef& slot, int64_t until_ns);
+  static bool raise_expiry(const SlotRef& slot, int64_t until_ns) {
+    if (slot.expiry == nullptr) return true;
+    const auto until =
+        static_cast<uint64_t>(std::clamp(until_ns, int64_t{0}, static_cast<int64_t>(kStateMask)));
+    uint64_t seen = slot.expiry->load();
+    while ((seen & kFrozen) == 0) {
+      if (seen >= until || slot.expiry->compare_exchange_weak(seen, until)) return true;
+    }
+    return false;
+  }
 
   // The host's newest revision of the definitions (design: odd while a writer commits).
   std::atomic<uint64_t>& revision_word();

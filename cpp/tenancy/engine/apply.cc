@@ -175,8 +175,10 @@ std::vector<uint64_t> hash_names(const HashKey& key, std::string_view kind, cons
 
 void hash_catalog_names(const HashKey& key, Definitions* definitions) {
   const Catalog& catalog = *definitions->catalog;
-  definitions->quota_hashes =
-      hash_names(key, "quota", catalog.quotas(), [](const QuotaDef& def) { return def.name; });
+  definitions->quota_hashes.clear();
+  for (const QuotaDef& def : catalog.quotas()) {
+    definitions->quota_hashes.push_back(siphash(key, def.name));
+  }
   definitions->action_hashes =
       hash_names(key, "action", catalog.actions(), [](const std::string& name) { return name; });
   definitions->limit_hashes =

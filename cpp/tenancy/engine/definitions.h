@@ -22,7 +22,9 @@ struct Definitions {
   std::shared_ptr<const Catalog> catalog;
   std::shared_ptr<const Registry> registry;
   std::shared_ptr<const AccessModel> access;
-  std::vector<uint64_t> quota_hashes;  // keyed hashes of names, by catalog index
+  // Keyed hashes of names, by catalog index: of quotas alone, of actions and limits with their
+  // kind.
+  std::vector<uint64_t> quota_hashes;
   std::vector<uint64_t> action_hashes;
   std::vector<uint64_t> limit_hashes;  // of Catalog::limits()
   uint32_t default_tenant = kNoIndex;  // index in the registry, where one is configured

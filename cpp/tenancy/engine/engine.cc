@@ -55,7 +55,10 @@ void Engine::check(const std::shared_ptr<const Definitions>& definitions, const 
                    Decision* decision) {
   if (!begin(definitions, request, decision)) return;
   Scope scope = scope_of(request, *decision);
-  if (admit_stages(request, &scope, decision)) authorize_stages(request, &scope, decision);
+  if (identify(request, scope, decision)) {
+    const CounterTable::Hold hold(*counters_);
+    if (admit_stages(request, &scope, decision)) authorize_stages(request, scope, decision);
+  }
   decided_[static_cast<size_t>(decision->reason)].fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -63,7 +66,10 @@ void Engine::admit(const std::shared_ptr<const Definitions>& definitions, const 
                    Decision* decision) {
   if (!begin(definitions, request, decision)) return;
   Scope scope = scope_of(request, *decision);
-  admit_stages(request, &scope, decision);
+  if (identify(request, scope, decision)) {
+    const CounterTable::Hold hold(*counters_);
+    admit_stages(request, &scope, decision);
+  }
   decided_[static_cast<size_t>(decision->reason)].fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -73,32 +79,35 @@ void Engine::authorize(const Request& request, Decision* decision) {
   if (request.has_idempotency_key) note_idempotency_key(request, decision);
   decision->taken_ns = counters_->now_ns();
   decision->now_wall_ns = clock_->wall_ns();
-  Scope scope = scope_of(request, *decision);
-  if (!activate_roles(request, decision) || !authorize_stages(request, &scope, decision)) {
+  const Scope scope = scope_of(request, *decision);
+  const CounterTable::Hold hold(*counters_);
+  if (!activate_roles(request, decision) || !authorize_stages(request, scope, decision)) {
     decided_[static_cast<size_t>(decision->reason)].fetch_add(1, std::memory_order_relaxed);
   }
 }
 
-bool Engine::admit_stages(const Request& request, Scope* scope, Decision* decision) {
-  if (!limits_before_identity(request, *scope, decision)) return false;
-  if (!may_try_credential(request, *scope, decision)) return false;
+// The stages that anybody can reach. They count without a Hold: it would keep a full anonymous
+// region full.
+bool Engine::identify(const Request& request, const Scope& scope, Decision* decision) {
+  if (!limits_before_identity(request, scope, decision)) return false;
+  if (!may_try_credential(request, scope, decision)) return false;
   if (!authenticate(request, decision)) {
-    note_failed_credential(request, *scope, decision);
+    note_failed_credential(request, scope, decision);
     return false;
   }
-  if (!select_tenant(request, decision)) return false;
-  if (!serve_tenant(decision)) return false;
-  const CounterTable::Hold hold(*counters_);
+  return select_tenant(request, decision) && serve_tenant(decision);
+}
+
+bool Engine::admit_stages(const Request& request, Scope* scope, Decision* decision) {
   if (decision->key != nullptr && !request.dry_run) {
     note_key_use(*decision->key, decision->now_wall_ns);
   }
-  *scope = scope_of(request, *decision);
+  add_identity(*decision, scope);
   return limits_of_identity(request, *scope, decision) && activate_roles(request, decision);
 }
 
-bool Engine::authorize_stages(const Request& request, Scope* scope, Decision* decision) {
-  const CounterTable::Hold hold(*counters_);
-  return limits_of_endpoint(request, *scope, decision) && permissions(request, decision) &&
+bool Engine::authorize_stages(const Request& request, const Scope& scope, Decision* decision) {
+  return limits_of_endpoint(request, scope, decision) && permissions(request, decision) &&
          take_quotas(request, decision);
 }
 
@@ -169,6 +178,7 @@ QuotaTarget Engine::quota_target(const Definitions& definitions, const TenantEnt
   target.grant = &tenant.entitlements->quotas[quota];
   target.time_zone = &tenant.time_zone;
   target.anchor = &tenant.anchor;
+  target.name_hash = definitions.quota_hashes[quota];
   return target;
 }
 

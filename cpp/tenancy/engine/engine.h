@@ -294,9 +294,11 @@ class Engine {
   Status make_own_rules();
   bool begin(const std::shared_ptr<const Definitions>& definitions, const Request& request,
              Decision* decision) const;
+  bool identify(const Request& request, const Scope& scope, Decision* decision);
   bool admit_stages(const Request& request, Scope* scope, Decision* decision);
-  bool authorize_stages(const Request& request, Scope* scope, Decision* decision);
+  bool authorize_stages(const Request& request, const Scope& scope, Decision* decision);
   Scope scope_of(const Request& request, const Decision& decision) const;
+  void add_identity(const Decision& decision, Scope* scope) const;
   bool rebind(Decision* decision) const;
 
   bool limits_before_identity(const Request& request, const Scope& scope, Decision* decision);
@@ -340,6 +342,8 @@ class Engine {
   std::shared_ptr<const Definitions> definitions_;
   std::atomic<uint64_t> revision_{0};
   std::atomic<uint64_t> published_{0};
+  // Keys that this process has noted as used, with the minute: most requests come from one of few.
+  std::array<std::atomic<uint64_t>, 1024> noted_keys_{};
   std::array<std::atomic<uint64_t>, kReasons> decided_{};
   std::array<std::atomic<uint64_t>, kLatencyBuckets> latency_{};
 };

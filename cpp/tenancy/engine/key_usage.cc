@@ -33,19 +33,23 @@ bool update(std::atomic<uint64_t>& word, uint64_t value, bool increment) {
 }  // namespace
 
 void Engine::note_key_use(const KeyEntry& key, int64_t wall_ns) {
-  const uint64_t hash = usage_key(counters_->hash_key(), key);
   const auto minute = static_cast<uint64_t>(std::max<int64_t>(wall_ns, 0) / kMinuteNs);
   const bool in_grace = key.grace_until_wall_ns != 0;
+  std::atomic<uint64_t>& noted = noted_keys_[key.seed % noted_keys_.size()];
+  const uint64_t mark = key.seed + minute * 0x9e3779b97f4a7c15;
+  if (!in_grace && noted.load(std::memory_order_relaxed) == mark) return;
+  const uint64_t hash = usage_key(counters_->hash_key(), key);
   while (true) {
     auto slot = counters_->find_or_insert(Region::kTenant, SlotClass::kWords4, hash, hash);
     if (!slot.ok()) return;  // no room: a statistic is not worth a refusal
     std::atomic<uint64_t>& used = slot->state[1];
     const uint64_t seen = used.load(std::memory_order_acquire);
-    if ((seen & kFrozen) == 0 && unpack(seen) == minute && !in_grace) return;
+    if ((seen & kFrozen) == 0 && unpack(seen) == minute && !in_grace) break;
     if (!CounterTable::raise_expiry(*slot, counters_->now_ns() + kKeepNs)) continue;
     if (!update(used, minute, false)) continue;
-    if (!in_grace || update(slot->state[0], 1, true)) return;
+    if (!in_grace || update(slot->state[0], 1, true)) break;
   }
+  noted.store(mark, std::memory_order_relaxed);
 }
 
 Engine::KeyUsage Engine::key_usage(const KeyEntry& key) {

@@ -18,6 +18,10 @@ bool of_identity(const LimitRule& rule) {
 }
 bool of_endpoint(const LimitRule& rule) { return (rule.scope & kScopeEndpoint) != 0; }
 
+LimitHit hit_of(const LimitEntry& entry) {
+  return {entry.policy, entry.group, entry.key, entry.cost, entry.region};
+}
+
 int64_t longer_wait(int64_t a, int64_t b) {
   return a == kNever || b == kNever ? kNever : std::max(a, b);
 }
@@ -27,16 +31,20 @@ int64_t longer_wait(int64_t a, int64_t b) {
 Engine::Scope Engine::scope_of(const Request& request, const Decision& decision) const {
   const HashKey& key = counters_->hash_key();
   Scope scope;
-  if (decision.tenant != nullptr) scope.tenant = decision.tenant->seed;
-  if (!decision.principal.empty()) scope.user = siphash(key, decision.principal);
-  if (decision.key != nullptr) {
-    scope.key = decision.key->seed;
-    // A service key without a user is its own user.
-    if (!scope.user) scope.user = decision.key->seed;
-  }
   if (!request.endpoint.empty()) scope.endpoint = siphash(key, request.endpoint);
   if (!decision.ip.empty()) scope.ip = siphash(key, decision.ip);
+  add_identity(decision, &scope);
   return scope;
+}
+
+void Engine::add_identity(const Decision& decision, Scope* scope) const {
+  if (decision.tenant != nullptr) scope->tenant = decision.tenant->seed;
+  if (decision.key != nullptr) scope->key = decision.key->seed;
+  if (!decision.principal.empty()) {
+    scope->user = siphash(counters_->hash_key(), decision.principal);
+  } else {
+    scope->user = scope->key;  // a service key without a user is its own user
+  }
 }
 
 // Adds the windows of a rule to the decision, addressed by the parts of its scope. A rule whose
@@ -118,11 +126,11 @@ bool Engine::limits_of_endpoint(const Request& request, const Scope& scope, Deci
 bool Engine::take_limits(Decision* decision, size_t first, bool dry_run) {
   const size_t count = decision->limits.size() - first;
   if (count == 0) return true;
-  std::array<LimitHit, kLimitsMax> hits;
-  std::array<LimitState, kLimitsMax> states;
+  FixedVector<LimitHit, kLimitsMax> hits;
+  FixedVector<LimitState, kLimitsMax> states;
   for (size_t i = 0; i < count; ++i) {
-    const LimitEntry& entry = decision->limits[first + i];
-    hits[i] = LimitHit{entry.policy, entry.group, entry.key, entry.cost, entry.region};
+    hits.push(hit_of(decision->limits[first + i]));
+    states.push(LimitState{});
   }
   bool allowed = true;
   if (dry_run) {
@@ -131,7 +139,7 @@ bool Engine::take_limits(Decision* decision, size_t first, bool dry_run) {
       allowed &= states[i].allowed;
     }
   } else {
-    allowed = limit_take_all(*counters_, {hits.data(), count}, {states.data(), count},
+    allowed = limit_take_all(*counters_, {hits.begin(), count}, {states.begin(), count},
                              decision->taken_ns);
   }
   int64_t wait = 0;
@@ -162,9 +170,7 @@ void Engine::give_back_limits(Decision* decision, size_t end) {
   for (size_t i = 0; i < end; ++i) {
     LimitEntry& entry = decision->limits[i];
     if (!entry.taken || entry.before_identity) continue;
-    limit_refund(*counters_,
-                 LimitHit{entry.policy, entry.group, entry.key, entry.cost, entry.region},
-                 decision->taken_ns, now);
+    limit_refund(*counters_, hit_of(entry), decision->taken_ns, now);
     entry.taken = false;
     entry.state.remaining = std::min(entry.state.limit, entry.state.remaining + entry.cost);
   }

@@ -164,6 +164,7 @@ bool Engine::take_quota(const QuotaAsk& ask, const QuotaTarget& target, bool res
   QuotaEntry entry;
   entry.quota = ask.quota;
   entry.amount = ask.amount;
+  const QuotaMoment now{.wall_ns = decision->now_wall_ns, .table_ns = decision->taken_ns};
   const QuotaKind kind = target.def->kind;
   const bool concurrency = kind == QuotaKind::kConcurrency && !ask.gauge;
   uint64_t units = 1;
@@ -189,9 +190,9 @@ bool Engine::take_quota(const QuotaAsk& ask, const QuotaTarget& target, bool res
   } else if (entry.settled) {
     // A repeat: an earlier attempt was charged for it.
   } else if (reserve || entry.charge) {
-    entry.state = quotas_->reserve(target, ask.amount, options_.reservation_ns, &entry.handle);
+    entry.state = quotas_->reserve(target, ask.amount, options_.reservation_ns, now, &entry.handle);
   } else {
-    entry.state = quotas_->consume(target, ask.amount);
+    entry.state = quotas_->consume(target, ask.amount, now);
   }
   for (uint64_t unit = 0; unit < units; ++unit) {
     if (concurrency) {

@@ -1,7 +1,8 @@
 // What the algorithms share: one attempt at one counter, and the arithmetic of time.
 //
 // Internal to the layer. An algorithm is three functions on the words of one slot:
-//   <name>_attempt  looks, and takes when asked to; fills the answer
+//   <name>_attempt  looks, and takes when asked to; fills the answer. A look notes the swap that
+//                   would take (Pending), so that taking what was looked at needs no second look
 //   <name>_refund   gives back
 //   <name>_reset    forgets
 // Each returns kElsewhere when it met a frozen word: the caller looks the slot up again.
@@ -25,12 +26,23 @@ __extension__ using WideUint = unsigned __int128;
 
 enum class Outcome : uint8_t { kDone, kElsewhere };
 
+// The one swap that would take what a look found to fit. It stands on the word that the look read:
+// however much later it is made, it succeeds only if nothing was counted in between.
+struct Pending {
+  std::atomic<uint64_t>* word = nullptr;  // null: it takes more than one swap, look again
+  uint64_t expected = 0;
+  uint64_t desired = 0;
+  int64_t until_ns = 0;        // the expiry that has to be raised before
+  int64_t reset_after_ns = 0;  // what the answer says then
+};
+
 struct Attempt {
   const LimitPolicy& policy;
   const CounterTable& table;  // for reading the clock again
   uint64_t cost;              // <= policy.capacity()
   bool take;                  // false: look only
   int64_t now_ns;
+  Pending* pending = nullptr;  // of a look; may be null
 };
 
 // The clock, read again because the state is ahead of the time this attempt began with. A slow
@@ -51,6 +63,13 @@ inline int64_t expiry_ns(const SlotRef& slot) {
 inline bool swap_word(std::atomic<uint64_t>& word, uint64_t expected, uint64_t desired) {
   return word.compare_exchange_strong(expected, desired, std::memory_order_acq_rel,
                                       std::memory_order_acquire);
+}
+
+// Takes what a look found. False: somebody counted meanwhile or the slot has moved; nothing was
+// taken.
+inline bool take_pending(const SlotRef& slot, const Pending& pending) {
+  return pending.word != nullptr && CounterTable::raise_expiry(slot, pending.until_ns) &&
+         swap_word(*pending.word, pending.expected, pending.desired);
 }
 
 // value / 10^exponent for value >= 0: constants, because a division by a variable costs as much as
@@ -91,14 +110,15 @@ class Tick {
     return Tick(exponent);
   }
 
-  int64_t ns() const { return static_cast<int64_t>(kPowers[exponent_]); }
+  int64_t ns() const { return ns_; }
   int64_t floor(int64_t ns) const { return divide_by_power_of_ten(ns, exponent_); }
   int64_t ceil(int64_t value_ns) const {
     return divide_by_power_of_ten(value_ns + ns() - 1, exponent_);
   }
 
  private:
-  explicit Tick(unsigned exponent) : exponent_(exponent) {}
+  explicit Tick(unsigned exponent)
+      : exponent_(exponent), ns_(static_cast<int64_t>(kPowers[exponent])) {}
   static constexpr auto kPowers = [] {
     std::array<uint64_t, 14> powers{};
     uint64_t power = 1;
@@ -109,6 +129,7 @@ class Tick {
     return powers;
   }();
   unsigned exponent_;
+  int64_t ns_;
 };
 
 // `difference` of two counters that keep only `kBits` bits, as the nearest signed number.

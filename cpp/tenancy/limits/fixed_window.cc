@@ -91,6 +91,14 @@ std::optional<Outcome> try_once(const Attempt& attempt, const SlotRef& slot, Lim
     if (!swap_word(*slot.state, word, desired)) return std::nullopt;
   }
   answer(attempt, count, line.now_ns(), allowed, state);
+  if (attempt.pending != nullptr && allowed && !stepped_back) {
+    *attempt.pending = {
+        .word = slot.state,
+        .expected = word,
+        .desired = keeps ? word + attempt.cost : line.word_now(count.used + attempt.cost),
+        .until_ns = count.end_ns,
+        .reset_after_ns = count.end_ns - line.now_ns()};
+  }
   return Outcome::kDone;
 }
 

@@ -50,9 +50,19 @@ Outcome gcra_attempt(const Attempt& attempt, const SlotRef& slot, LimitState* st
     }
     const int64_t base_ns = std::max(arrival_ns, now_ns);
     answer(attempt, bucket, base_ns - now_ns, cost_ns, state);
-    if (!attempt.take || !state->allowed) return Outcome::kDone;
-    if (swap_word(*slot.state, word, static_cast<uint64_t>(base_ns + cost_ns)))
+    if (!state->allowed) return Outcome::kDone;
+    const uint64_t desired = static_cast<uint64_t>(base_ns + cost_ns);
+    if (!attempt.take) {
+      if (attempt.pending != nullptr) {
+        *attempt.pending = {.word = slot.state,
+                            .expected = word,
+                            .desired = desired,
+                            .until_ns = 0,
+                            .reset_after_ns = base_ns + cost_ns - now_ns};
+      }
       return Outcome::kDone;
+    }
+    if (swap_word(*slot.state, word, desired)) return Outcome::kDone;
   }
 }
 

@@ -3,6 +3,8 @@
 #include <array>
 #include <bit>
 #include <cassert>
+#include <cstddef>
+#include <new>
 #include <utility>
 
 #include "tenancy/limits/attempt.h"
@@ -14,9 +16,6 @@
 namespace tenancy {
 
 namespace {
-
-// Decisions with more limits than this still work: the rest are looked up once more.
-constexpr size_t kSlotsKept = 16;
 
 // What one limit answered, and whether the cost is counted now.
 struct Verdict {
@@ -64,11 +63,10 @@ Outcome reset_on(const LimitHit& hit, const SlotRef& slot, int64_t now_ns) {
 }
 
 // A counter that nobody has touched.
-LimitState untouched(const LimitPolicy& policy) {
-  LimitState state;
-  state.allowed = true;
-  state.remaining = policy.capacity();
-  return state;
+void untouched(const LimitPolicy& policy, LimitState* state) {
+  *state = LimitState{};
+  state->allowed = true;
+  state->remaining = policy.capacity();
 }
 
 // The region has no room: nothing can be counted, so the policy says what that means.
@@ -85,37 +83,67 @@ SlotRef find(CounterTable& table, const LimitHit& hit) {
   return table.find(hit.region, limit_slot_class(*hit.policy), hit.group, hit.key);
 }
 
+// Windows of one group and class are neighbours in the table: they are fetched and found together.
+constexpr size_t kRunMax = 4;
+
+// The hits of that kind at the beginning of `hits`.
+size_t run_length(std::span<const LimitHit> hits, SlotClass slot_class) {
+  size_t length = 1;
+  while (length < hits.size() && length < kRunMax && hits[length].group == hits[0].group &&
+         hits[length].region == hits[0].region &&
+         limit_slot_class(*hits[length].policy) == slot_class) {
+    ++length;
+  }
+  return length;
+}
+
+// Calls `use(hits of a run, their class)` for each run.
+template <class Use>
+void for_each_run(std::span<const LimitHit> hits, Use use) {
+  while (!hits.empty()) {
+    const SlotClass slot_class = limit_slot_class(*hits[0].policy);
+    const size_t length = run_length(hits, slot_class);
+    use(hits.first(length), slot_class);
+    hits = hits.subspan(length);
+  }
+}
+
 // Runs `use` on the slot until it was found in place. `slot` may hold an earlier look-up.
 template <class Use>
 void on_existing(CounterTable& table, const LimitHit& hit, SlotRef slot, Use use) {
   while (slot && use(slot) == Outcome::kElsewhere) slot = find(table, hit);
 }
 
-LimitState look(CounterTable& table, const LimitHit& hit, int64_t now_ns, SlotRef* slot) {
+// `slot` is where the hit was found, if at all. `pending` (may be null) gets the swap that would
+// take it, where that is one.
+void look(CounterTable& table, const LimitHit& hit, int64_t now_ns, SlotRef* slot,
+          LimitState* state, Pending* pending) {
   const LimitPolicy& policy = *hit.policy;
   const bool too_much = hit.cost > policy.capacity();
-  const Attempt attempt{policy, table, too_much ? 0 : hit.cost, false, now_ns};
-  LimitState state = untouched(policy);
-  *slot = find(table, hit);
-  while (*slot && attempt_on(attempt, *slot, &state) == Outcome::kElsewhere) {
-    state = untouched(policy);
+  const bool takes = hit.cost != 0 && !too_much;
+  const Attempt attempt{policy, table,  too_much ? 0 : hit.cost,
+                        false,  now_ns, takes ? pending : nullptr};
+  untouched(policy, state);
+  while (*slot && attempt_on(attempt, *slot, state) == Outcome::kElsewhere) {
+    untouched(policy, state);
     *slot = find(table, hit);
   }
   if (too_much) {
-    state.allowed = false;
-    state.retry_after_ns = kNever;
-    state.delay_ns = 0;
+    state->allowed = false;
+    state->retry_after_ns = kNever;
+    state->delay_ns = 0;
   }
-  return state;
 }
 
 Verdict take(CounterTable& table, const LimitHit& hit, int64_t now_ns, SlotRef slot) {
   const LimitPolicy& policy = *hit.policy;
-  if (hit.cost == 0 || hit.cost > policy.capacity()) {
-    return {look(table, hit, now_ns, &slot), false};
-  }
-  const Attempt attempt{policy, table, hit.cost, true, now_ns};
   Verdict verdict;
+  if (hit.cost == 0 || hit.cost > policy.capacity()) {
+    if (!slot) slot = find(table, hit);
+    look(table, hit, now_ns, &slot, &verdict.state, nullptr);
+    return verdict;
+  }
+  const Attempt attempt{policy, table, hit.cost, true, now_ns, nullptr};
   while (true) {
     if (!slot) slot = find(table, hit);
     if (!slot) {
@@ -131,15 +159,64 @@ Verdict take(CounterTable& table, const LimitHit& hit, int64_t now_ns, SlotRef s
   return verdict;
 }
 
-// A limit in shadow mode counts and reports, and never refuses.
-LimitState published(const LimitPolicy& policy, LimitState state) {
-  state.limit = policy.capacity();
-  if (!state.allowed && policy.shadow) {
-    state.allowed = true;
-    state.shadow = true;
-    state.retry_after_ns = 0;
+// What was found at each limit of a decision, until it is taken.
+struct Look {
+  SlotRef slot;
+  Pending pending;
+};
+
+// Holds the looks of one decision; those that are not made cost nothing.
+class LookedAt {
+ public:
+  LookedAt() = default;
+  LookedAt(const LookedAt&) = delete;
+  LookedAt& operator=(const LookedAt&) = delete;
+  ~LookedAt() {
+    for (size_t i = 0; i < size_; ++i) (*this)[i].~Look();
   }
-  return state;
+  Look& add(SlotRef slot) {
+    return *new (storage_ + size_++ * sizeof(Look)) Look{std::move(slot), {}};
+  }
+  size_t size() const { return size_; }
+  Look& operator[](size_t i) { return std::launder(reinterpret_cast<Look*>(storage_))[i]; }
+
+ private:
+  size_t size_ = 0;
+  alignas(Look) std::byte storage_[kHitsMax * sizeof(Look)];
+};
+
+// A limit in shadow mode counts and reports, and never refuses.
+void publish(const LimitPolicy& policy, LimitState* state) {
+  state->limit = policy.capacity();
+  if (!state->allowed && policy.shadow) {
+    state->allowed = true;
+    state->shadow = true;
+    state->retry_after_ns = 0;
+  }
+}
+
+// Looks at all of them. False when one refuses.
+bool look_at_all(CounterTable& table, std::span<const LimitHit> hits, std::span<LimitState> states,
+                 int64_t now_ns, LookedAt* looked) {
+  for_each_run(hits, [&](std::span<const LimitHit> run, SlotClass slot_class) {
+    table.prefetch(run[0].region, slot_class, run[0].group, run.size());
+  });
+  bool allowed = true;
+  for_each_run(hits, [&](std::span<const LimitHit> run, SlotClass slot_class) {
+    std::array<uint64_t, kRunMax> keys;
+    std::array<SlotRef, kRunMax> slots;
+    for (size_t i = 0; i < run.size(); ++i) keys[i] = run[i].key;
+    table.find_group(run[0].region, slot_class, run[0].group, {keys.data(), run.size()},
+                     {slots.data(), run.size()});
+    for (size_t i = 0; i < run.size(); ++i) {
+      LimitState& state = states[looked->size()];
+      Look& at = looked->add(std::move(slots[i]));
+      look(table, run[i], now_ns, &at.slot, &state, &at.pending);
+      publish(*run[i].policy, &state);
+      allowed = allowed && state.allowed;
+    }
+  });
+  return allowed;
 }
 
 }  // namespace
@@ -158,12 +235,17 @@ SlotClass limit_slot_class(const LimitPolicy& policy) {
 }
 
 LimitState limit_take(CounterTable& table, const LimitHit& hit, int64_t now_ns) {
-  return published(*hit.policy, take(table, hit, now_ns, {}).state);
+  LimitState state = take(table, hit, now_ns, {}).state;
+  publish(*hit.policy, &state);
+  return state;
 }
 
 LimitState limit_peek(CounterTable& table, const LimitHit& hit, int64_t now_ns) {
-  SlotRef slot;
-  return published(*hit.policy, look(table, hit, now_ns, &slot));
+  SlotRef slot = find(table, hit);
+  LimitState state;
+  look(table, hit, now_ns, &slot, &state, nullptr);
+  publish(*hit.policy, &state);
+  return state;
 }
 
 void limit_refund(CounterTable& table, const LimitHit& hit, int64_t taken_ns, int64_t now_ns) {
@@ -184,24 +266,20 @@ bool limit_take_all(CounterTable& table, std::span<const LimitHit> hits,
     states[0] = limit_take(table, hits[0], now_ns);
     return states[0].allowed;
   }
-  for (const LimitHit& hit : hits) {
-    table.prefetch(hit.region, limit_slot_class(*hit.policy), hit.group);
-  }
-  std::array<SlotRef, kSlotsKept> slots;
-  bool allowed = true;
-  for (size_t i = 0; i < hits.size(); ++i) {
-    SlotRef slot;
-    states[i] = published(*hits[i].policy, look(table, hits[i], now_ns, &slot));
-    allowed = allowed && states[i].allowed;
-    if (i < kSlotsKept) slots[i] = std::move(slot);
-  }
-  if (!allowed) return false;
+  LookedAt looked;
+  if (!look_at_all(table, hits, states, now_ns, &looked)) return false;
 
   uint64_t counted = 0;  // bit i: hits[i] is counted
   for (size_t i = 0; i < hits.size(); ++i) {
-    const Verdict verdict =
-        take(table, hits[i], now_ns, i < kSlotsKept ? std::move(slots[i]) : SlotRef{});
-    states[i] = published(*hits[i].policy, verdict.state);
+    if (take_pending(looked[i].slot, looked[i].pending)) {
+      states[i].remaining -= hits[i].cost;
+      states[i].reset_after_ns = looked[i].pending.reset_after_ns;
+      counted |= uint64_t{1} << i;
+      continue;
+    }
+    const Verdict verdict = take(table, hits[i], now_ns, std::move(looked[i].slot));
+    states[i] = verdict.state;
+    publish(*hits[i].policy, &states[i]);
     if (verdict.counted) counted |= uint64_t{1} << i;
     if (states[i].allowed) continue;
     // Somebody else took the last of it meanwhile.

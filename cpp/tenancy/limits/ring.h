@@ -87,10 +87,16 @@ class Ring {
     return back == 0 ? view.newest_word : load(index(view, back));
   }
 
+  // The newest entry with another time and count.
+  static uint64_t rewritten(const View& view, int64_t tick, uint64_t count) {
+    const uint64_t flags = view.newest_word & (kUsed | kLap | kSealed | kGenesis);
+    return flags | body(tick, count);
+  }
+  std::atomic<uint64_t>* newest_place(const View& view) const { return &words_[view.newest]; }
+
   // Gives the newest entry another time and count. False: look again.
   bool rewrite(const View& view, int64_t tick, uint64_t count) {
-    const uint64_t flags = view.newest_word & (kUsed | kLap | kSealed | kGenesis);
-    return swap_word(words_[view.newest], view.newest_word, flags | body(tick, count));
+    return swap_word(*newest_place(view), view.newest_word, rewritten(view, tick, count));
   }
 
   // Freezes the newest entry: no slow process can add to it any more.

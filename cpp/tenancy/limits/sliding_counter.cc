@@ -76,8 +76,12 @@ class Counter {
     const int64_t newest = period_of(view.newest_word);
     return newest > period_ || (view.sealed() && newest == period_);
   }
-  bool raise_expiry() const {
-    return CounterTable::raise_expiry(slot_, (period_ + 2) * signed_window());
+  // When what is counted now is forgotten.
+  int64_t until_ns() const { return (period_ + 2) * signed_window(); }
+  bool raise_expiry() const { return CounterTable::raise_expiry(slot_, until_ns()); }
+
+  bool is_counted_now(const View& view, bool fresh) const {
+    return !fresh && period_of(view.newest_word) == period_;
   }
 
   bool has_previous(const View& view) const {
@@ -146,10 +150,17 @@ class Counter {
     if (!attempt.take || !allowed) {
       if (!ring_.current(*view)) return std::nullopt;
       answer(now, allowed, attempt.cost, state);
+      if (attempt.pending != nullptr && allowed && is_counted_now(*view, fresh)) {
+        *attempt.pending = {.word = ring_.newest_place(*view),
+                            .expected = view->newest_word,
+                            .desired = Words::rewritten(*view, period_, now.current + attempt.cost),
+                            .until_ns = until_ns(),
+                            .reset_after_ns = until_ns() - now_ns_};
+      }
       return Outcome::kDone;
     }
     now.current += attempt.cost;
-    const bool same_period = !fresh && period_of(view->newest_word) == period_;
+    const bool same_period = is_counted_now(*view, fresh);
     const std::optional<Outcome> outcome =
         same_period ? add(*view, now.current) : begin(view, fresh, now.current);
     if (outcome == Outcome::kDone) answer(now, true, attempt.cost, state);

@@ -63,17 +63,18 @@ class Window {
   Outcome refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) {
     const int64_t taken_tick = grid_.tick.ceil(taken_ns);
     if (taken_tick * grid_.tick.ns() + grid_.window_ns <= now_ns) return Outcome::kDone;
-    const int64_t cell = cell_start(taken_tick);
+    const int64_t cell_ns = cell_start(taken_tick) * grid_.tick.ns();
     while (true) {
       View view;
       if (ring_.locate(&view) == Outcome::kElsewhere) return Outcome::kElsewhere;
-      if (forgotten(view, now_ns)) return Outcome::kDone;
-      set_now(now_ns);
+      if (read_expiry(view) <= now_ns) return Outcome::kDone;
+      set_now(now_ns, view);
       size_t place = 0;
       uint64_t found = 0;
       for (size_t back = 0; back < Words::kSize; ++back) {
         const uint64_t word = ring_.entry(view, back);
-        if ((word & Words::kUsed) == 0 || forget_ns(word) <= now_ns || tick_of(word) < cell) break;
+        if ((word & Words::kUsed) == 0 || forget_ns(word) <= now_ns || time_ns(word) < cell_ns)
+          break;
         place = back;
         found = word;
         if ((word & Words::kGenesis) != 0) break;
@@ -89,7 +90,7 @@ class Window {
       View view;
       if (ring_.locate(&view) == Outcome::kElsewhere) return Outcome::kElsewhere;
       if (view.empty()) return Outcome::kDone;
-      set_now(now_ns);
+      set_now(now_ns, view);
       if (ring_.seal(&view) && ring_.open(view, true, tick_, 0)) return Outcome::kDone;
     }
   }
@@ -98,37 +99,46 @@ class Window {
   // --- time
   // ---------------------------------------------------------------------------------------------
 
-  void set_now(int64_t now_ns) {
+  // After `read_expiry`. What is counted expires a window after the end of its cell, so an expiry
+  // that is ahead tells where the present cell lies: cheaper than a division.
+  void set_now(int64_t now_ns, const View& view) {
     now_ns_ = now_ns;
     tick_ = grid_.tick.ceil(now_ns);
-    cell_start_ = cell_start(tick_);
+    tick_ns_ = tick_ * grid_.tick.ns();
+    newest_ns_ = time_ns(view.newest_word);
+    const int64_t last_ns = expiry_ns_ - grid_.window_ns;
+    const int64_t first_ns = last_ns - (grid_.cell_ticks - 1) * grid_.tick.ns();
+    const bool told = first_ns <= tick_ns_ && tick_ns_ <= last_ns;
+    cell_start_ns_ = told ? first_ns : cell_start(tick_) * grid_.tick.ns();
   }
   int64_t cell_start(int64_t tick) const {
     return grid_.cell_ticks == 1 ? tick : tick - tick % grid_.cell_ticks;
   }
-  int64_t tick_of(uint64_t word) const { return tick_ - Words::age(tick_, word); }
-  // When an entry stops counting.
-  int64_t forget_ns(uint64_t word) const {
-    return tick_of(word) * grid_.tick.ns() + grid_.window_ns;
+  int64_t time_ns(uint64_t word) const {
+    return tick_ns_ - Words::age(tick_, word) * grid_.tick.ns();
   }
-  int64_t newest_ns(const View& view) const { return tick_of(view.newest_word) * grid_.tick.ns(); }
+  // When an entry stops counting.
+  int64_t forget_ns(uint64_t word) const { return time_ns(word) + grid_.window_ns; }
+  // When a hit made now stops counting.
+  int64_t forget_now_ns() const { return tick_ns_ + grid_.window_ns; }
+  bool newest_in_cell() const { return newest_ns_ >= cell_start_ns_; }
 
-  // Whether every entry has expired by invariant 2. Called after the entries were read: their
-  // writers raised the expiry first.
-  bool forgotten(const View& view, int64_t now_ns) const {
-    return view.empty() || expiry_ns(slot_) <= now_ns;
+  // When every entry has expired by invariant 2. Called after the newest entry was read: its writer
+  // raised the expiry first.
+  int64_t read_expiry(const View& view) {
+    expiry_ns_ = view.empty() ? 0 : expiry_ns(slot_);
+    return expiry_ns_;
   }
   bool ahead_of_clock(const View& view) const {
-    const int64_t newest = tick_of(view.newest_word);
-    return newest > tick_ || (view.sealed() && newest >= cell_start_);
+    return newest_ns_ > tick_ns_ || (view.sealed() && newest_in_cell());
   }
 
   // The entry opened or added to now counts at most until the end of its cell and a window more:
   // one raise serves a whole cell.
-  bool raise_expiry() const {
-    const int64_t last_tick = cell_start_ + grid_.cell_ticks - 1;
-    return CounterTable::raise_expiry(slot_, last_tick * grid_.tick.ns() + grid_.window_ns);
+  int64_t until_ns() const {
+    return cell_start_ns_ + (grid_.cell_ticks - 1) * grid_.tick.ns() + grid_.window_ns;
   }
+  bool raise_expiry() const { return CounterTable::raise_expiry(slot_, until_ns()); }
 
   // --- counting
   // -----------------------------------------------------------------------------------------
@@ -154,9 +164,7 @@ class Window {
     const uint64_t used = sum.used + taken;
     state->allowed = allowed;
     state->remaining = policy_.limit > used ? policy_.limit - used : 0;
-    const int64_t reset_ns = taken != 0      ? tick_ * grid_.tick.ns() + grid_.window_ns
-                             : sum.used != 0 ? sum.reset_ns
-                                             : now_ns_;
+    const int64_t reset_ns = taken != 0 ? forget_now_ns() : sum.used != 0 ? sum.reset_ns : now_ns_;
     state->reset_after_ns = std::max<int64_t>(reset_ns - now_ns_, 0);
     state->retry_after_ns = allowed ? 0 : sum.retry_ns - now_ns_;
   }
@@ -166,19 +174,27 @@ class Window {
 
   // Nothing: another process was faster, look again.
   std::optional<Outcome> try_once(const Attempt& attempt, View* view, LimitState* state) {
-    set_now(attempt.now_ns);
-    bool fresh = forgotten(*view, now_ns_);
+    bool fresh = read_expiry(*view) <= attempt.now_ns;
+    set_now(attempt.now_ns, *view);
     if (!fresh && ahead_of_clock(*view)) {
-      set_now(later_now_ns(attempt));
+      set_now(later_now_ns(attempt), *view);
       if (ahead_of_clock(*view)) return carry_over(attempt, view, state);
     }
-    fresh = fresh || forget_ns(view->newest_word) <= now_ns_;
+    fresh = fresh || newest_ns_ + grid_.window_ns <= now_ns_;
 
     const Tally sum = fresh ? Tally{} : tally(*view, now_ns_, attempt.cost);
     const bool fits = sum.used + attempt.cost <= policy_.limit;
     if (!attempt.take || !fits) {
       if (!ring_.current(*view)) return std::nullopt;
       answer(sum, fits, 0, state);
+      if (attempt.pending != nullptr && fits && !fresh && joins_newest(*view, sum)) {
+        const uint64_t count = Words::count_of(view->newest_word) + attempt.cost;
+        *attempt.pending = {.word = ring_.newest_place(*view),
+                            .expected = view->newest_word,
+                            .desired = Words::rewritten(*view, tick_, count),
+                            .until_ns = until_ns(),
+                            .reset_after_ns = forget_now_ns() - now_ns_};
+      }
       return Outcome::kDone;
     }
     const std::optional<Outcome> step =
@@ -187,13 +203,17 @@ class Window {
     return step;
   }
 
+  // Whether a hit is added to the newest entry; else it begins the next one.
+  bool joins_newest(const View& view, const Tally& sum) const {
+    if (view.sealed()) return false;
+    return newest_in_cell() || Words::count_of(view.newest_word) == 0 || sum.no_room;
+  }
+
   std::optional<Outcome> count_hit(View* view, const Tally& sum, uint64_t cost, LimitState* state) {
-    const uint64_t count = Words::count_of(view->newest_word);
-    const bool same_cell = tick_of(view->newest_word) >= cell_start_;
-    if (!view->sealed() && (same_cell || count == 0 || sum.no_room)) {
+    if (joins_newest(*view, sum)) {
       if (!raise_expiry()) return Outcome::kElsewhere;
-      return ring_.rewrite(*view, tick_, count + cost) ? std::optional(Outcome::kDone)
-                                                       : std::nullopt;
+      const uint64_t count = Words::count_of(view->newest_word) + cost;
+      return ring_.rewrite(*view, tick_, count) ? std::optional(Outcome::kDone) : std::nullopt;
     }
     if (!sum.no_room) return begin(view, false, cost);
     // A log that is full of entries of which some were given back, sealed by a process that then
@@ -216,12 +236,12 @@ class Window {
   // treated as made now; written even when only looking or refusing, else it would count until the
   // clock comes there again.
   std::optional<Outcome> carry_over(const Attempt& attempt, View* view, LimitState* state) {
-    Tally sum = tally(*view, newest_ns(*view), attempt.cost);
+    Tally sum = tally(*view, newest_ns_, attempt.cost);
     const bool fits = sum.used + attempt.cost <= policy_.limit;
     const uint64_t taken = fits && attempt.take ? attempt.cost : 0;
     const uint64_t carried = std::min(sum.used + taken, Words::kCountMax);
     const std::optional<Outcome> step = begin(view, true, carried);
-    sum.reset_ns = tick_ * grid_.tick.ns() + grid_.window_ns;
+    sum.reset_ns = forget_now_ns();
     sum.retry_ns = sum.reset_ns;
     if (step == Outcome::kDone) answer(sum, fits, taken, state);
     return step;
@@ -232,8 +252,11 @@ class Window {
   Words ring_;
   WindowGrid grid_;
   int64_t now_ns_ = 0;
-  int64_t tick_ = 0;
-  int64_t cell_start_ = 0;
+  int64_t tick_ = 0;       // of now, rounded up
+  int64_t tick_ns_ = 0;    // the same in nanoseconds
+  int64_t newest_ns_ = 0;  // time of the newest entry
+  int64_t expiry_ns_ = 0;
+  int64_t cell_start_ns_ = 0;
   bool refused_for_room_ = false;
 };
 
@@ -257,17 +280,17 @@ SlotClass sliding_log_class(uint64_t limit) {
 
 Outcome sliding_window_attempt(const Attempt& attempt, const SlotRef& slot, LimitState* state) {
   return with_window(attempt.policy, slot,
-                     [&](auto window) { return window.attempt(attempt, state); });
+                     [&](auto&& window) { return window.attempt(attempt, state); });
 }
 
 Outcome sliding_window_refund(const LimitHit& hit, const SlotRef& slot, int64_t taken_ns,
                               int64_t now_ns) {
   return with_window(*hit.policy, slot,
-                     [&](auto window) { return window.refund(hit.cost, taken_ns, now_ns); });
+                     [&](auto&& window) { return window.refund(hit.cost, taken_ns, now_ns); });
 }
 
 Outcome sliding_window_reset(const LimitHit& hit, const SlotRef& slot, int64_t now_ns) {
-  return with_window(*hit.policy, slot, [&](auto window) { return window.reset(now_ns); });
+  return with_window(*hit.policy, slot, [&](auto&& window) { return window.reset(now_ns); });
 }
 
 }  // namespace tenancy

@@ -34,6 +34,11 @@ int64_t mark_of(uint64_t word) {
   return word == 0 ? std::numeric_limits<int64_t>::min() / 2 : static_cast<int64_t>(word);
 }
 
+int64_t keep_until_ns(const Period& period, const QuotaMoment& now) {
+  const int64_t left_ns = std::max<int64_t>(period.end_wall_ns - now.wall_ns, 0);
+  return now.table_ns + std::min(left_ns, kForeverNs / 4) + kGraceNs;
+}
+
 }  // namespace
 
 int64_t PeriodBook::note_wall(int64_t own_ns) {
@@ -60,9 +65,9 @@ Period PeriodBook::next_period(const QuotaTarget& target, int64_t wall, const Pe
   return period;
 }
 
-PeriodBook::Entered PeriodBook::enter(const QuotaTarget& target, uint64_t root) {
-  const int64_t own_wall = clock_->wall_ns();
-  const int64_t wall = note_wall(own_wall);
+PeriodBook::Entered PeriodBook::enter(const QuotaTarget& target, uint64_t root,
+                                      const QuotaMoment& now) {
+  const int64_t wall = note_wall(now.wall_ns);
   Cells cells(table_, SlotClass::kWords4, period_key(table_->hash_key(), root));
   cells.find();
   for (;;) {
@@ -73,14 +78,14 @@ PeriodBook::Entered PeriodBook::enter(const QuotaTarget& target, uint64_t root) 
       before = period_of(seen);
       if (wall < before.end_wall_ns) {
         entered.period = before;
-        entered.keep_until_ns = keep_until_ns(before, own_wall);
+        entered.keep_until_ns = keep_until_ns(before, now);
         // After a step back its end is further away than it was when it was made.
         cells.keep(entered.keep_until_ns);
         return entered;
       }
     }
     entered.period = next_period(target, wall, seen == 0 ? nullptr : &before);
-    entered.keep_until_ns = keep_until_ns(entered.period, own_wall);
+    entered.keep_until_ns = keep_until_ns(entered.period, now);
     entered.full = !cells.make(entered.keep_until_ns);
     if (entered.full || cells.swap(0, seen, period_word(entered.period))) return entered;
   }
@@ -95,11 +100,6 @@ Period PeriodBook::look(const QuotaTarget& target, uint64_t root) const {
   if (seen == 0) return next_period(target, wall, nullptr);
   const Period before = period_of(seen);
   return wall < before.end_wall_ns ? before : next_period(target, wall, &before);
-}
-
-int64_t PeriodBook::keep_until_ns(const Period& period, int64_t own_wall_ns) const {
-  const int64_t left_ns = std::max<int64_t>(period.end_wall_ns - own_wall_ns, 0);
-  return table_->now_ns() + std::min(left_ns, kForeverNs / 4) + kGraceNs;
 }
 
 }  // namespace tenancy::quotas

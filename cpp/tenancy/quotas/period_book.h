@@ -34,14 +34,13 @@ class PeriodBook {
     bool full = false;          // the table has no room to remember the period
   };
   // The period in force, made and remembered if need be.
-  Entered enter(const QuotaTarget& target, uint64_t root);
+  Entered enter(const QuotaTarget& target, uint64_t root, const QuotaMoment& now);
   // The same without changing anything.
   Period look(const QuotaTarget& target, uint64_t root) const;
 
  private:
   // The newest wall clock any process saw: `own_ns` or the mark, which it moves.
   int64_t note_wall(int64_t own_ns);
-  int64_t keep_until_ns(const Period& period, int64_t own_wall_ns) const;
   static Period next_period(const QuotaTarget& target, int64_t wall_ns, const Period* before);
 
   CounterTable* table_;

@@ -13,8 +13,9 @@
 namespace tenancy::quotas {
 
 inline uint64_t quota_root(const HashKey& hash_key, const QuotaTarget& target) {
-  const uint64_t name =
-      siphash_join(hash_key, target.tenant_seed, siphash(hash_key, target.def->name));
+  const uint64_t name_hash =
+      target.name_hash != 0 ? target.name_hash : siphash(hash_key, target.def->name);
+  const uint64_t name = siphash_join(hash_key, target.tenant_seed, name_hash);
   const auto unit = target.def->kind == QuotaKind::kConsumption
                         ? static_cast<uint64_t>(target.def->period) + 1
                         : 0;

@@ -124,7 +124,7 @@ struct Quotas::Impl {
     UsageCells cells;
     bool full = false;
   };
-  Place enter(const QuotaTarget& target, int64_t extra_ns);
+  Place enter(const QuotaTarget& target, const QuotaMoment& now, int64_t extra_ns);
   bool has_room(UsageCells* cells, uint64_t amount, uint64_t cap);
   Take take(UsageCells* cells, uint64_t amount, uint64_t cap);
   // Of a counter's total, drops what is neither used nor held, if that can be known.
@@ -190,11 +190,12 @@ QuotaState Quotas::Impl::look_leases(const QuotaTarget& target, uint64_t amount)
   return state;
 }
 
-Quotas::Impl::Place Quotas::Impl::enter(const QuotaTarget& target, int64_t extra_ns) {
+Quotas::Impl::Place Quotas::Impl::enter(const QuotaTarget& target, const QuotaMoment& now,
+                                        int64_t extra_ns) {
   const uint64_t quota = root(target);
   quotas::PeriodBook::Entered entered;
   if (target.def->kind == QuotaKind::kConsumption) {
-    entered = book.enter(target, quota);
+    entered = book.enter(target, quota, now);
     entered.keep_until_ns += extra_ns;
   } else {
     entered.keep_until_ns = quotas::kForeverNs;
@@ -288,11 +289,15 @@ QuotaState Quotas::check(const QuotaTarget& target, uint64_t amount) const {
   return impl_->look(target, amount, false);
 }
 
-QuotaState Quotas::consume(const QuotaTarget& target, uint64_t amount) {
+QuotaMoment Quotas::now() const {
+  return {.wall_ns = impl_->clock->wall_ns(), .table_ns = impl_->table->now_ns()};
+}
+
+QuotaState Quotas::consume(const QuotaTarget& target, uint64_t amount, const QuotaMoment& now) {
   if (target.def->kind == QuotaKind::kPerObject) return impl_->stateless(target, amount);
   if (target.def->kind == QuotaKind::kConcurrency) return blank(grant_of(target));
   const CounterTable::Hold hold(*impl_->table);
-  Impl::Place place = impl_->enter(target, 0);
+  Impl::Place place = impl_->enter(target, now, 0);
   if (place.full) return impl_->answer(target, &place, false);
   const Take take = impl_->take(&place.cells, amount, cap_of(grant_of(target)));
   if (take == Take::kTaken) place.cells.book(amount);
@@ -323,14 +328,14 @@ QuotaState Quotas::set(const QuotaTarget& target, uint64_t used) {
   uint64_t key = 0;
   {
     const CounterTable::Hold hold(*impl_->table);
-    Impl::Place place = impl_->enter(target, 0);
+    Impl::Place place = impl_->enter(target, now(), 0);
     const bool done = !place.full && used <= kAmountMax && place.cells.set_used(used);
     if (!done) return impl_->answer(target, &place, false);
     key = place.cells.key();
   }
   impl_->drop_lost(key);
   const CounterTable::Hold hold(*impl_->table);
-  Impl::Place place = impl_->enter(target, 0);
+  Impl::Place place = impl_->enter(target, now(), 0);
   return impl_->answer(target, &place, true);
 }
 
@@ -348,24 +353,23 @@ QuotaState Quotas::reconcile(const QuotaTarget& target) {
 }
 
 QuotaState Quotas::reserve(const QuotaTarget& target, uint64_t amount, int64_t ttl_ns,
-                           QuotaHandle* handle) {
+                           const QuotaMoment& now, QuotaHandle* handle) {
   *handle = {};
   if (target.def->kind == QuotaKind::kConcurrency) return blank(grant_of(target));
   if (target.def->kind == QuotaKind::kPerObject || amount == 0) {
-    QuotaState state = consume(target, amount);
+    QuotaState state = consume(target, amount, now);
     if (state.allowed) *handle = kStateless;
     return state;
   }
   const CounterTable::Hold hold(*impl_->table);
   ttl_ns = ttl_ns <= 0 ? kReservationNs : std::min(ttl_ns, kReservationMaxNs);
-  Impl::Place place = impl_->enter(target, ttl_ns);
+  Impl::Place place = impl_->enter(target, now, ttl_ns);
   const uint64_t cap = cap_of(grant_of(target));
   if (place.full) return impl_->answer(target, &place, false);
   // Nothing is written for what is refused anyway.
   if (!impl_->has_room(&place.cells, amount, cap)) return impl_->answer(target, &place, false);
-  const auto ref = impl_->ledgers.intend({.amount = amount,
-                                          .usage_key = place.cells.key(),
-                                          .until_ns = impl_->table->now_ns() + ttl_ns});
+  const auto ref = impl_->ledgers.intend(
+      {.amount = amount, .usage_key = place.cells.key(), .until_ns = now.table_ns + ttl_ns});
   if (!ref) {
     place.full = true;
     return impl_->answer(target, &place, false);

@@ -43,6 +43,15 @@ struct QuotaTarget {
   const QuotaGrant* grant = nullptr;
   const TimeZone* time_zone = nullptr;  // of the tenant
   const Anchor* anchor = nullptr;       // of its subscription
+  // SipHash of the definition's name with the table's secret, for callers who keep it; 0: unknown.
+  uint64_t name_hash = 0;
+};
+
+// One reading of both clocks: a caller who has made it for its own purposes need not pay for
+// another.
+struct QuotaMoment {
+  int64_t wall_ns = 0;
+  int64_t table_ns = 0;
 };
 
 struct QuotaState {
@@ -80,7 +89,10 @@ class Quotas {
   QuotaState status(const QuotaTarget& target) const;
   // Would `amount` pass?
   QuotaState check(const QuotaTarget& target, uint64_t amount) const;
-  QuotaState consume(const QuotaTarget& target, uint64_t amount);
+  QuotaState consume(const QuotaTarget& target, uint64_t amount) {
+    return consume(target, amount, now());
+  }
+  QuotaState consume(const QuotaTarget& target, uint64_t amount, const QuotaMoment& now);
   // Count and size: down again, never below 0. Consumption: a correction inside the current period.
   // Reservations are not touched.
   QuotaState decrement(const QuotaTarget& target, uint64_t amount);
@@ -95,7 +107,11 @@ class Quotas {
   // Takes like `consume`, but not for good: commit keeps it (or keeps less: `amount`), release
   // gives it back, expiry gives it back. `handle` is 0 when refused.
   QuotaState reserve(const QuotaTarget& target, uint64_t amount, int64_t ttl_ns,
-                     QuotaHandle* handle);
+                     QuotaHandle* handle) {
+    return reserve(target, amount, ttl_ns, now(), handle);
+  }
+  QuotaState reserve(const QuotaTarget& target, uint64_t amount, int64_t ttl_ns,
+                     const QuotaMoment& now, QuotaHandle* handle);
   // It charges the period in which it was made. False when the reservation had expired or was
   // settled before: the caller decides what that means. More than was reserved is cut to that.
   // `after` (may be null) gets the state of that period's counter after a commit.
@@ -119,6 +135,7 @@ class Quotas {
   void acknowledge_alert(const QuotaTarget& target, int64_t period_start_wall_ns, uint8_t crossed);
 
  private:
+  QuotaMoment now() const;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

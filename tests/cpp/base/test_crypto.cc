@@ -90,6 +90,15 @@ TEST_CASE("constant-time comparison is equality") {
   CHECK_FALSE(equal_constant_time("abc", "ab"));
   CHECK(equal_constant_time(std::string("a\0b", 3), std::string("a\0b", 3)));
   CHECK_FALSE(equal_constant_time(std::string("a\0b", 3), std::string("a\0c", 3)));
+  for (size_t length = 1; length < 40; ++length) {
+    const std::string text(length, 'x');
+    CHECK(equal_constant_time(text, std::string(text)));
+    for (size_t at = 0; at < length; ++at) {
+      std::string other = text;
+      other[at] ^= 1;
+      CHECK_FALSE(equal_constant_time(text, other));
+    }
+  }
 }
 
 TEST_CASE("random bytes fill everything and never repeat") {

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "counting.h"
@@ -135,6 +136,21 @@ class Stage {
                                        at.key);
         },
         at.slot_class != SlotClass::kWords2, 0, until_ns, [] { FiberStep::at(Point::kTake); });
+  }
+
+  // The same on a slot that `find_group` found, as far as it did.
+  bool count_found(const Place& at) {
+    const size_t entry = counters::entry_index(at.region, at.slot_class);
+    std::array<SlotRef, 2> slots;
+    core_->find_group(entry, at.group, std::array{at.key, at.key + 1'000'000}, slots);
+    if (slots[1]) return false;  // nobody inserts that one
+    bool is_first = true;
+    return count_with(
+        [&]() -> Result<SlotRef> {
+          const bool use = std::exchange(is_first, false) && slots[0];
+          return use ? slots[0] : core_->find_or_insert(entry, at.group, at.key);
+        },
+        at.slot_class != SlotClass::kWords2, 0, kUntil, [] { FiberStep::at(Point::kTake); });
   }
 
   uint64_t counted(const Place& at, int64_t until_ns = kUntil) {
@@ -383,6 +399,20 @@ TEST_CASE("a take while its slot is moved to a larger generation") {
   }
 }
 
+TEST_CASE("a take on a slot found with its group, while it is moved") {
+  for (const SlotClass slot_class : {SlotClass::kWords2, SlotClass::kWords4}) {
+    Stage stage;
+    fill(stage, slot_class, kUntil);
+    const Scenario scenario{stage,
+                            {[&] { stage.count(at_key(slot_class, kNewKey)); },
+                             [&] { stage.count_found(at_key(slot_class, 5)); }},
+                            [&] { return all_counted(stage, slot_class, 5, 1); }};
+    Explorer explorer(scenario);
+    REQUIRE(explorer.explore(1, 20'000) > 20);
+    explorer.sample(1, 3'000);
+  }
+}
+
 TEST_CASE("two inserters of one key, one of them in the generation that is left") {
   // 25 keys in 32 slots of which an operation moves 8: the move lasts for several operations.
   constexpr uint64_t kKeys = 25;
@@ -514,6 +544,30 @@ TEST_CASE("a take in the old generation on a slot that another inserts there lat
   fibers.finish(0);
   fibers.finish(1);
   REQUIRE(stage.counted(late) == 3);
+}
+
+TEST_CASE("new keys leave room for those that are still to be moved") {
+  // 12 of 25 keys live, so the next generation has 32 slots again: too few for 24 new keys beside
+  // them. All inserters stand at the end of the same chunk, so they move one chunk together instead
+  // of one each; without the bound each would insert its key at once.
+  constexpr uint64_t kLive = 12;
+  constexpr uint64_t kExpired = 13;
+  constexpr uint64_t kNew = 24;
+  Stage stage(32);
+  const auto live = [](uint64_t i) { return at_key(SlotClass::kWords8, 1 + i); };
+  const auto fresh = [](uint64_t i) { return at_key(SlotClass::kWords8, 200 + i); };
+  for (uint64_t i = 0; i < kLive; ++i) REQUIRE(stage.count(live(i)));
+  for (uint64_t i = 0; i < kExpired; ++i) {
+    REQUIRE(stage.count(at_key(SlotClass::kWords8, 100 + i), 1));
+  }
+  std::vector<std::function<void()>> bodies;
+  for (uint64_t i = 0; i < kNew; ++i) bodies.emplace_back([&, i] { stage.count(fresh(i)); });
+  Fibers fibers(bodies);
+  fibers.begin();
+  for (uint64_t i = 0; i < kNew; ++i) fibers.run_until(i, Point::kNextChunk);
+  for (uint64_t i = 0; i < kNew; ++i) fibers.finish(i);
+  for (uint64_t i = 0; i < kLive; ++i) REQUIRE(stage.counted(live(i)) == 1);
+  for (uint64_t i = 0; i < kNew; ++i) REQUIRE(stage.counted(fresh(i)) == 1);
 }
 
 TEST_CASE("a take on a slot that equals never seen, while a mover drops it") {

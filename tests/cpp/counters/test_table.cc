@@ -1,5 +1,6 @@
 // The table in one process and one thread: against a model, growing, reclaiming, full.
 
+#include <array>
 #include <map>
 #include <random>
 #include <set>
@@ -134,6 +135,29 @@ TEST_CASE("slots of one group share a cache line while there is room") {
       lines.insert(reinterpret_cast<uintptr_t>(slot->key) / 64);
     }
     REQUIRE(lines.size() <= 2);
+  }
+}
+
+TEST_CASE("keys of a group are found together as they are one by one") {
+  auto table = open_table({.initial_slots = 16}, fake_clock());
+  std::array<uint64_t, 3> keys{};
+  std::array<SlotRef, 3> none;
+  table->find_group(Region::kTenant, SlotClass::kWords8, 1, keys, none);
+  REQUIRE_FALSE(none[0]);
+  std::mt19937_64 random(3);
+  for (uint64_t group = 1; group <= 500; ++group) {
+    // The second of three is not there; growth is under way most of the time.
+    for (uint64_t& key : keys) key = random_key(random);
+    for (const size_t i : {size_t{0}, size_t{2}}) {
+      REQUIRE(table->find_or_insert(Region::kTenant, SlotClass::kWords8, group, keys[i]).ok());
+    }
+    std::array<SlotRef, 3> slots;
+    table->find_group(Region::kTenant, SlotClass::kWords8, group, keys, slots);
+    for (size_t i = 0; i < keys.size(); ++i) {
+      REQUIRE(static_cast<bool>(slots[i]) == (i != 1));
+      const SlotRef one = table->find(Region::kTenant, SlotClass::kWords8, group, keys[i]);
+      REQUIRE(one.state == slots[i].state);
+    }
   }
 }
 

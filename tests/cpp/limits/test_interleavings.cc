@@ -1,7 +1,10 @@
 // A process stopped between reading and swapping, at each place where it hurts: what it read is
 // used after others went on. Deterministic: the steps are taken one by one.
 #include "rig.h"
+#include "tenancy/limits/fixed_window.h"
+#include "tenancy/limits/gcra.h"
 #include "tenancy/limits/ring.h"
+#include "tenancy/limits/sliding_counter.h"
 #include "tenancy/limits/sliding_window.h"
 
 namespace tenancy {
@@ -32,7 +35,78 @@ void open_next(Quarters& ring, int64_t tick, uint64_t count) {
   REQUIRE(ring.open(view, false, tick, count));
 }
 
+Outcome attempt_on(const Attempt& attempt, const SlotRef& slot, LimitState* state) {
+  switch (attempt.policy.algorithm) {
+    case Algorithm::kSlidingWindow:
+    case Algorithm::kSlidingLog: return sliding_window_attempt(attempt, slot, state);
+    case Algorithm::kFixedWindow: return fixed_window_attempt(attempt, slot, state);
+    case Algorithm::kSlidingCounter: return sliding_counter_attempt(attempt, slot, state);
+    default: return gcra_attempt(attempt, slot, state);
+  }
+}
+
 }  // namespace
+
+TEST_CASE("the swap that a look noted takes what a hit takes, unless one came between",
+          "[limits]") {
+  for (const Way& way : kWays) {
+    for (const bool disturbed : {false, true}) {
+      INFO(way.name << (disturbed ? ", disturbed" : ""));
+      const LimitPolicy policy = policy_of("5/minute", way);
+      Rig rig(policy);
+      Rig twin(policy);
+      for (Rig* each : {&rig, &twin}) {
+        REQUIRE(each->take(2).allowed);
+        each->clock->advance(3 * kSec);
+      }
+      const LimitHit hit = rig.hit(2);
+      const SlotRef slot =
+          rig.table->find(hit.region, limit_slot_class(policy), hit.group, hit.key);
+      LimitState state;
+      Pending pending;
+      const Attempt look{policy, *rig.table, 2, false, rig.table->now_ns(), &pending};
+      REQUIRE(attempt_on(look, slot, &state) == Outcome::kDone);
+      CHECK(state.allowed);
+      CHECK(state.remaining == 3);
+      CHECK(rig.peek().remaining == 3);
+      if (way.algorithm == Algorithm::kSlidingLog) {
+        CHECK(pending.word == nullptr);  // begins an entry: two swaps
+        continue;
+      }
+      if (disturbed) REQUIRE(rig.take(1).allowed);
+      CHECK(take_pending(slot, pending) == !disturbed);
+      if (!disturbed) {
+        const LimitState taken = twin.take(2);
+        CHECK(pending.reset_after_ns == taken.reset_after_ns);
+        CHECK(taken.remaining == state.remaining - 2);
+      } else {
+        REQUIRE(twin.take(1).allowed);
+      }
+      rig.clock->advance(kSec);
+      twin.clock->advance(kSec);
+      CHECK(rig.peek().remaining == twin.peek().remaining);
+      CHECK(rig.peek().reset_after_ns == twin.peek().reset_after_ns);
+    }
+  }
+}
+
+TEST_CASE("the swap that a look noted fails on a slot that has moved", "[limits]") {
+  for (const Way& way : kWays) {
+    INFO(way.name);
+    const LimitPolicy policy = policy_of("5/minute", way);
+    Rig rig(policy);
+    REQUIRE(rig.take(2).allowed);
+    const LimitHit hit = rig.hit();
+    const SlotRef slot = rig.table->find(hit.region, limit_slot_class(policy), hit.group, hit.key);
+    LimitState state;
+    Pending pending;
+    const Attempt look{policy, *rig.table, 1, false, rig.table->now_ns(), &pending};
+    REQUIRE(attempt_on(look, slot, &state) == Outcome::kDone);
+    REQUIRE(pending.word != nullptr);  // in the tick of the hit before
+    pending.word->fetch_or(kFrozen);
+    CHECK_FALSE(take_pending(slot, pending));
+  }
+}
 
 TEST_CASE("a slow process cannot add to a sealed entry", "[ring]") {
   Slot slot;
