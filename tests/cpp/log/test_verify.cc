@@ -267,6 +267,9 @@ TEST_CASE("segments cannot be removed, exchanged or renamed") {
     std::erase_if(sample.files.content, [&](const auto& file) {
       return file.first.compare(0, sample.root.size() + 5, sample.root + "/log/") == 0;
     });
+    sample.files.content[sample.path("lock")] = "";
+    CHECK(first_damage(sample) == "manifest_missing - - manifest 0");
+    sample.remove("lock");
     const Report report = sample.verify();
     CHECK(report.verdict == Verdict::kCannotVerify);
     CHECK(codes(report) == std::vector<std::string>{"not_a_log"});
