@@ -67,7 +67,7 @@ def test_files_cut_to_any_length_are_judged_alike(log: ModelLog, size: int) -> N
             path.write_bytes(before[:size])
             assert agreed(log.path)[0] in (1, 3, 4), path
             path.unlink()
-            assert agreed(log.path)[0] in (1, 3), path
+            assert agreed(log.path)[0] in (1, 4 if path.name == "tenants" else 1), path
             path.write_bytes(before)
 
 
