@@ -56,6 +56,7 @@ class ModelLog:
         self.chains = [Chain(i) for i in range(4)]
         self.checkpoint_leaves: list[bytes] = []
         self.notes: list[bytes] = []
+        self.tenants_file = b""
         state = struct.pack("<II", 2, 0) + self.first_key
         (path / "keys" / "log.verify").write_bytes(self.block(b"TNCYKEY", state))
         genesis = field(257, 5, self.public) + field(258, 5, self.check or b"")
@@ -212,7 +213,7 @@ class ModelLog:
         for chain in self.chains:
             content += struct.pack("<QQ", len(chain.leaves), len(chain.tenants))
             entries += b"".join(self.leaf(chain, tenant) for tenant in chain.tenants)
-        (self.path / "log" / "tenants").write_bytes(self.block(b"TNCYTEN", content + entries))
+        self.tenants_file = self.block(b"TNCYTEN", content + entries)
 
     def save(self, unpromised: int = 0) -> None:
         """Everything to files; the head comes before `unpromised` more events of `access`."""
@@ -227,6 +228,7 @@ class ModelLog:
         (self.path / "log" / "head").write_bytes(bytes(8192) + slot + bytes(4096))
         content = struct.pack("<Qq", 1, self.now) + self.public + (self.check or b"") + bytes(8)
         (self.path / "log" / "manifest").write_bytes(self.block(b"TNCYMAN", content + manifest))
+        (self.path / "log" / "tenants").write_bytes(self.tenants_file)
         framed = [with_crc(struct.pack("<I", len(note)) + note) for note in self.notes]
         (self.path / "log" / "checkpoints").write_bytes(b"".join(framed))
         for number in range(unpromised):

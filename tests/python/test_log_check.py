@@ -110,6 +110,9 @@ def test_moved_removed_and_foreign_files_are_judged_alike(log: ModelLog, tmp_pat
 def test_anchors_keys_and_strange_files_are_judged_alike(log: ModelLog, tmp_path: Path) -> None:
     other = sample(tmp_path / "other", seed=2)
     assert "anchor_signature" in codes(agreed(log.path, [other.notes[0].decode(), "no note"]))
+    same_size = log.checkpoint()
+    assert codes(agreed(log.path, [same_size]))[-1] == "checkpoint_missing"
+    log.event(1, "ten_a", 0)
     ahead = log.checkpoint()
     assert codes(agreed(log.path, [ahead]))[-1] == "rolled_back"
     (log.path / "log" / "segments" / "strange").write_text("x")
