@@ -78,13 +78,6 @@ TEST_CASE("a log as it was written is whole, and covered by its anchor") {
   CHECK(report.log_id == hex(sample.key().log_id()));
 }
 
-TEST_CASE("without an anchor verification says what it cannot see") {
-  Sample sample = original();
-  const Report report = sample.verify();
-  CHECK(report.verdict == Verdict::kQualified);
-  CHECK(codes(report) == std::vector<std::string>{"unanchored"});
-}
-
 TEST_CASE("each byte range of a record's head names its own damage") {
   struct Edit {
     const char* what;
