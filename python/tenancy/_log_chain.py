@@ -256,7 +256,7 @@ class Chain:
         if not record.parse():
             raise self.bad("record_encoding")
         self.check_kind(record)
-        apart = abs(record.time - self.time)
+        apart = record.time - self.time
         if not self.quiet and 0 < 2 * self.interval < apart and self.silences < 100:
             self.silences += 1
             self.note(4, "silent")

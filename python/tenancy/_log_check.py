@@ -54,10 +54,10 @@ class Log:
         unexpected = self.list()
         ours = [self.read_manifest(), *self.read_head()]
         ours += [self.first_record(i) for i in range(4)]
-        something = any(self.segments) or self.read("manifest") is not None
-        if not (something or self.read("head") is not None) or not any(ours):
+        files = (self.read("manifest"), self.read("head"))
+        if (any(self.segments) or files != (None, None)) and not any(ours):
             self.findings = []
-            raise StopError(Finding(3, "wrong_key" if something else "not_a_log"))
+            raise StopError(Finding(3, "wrong_key"))
         self.read_tenants()
         self.read_checkpoints()
         self.findings += unexpected
@@ -91,6 +91,8 @@ class Log:
             raise StopError(Finding(3, "wrong_key"))
 
     def list(self) -> list[Finding]:
+        if not self.directory.is_dir():
+            raise StopError(Finding(3, "not_a_log"))
         unexpected = []
         directory = self.directory / "segments"
         names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
@@ -213,6 +215,12 @@ class Log:
     def read_checkpoints(self) -> None:
         data = self.read("checkpoints") or b""
         self.notes = list(frames(data))
+        end = self.notes[-1][0] + len(self.notes[-1][1]) + 8 if self.notes else 0
+        if len(self.notes) < (self.head[2] if self.head else 0):
+            code = "checkpoint_damaged" if end < len(data) else "checkpoint_missing"
+            self.findings.append(Finding(1, code, "checkpoints", end))
+        elif end < len(data):
+            self.findings.append(Finding(4, "checkpoint_torn", "checkpoints", end))
         leaves: list[bytes] = []
         key = self.public_key
         for number, (offset, text) in enumerate(self.notes if key else []):
@@ -229,16 +237,10 @@ class Log:
                     raise ValueError("tree")
             except ValueError as error:
                 code = {"foreign": "content"}.get(str(error), str(error))
-                self.later.append(Finding(1, f"checkpoint_{code}", "checkpoints", offset))
+                self.findings.append(Finding(1, f"checkpoint_{code}", "checkpoints", offset))
                 self.whole = False
                 break
             self.checkpoints.append(note)
-        end = self.notes[-1][0] + len(self.notes[-1][1]) + 8 if self.notes else 0
-        if len(self.notes) < (self.head[2] if self.head else 0):
-            code = "checkpoint_damaged" if end < len(data) else "checkpoint_missing"
-            self.later.append(Finding(1, code, "checkpoints", end))
-        elif end < len(data):
-            self.later.append(Finding(4, "checkpoint_torn", "checkpoints", end))
         for anchor in self.anchors if key else []:
             self.read_anchor(anchor, key or b"")
 

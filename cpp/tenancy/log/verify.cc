@@ -58,11 +58,10 @@ class Verification {
   void tampered(std::string code, std::string file, std::string text) {
     add(found(Verdict::kTampered, std::move(code), std::move(file), std::move(text)));
   }
-  // Of checkpoints and anchors, told after the chains.
-  void later(Verdict verdict, std::string code, uint64_t offset, std::string text) {
+  void checkpoint(Verdict verdict, std::string code, uint64_t offset, std::string text) {
     Finding finding = found(verdict, std::move(code), "checkpoints", std::move(text));
     finding.offset = offset;
-    later_.push_back(std::move(finding));
+    add(std::move(finding));
   }
 
   Files& files_;
@@ -85,7 +84,7 @@ class Verification {
   CompactRange checkpoint_tree_;
   std::vector<Digest256> note_hashes_;
   std::vector<uint64_t> note_offsets_;
-  std::vector<Finding> later_;
+  std::vector<Finding> anchor_findings_;  // told after the chains
   std::array<ChainClaims, kClasses> claims_;
 };
 
@@ -113,6 +112,14 @@ bool Verification::read_key() {
 }
 
 bool Verification::list() {
+  if (const auto log = files_.list(paths_.log); !log) {
+    if (log.error().code == Code::kNotFound) {
+      cannot("not_a_log", "", paths_.log + ": there is no log here");
+    } else {
+      cannot("io_error", "", log.error().message);
+    }
+    return false;
+  }
   const Result<std::vector<std::string>> names = files_.list(paths_.segments);
   if (!names && names.error().code != Code::kNotFound) {
     cannot("io_error", "segments", names.error().message);
@@ -283,25 +290,26 @@ void Verification::read_checkpoints() {
   report_.bytes += file.size();
   uint64_t end = 0;
   uint64_t offset = 0;
-  for (const std::string_view note : split_checkpoints(file, &end)) {
+  const std::vector<std::string_view> notes = split_checkpoints(file, &end);
+  report_.checkpoints = notes.size();
+  judge_rest(end, file.size());
+  for (const std::string_view note : notes) {
     read_note(note_hashes_.size(), note, offset);
     offset += 8 + note.size();
   }
-  report_.checkpoints = note_hashes_.size();
-  judge_rest(end, file.size());
 }
 
 void Verification::judge_rest(uint64_t end, uint64_t size) {
   const uint64_t promised = head_ ? head_->checkpoints : 0;
-  if (note_hashes_.size() < promised) {
+  if (report_.checkpoints < promised) {
     const std::string text =
-        "expected " + text_of(promised) + " checkpoints, found " + text_of(note_hashes_.size());
-    return later(Verdict::kTampered, end < size ? "checkpoint_damaged" : "checkpoint_missing", end,
-                 text);
+        "expected " + text_of(promised) + " checkpoints, found " + text_of(report_.checkpoints);
+    return checkpoint(Verdict::kTampered, end < size ? "checkpoint_damaged" : "checkpoint_missing",
+                      end, text);
   }
   if (end < size) {
-    later(Verdict::kQualified, "checkpoint_torn", end,
-          "a checkpoint that was not written to its end");
+    checkpoint(Verdict::kQualified, "checkpoint_torn", end,
+               "a checkpoint that was not written to its end");
   }
 }
 
@@ -312,7 +320,7 @@ void Verification::read_note(size_t which, std::string_view note, uint64_t offse
   if (!checkpoints_whole_ || !claims_[0].public_key) return;
   const auto bad = [&](const char* code, const std::string& text) {
     checkpoints_whole_ = false;
-    later(Verdict::kTampered, code, offset, "checkpoint " + text_of(which) + ": " + text);
+    checkpoint(Verdict::kTampered, code, offset, "checkpoint " + text_of(which) + ": " + text);
   };
   const Result<Checkpoint> opened =
       open_note(note, {log_origin(keys_->log_id()), *claims_[0].public_key});
@@ -345,8 +353,8 @@ void Verification::read_anchors() {
     const Result<Checkpoint> opened =
         open_note(options_.anchors[i], {log_origin(keys_->log_id()), *claims_[0].public_key});
     if (!opened) {
-      later_.push_back(found(Verdict::kTampered, "anchor_signature", "",
-                             "anchor " + text_of(i) + ": " + opened.error().message));
+      anchor_findings_.push_back(found(Verdict::kTampered, "anchor_signature", "",
+                                       "anchor " + text_of(i) + ": " + opened.error().message));
       continue;
     }
     anchors_.emplace_back(i, *opened);
@@ -408,21 +416,22 @@ void Verification::judge_anchors() {
     }
     const bool here = anchor.number < checkpoints_.size();
     if (behind && !here) {
-      later_.push_back(found(Verdict::kTampered, "rolled_back", "",
-                             name + "the log is older than this checkpoint of it"));
+      anchor_findings_.push_back(found(Verdict::kTampered, "rolled_back", "",
+                                       name + "the log is older than this checkpoint of it"));
     } else if (!here && checkpoints_whole_) {
-      later(Verdict::kTampered, "checkpoint_missing", 0,
-            name + "the log does not have this checkpoint of it");
+      anchor_findings_.push_back(found(Verdict::kTampered, "checkpoint_missing", "checkpoints",
+                                       name + "the log does not have this checkpoint of it"));
     } else if (here && checkpoints_[anchor.number].text() != anchor.text()) {
-      later_.push_back(found(Verdict::kTampered, "anchor_mismatch", "",
-                             name + "the log has another checkpoint of that number"));
+      anchor_findings_.push_back(found(Verdict::kTampered, "anchor_mismatch", "",
+                                       name + "the log has another checkpoint of that number"));
     }
   }
   report_.anchors = anchors_.size();
   if (!options_.anchors.empty()) return;
-  later_.push_back(found(Verdict::kQualified, "unanchored", "",
-                         "without a checkpoint that was kept elsewhere nobody can tell whether "
-                         "the whole log was replaced by an older copy, or its end cut off"));
+  anchor_findings_.push_back(
+      found(Verdict::kQualified, "unanchored", "",
+            "without a checkpoint that was kept elsewhere nobody can tell whether "
+            "the whole log was replaced by an older copy, or its end cut off"));
 }
 
 void Verification::look_for_key() {
@@ -447,13 +456,10 @@ Report Verification::run() {
     return report_;
   }
   read_head();
-  if (!anything_ || !key_fits()) {
+  // Of a directory that was emptied no key can be told to be wrong.
+  if (anything_ && !key_fits()) {
     report_.findings.clear();
-    if (anything_) {
-      cannot("wrong_key", "", "nothing in " + paths_.log + " was written with this key");
-    } else {
-      cannot("not_a_log", "", paths_.log + ": there is no log here, or no longer");
-    }
+    cannot("wrong_key", "", "nothing in " + paths_.log + " was written with this key");
     conclude();
     return report_;
   }
@@ -467,7 +473,7 @@ Report Verification::run() {
   for (size_t i = 0; i < kClasses; ++i) prepare(i);
   for (size_t i = 0; i < kClasses; ++i) check_chain(i);
   judge_anchors();
-  for (Finding& finding : later_) add(std::move(finding));
+  for (Finding& finding : anchor_findings_) add(std::move(finding));
   look_for_key();
   conclude();
   return report_;

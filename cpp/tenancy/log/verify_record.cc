@@ -224,14 +224,15 @@ bool ChainVerifier::check_checkpoint_record(const RecordView& record) {
 
 void ChainVerifier::check_silence(const RecordView& record) {
   if (quiet_by_right_ || interval_ == 0 || silences_ == kSilencesMax) return;
-  const int64_t low = std::min(last_time_, record.time_ns());
-  const int64_t high = std::max(last_time_, record.time_ns());
-  const uint64_t apart = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
+  // A clock that was set back is no silence: the record says when its host thought it was.
+  if (record.time_ns() <= last_time_) return;
+  const uint64_t apart =
+      static_cast<uint64_t>(record.time_ns()) - static_cast<uint64_t>(last_time_);
   if (apart / 2 < interval_ || apart <= 2 * interval_) return;
   ++silences_;
   note(finding(Verdict::kQualified, "silent",
                "the time of the record is " + std::to_string(apart / 1'000'000) +
-                   " ms from that of the one before it"));
+                   " ms after that of the one before it"));
 }
 
 }  // namespace tenancy::log

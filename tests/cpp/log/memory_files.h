@@ -44,6 +44,10 @@ class MemoryFiles final : public Files {
         names.push_back(name.substr(path.size() + 1));
       }
     }
+    const bool below = std::any_of(content.begin(), content.end(), [&](const auto& file) {
+      return file.first.compare(0, path.size() + 1, path + "/") == 0;
+    });
+    if (!below) return Error{Code::kNotFound, path + ": not there"};
     return names;
   }
   Status rename(const std::string&, const std::string&) override { return refused(); }

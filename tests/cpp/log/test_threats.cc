@@ -135,8 +135,8 @@ TEST_CASE("an edit of any part of a record is found at that record, checksum men
   edited(at + 4, "record_version");  // downgrade of the version
   edited(at + 5, "record_version");  // and of the algorithm
   edited(at + 6, "record_class");
-  edited(at + 7, "record_mac");   // kind
-  edited(at + 8, "record_mac");   // epoch
+  edited(at + 7, "record_mac");  // kind
+  edited(at + 8, "record_epoch");
   edited(at + 14, "record_mac");  // number of fields
   edited(at + 16, "record_log");
   edited(at + 32, "record_mac");    // the clock
@@ -230,11 +230,11 @@ TEST_CASE("cutting a tail, a segment or everything is found") {
   }
   SECTION("the first segment") {
     REQUIRE(target.files.remove(target.path(segments[0])).ok());
-    target.expect("segment_missing", segments[1]);
+    target.expect("segment_missing", segments[0]);
   }
   SECTION("a segment in the middle") {
     REQUIRE(target.files.remove(target.path(segments[1])).ok());
-    target.expect("segment_missing", segments[2]);
+    target.expect("segment_missing", segments[1]);
   }
   SECTION("the last segment") {
     REQUIRE(target.files.remove(target.path(segments.back())).ok());
@@ -242,7 +242,7 @@ TEST_CASE("cutting a tail, a segment or everything is found") {
   }
   SECTION("all segments of a chain") {
     for (const std::string& name : segments) REQUIRE(target.files.remove(target.path(name)).ok());
-    target.expect("tail_missing");
+    target.expect("segment_missing");
   }
   SECTION("everything") {
     for (const std::string& name : target.files.paths()) {

@@ -101,16 +101,15 @@ TEST_CASE("checkpoints cannot be edited, exchanged, removed or made up") {
   SECTION("a flipped bit before others") {
     sample.file("checkpoints")[second + 30] ^= 1;
     const Report report = sample.verify();
-    // The records that tell of the others miss them first.
-    CHECK(first_damage(report).code == "checkpoint_missing");
-    CHECK(codes(report)[codes(report).size() - 2] == "checkpoint_damaged");
+    CHECK(first_damage(report).code == "checkpoint_damaged");
+    CHECK(first_damage(report).offset == second);
   }
   SECTION("edited") {
     const size_t at = notes[1].find("chain access ") + 13;
     notes[1][at] = notes[1][at] == '9' ? '8' : '9';
-    CHECK(damage() == "checkpoint_content " + std::to_string(second));  // its record says so
+    CHECK(damage() == "checkpoint_signature " + std::to_string(second));
     const std::vector<std::string> all = codes(sample.verify());
-    CHECK(std::count(all.begin(), all.end(), "checkpoint_signature") == 1);
+    CHECK(std::count(all.begin(), all.end(), "checkpoint_content") == 1);  // its record says so
   }
   SECTION("exchanged") {
     std::swap(notes[1], notes[2]);
@@ -118,7 +117,8 @@ TEST_CASE("checkpoints cannot be edited, exchanged, removed or made up") {
   }
   SECTION("the last is gone") {
     notes.pop_back();
-    CHECK(damage() == "checkpoint_missing 0");
+    const std::string first = damage();
+    CHECK(first == "checkpoint_missing " + std::to_string(sample.file("checkpoints").size()));
   }
   SECTION("all are gone") {
     sample.remove("checkpoints");
@@ -228,7 +228,7 @@ TEST_CASE("a source that falls silent is told, one that was closed is not") {
     writer.clock->step_wall(-7200 * kSecond);
     writer.append();
     REQUIRE(writer.log->flush().ok());
-    CHECK(writer.sample().verify().findings[0].code == "silent");
+    CHECK(codes(writer.sample().verify()) == std::vector<std::string>{"unanchored"});
   }
   SECTION("heartbeats") {
     for (int i = 0; i < 4; ++i) {
