@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, module) {
   tenancy::bind_base(module);
   tenancy::bind_catalog(module);
   tenancy::bind_limits(module);
+  tenancy::bind_pricing(module);
   tenancy::bind_engine(module);
   tenancy::bind_gate(module);
 }

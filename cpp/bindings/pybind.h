@@ -39,6 +39,7 @@ void bind_errors(py::module_& module);
 void bind_base(py::module_& module);
 void bind_catalog(py::module_& module);
 void bind_limits(py::module_& module);
+void bind_pricing(py::module_& module);
 void bind_engine(py::module_& module);
 void bind_gate(py::module_& module);
 
