@@ -40,6 +40,7 @@ void bind_base(py::module_& module);
 void bind_catalog(py::module_& module);
 void bind_limits(py::module_& module);
 void bind_log_verify(py::module_& module);
+void bind_pricing(py::module_& module);
 void bind_engine(py::module_& module);
 void bind_gate(py::module_& module);
 void bind_web(py::module_& module);

@@ -6,6 +6,7 @@ imported by users.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final, Literal, final
 
 from typing_extensions import Self
@@ -692,3 +693,118 @@ class WsgiExchange:
         does not begin with three digits."""
     def own_fields(self) -> list[tuple[str, str]]: ...
     def __iter__(self) -> Iterator[bytes]: ...
+
+# --- pricing: decimals are exact, with 12 digits after the point and 26 before it
+
+CURRENCIES_AS_OF: Final[str]
+"""The day whose list of ISO 4217 the table of currencies is."""
+
+def exact(value: object, field: str) -> Decimal:
+    """An int, str or Decimal as a Decimal of the same value with the fewest digits.
+
+    Raises `InvalidValue` that names ``field`` for anything else, above all a float.
+    """
+
+def minor_digits(currency: str) -> int: ...
+def currency_codes() -> list[str]: ...
+def round_money(amount: object, digits: int, rounding: str) -> Decimal: ...
+def allocate(amount: object, weights: Sequence[object], digits: int) -> list[Decimal]: ...
+def prorate(amount: object, part: object, whole: object, digits: int) -> Decimal:
+    """``amount * part / whole``; ``digits`` first rounds the fraction, -1 does not."""
+
+def price_rules() -> dict[str, dict[str, str]]:
+    """Every preset with its options."""
+
+def shipped_price_books() -> list[str]: ...
+
+class Amounts:
+    """A column of exact numbers with 12 digits after the point.
+
+    A sequence of `Decimal` (``None`` where a value is missing). Arrow, pandas and polars take it as
+    decimal128(38, 12) without a copy: ``pyarrow.array(amounts)``, ``polars.Series(amounts)``.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Decimal: ...
+    def __iter__(self) -> Iterator[Decimal]: ...
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def tolist(self) -> list[Decimal]: ...
+    def sum(self) -> Decimal:
+        """Exact; missing values count nothing. Raises `InvalidValue` past 10^26."""
+
+class PriceCore:
+    """A price. `tenancy.pricing` derives the classes of the models from it."""
+
+    def amount(
+        self,
+        quantity: int | str | Decimal,
+        after: int | str | Decimal | None = None,
+        events: int | None = None,
+    ) -> Decimal:
+        """What ``quantity`` costs, exactly.
+
+        With ``after``, what it costs when so much was priced before: ``amount(after + quantity)``
+        minus ``amount(after)``, which adds up over any split of the usage. With ``events``, the
+        volume of a percentage came in so many events. Raises `InvalidValue` for a negative
+        quantity (unless the rules price it), for a float, and past 10^26.
+        """
+
+    def amounts(self, quantities: Any) -> Amounts:
+        """The amount of every quantity of an array.
+
+        ``quantities`` is an array of whole numbers (NumPy of any integer type, Arrow, pandas,
+        polars), of decimals (Arrow decimal128) or of `Decimal` objects, or a list. Binary floating
+        point is refused. Nulls of Arrow stay null. Raises `InvalidValue` with the first element
+        that is wrong. Long arrays are priced by two threads, without the interpreter's lock.
+        """
+
+    def amount_of_events(self, events: Any) -> Decimal:
+        """What the events of a percentage cost together, in their order, each by itself."""
+
+    def _explain(
+        self, quantity: object
+    ) -> list[tuple[str, int | None, Decimal, Decimal, Decimal | None, Decimal]]:
+        """``(kind, tier, quantity, unit, packages, amount)`` of each line."""
+
+    def _quantity_for(self, budget: object, step: object) -> Decimal | None:
+        """``None``: there is no most."""
+
+    def _describe(self) -> dict[str, Any]: ...
+    def _open(self, json: str) -> list[tuple[str, str]] | None:
+        """Read a definition; what is wrong with it as ``(path, message)``."""
+
+    def _adopt(self, other: PriceCore) -> None: ...
+
+class PriceBook:
+    """The prices of several metrics. Immutable."""
+
+    @staticmethod
+    def parse(json: str) -> PriceBook | list[tuple[str, str]]:
+        """The book of a JSON document, or all that is wrong with it as ``(path, message)``."""
+
+    @staticmethod
+    def of_catalog(catalog: Catalog, name: str) -> PriceBook | None:
+        """A book that the catalog defines."""
+
+    def describe(self) -> dict[str, Any]: ...
+    def amount(
+        self, usage: dict[str, Any], seats: object
+    ) -> tuple[Decimal, list[tuple[str, Decimal]]]: ...
+    def amounts(self, usage: dict[str, Any]) -> Amounts: ...
+    def for_plan(self, plan: str) -> PriceBook: ...
+
+class UsageSums:
+    """The rows of summed usage."""
+
+    def tenants(self) -> list[int | str]: ...
+    def metrics(self) -> list[int]: ...
+    def events(self) -> list[int]: ...
+
+def rate_usage(
+    tenants: Any, metrics: Any, quantities: Any, names: list[str], prices: list[Any] | None
+) -> dict[str, Any]:
+    """Sums usage events by tenant and metric, and prices the sums where prices are given.
+
+    ``{"rows": UsageSums, "quantities": Amounts, "amounts": Amounts}``.
+    """

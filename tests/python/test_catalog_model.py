@@ -220,7 +220,11 @@ VALIDATOR = jsonschema.Draft202012Validator(schema())
 
 # What the parser refuses and a schema cannot express: references, meanings, combinations.
 BEYOND_A_SCHEMA = re.compile(
-    r"unknown (plan|quota|feature|action|role|permission) "
+    r"unknown (plan|quota|feature|action|role|permission|price book|metric) "
+    r"|must ascend without overlap|the last tier must be open|only the last tier may be open"
+    r"|above 0, got|must not be above|mixed currencies|at most 1[02] digits after"
+    r"|a number below 10\^26"
+    r"|a currency of ISO 4217 that has|these rules round to its minor unit"
     r"|may not (extend|inherit)|a window of this length was given before|all windows of one limit"
     r"|a plan's limit counts per tenant|thresholds in ascending order|\"scope\" is missing"
     r"|^rate limit |expected a duration|expected whole bytes|only fixed_window|has none; use"
@@ -277,6 +281,25 @@ FULL: dict[str, Any] = {
         "e": {"scope": "tenant*endpoint", "windows": ["5/s"]},
         "l": [{"scope": "global", "limit": 5, "window": "1s"}, "9/minute"],
     },
+    "price_books": {
+        "book": {
+            "version": 2,
+            "currency": "USD",
+            "rules": {"preset": "stripe", "zero_usage": "free", "proration_digits": 9},
+            "base_fee": 10,
+            "minimum": "20",
+            "maximum": 900,
+            "seats": {"unit": 12, "included": 3},
+            "metrics": {
+                "calls": "0.5",
+                "gb": {"tiers": [{"up_to": 10, "unit": 1, "flat": 2, "package": 5}, {"unit": 0}]},
+                "steps": {"model": "stairstep", "tiers": [{"up_to": None, "flat": 5}]},
+                "money": {"model": "percentage", "rate": "2.9", "fixed": "0.3", "free_events": 2},
+                "share": {"model": "graduated_percentage", "tiers": [{"rate": 1, "flat": 1}]},
+            },
+            "plans": {"a": {"included": {"calls": 5}}},
+        }
+    },
     "plans": {
         "a": {
             "title": "A",
@@ -316,6 +339,8 @@ JUNK: list[Any] = [
     [], ["sso"], ["x", "x"], [1], {}, {"x": 1},
     {"limit": 5}, {"limit": "5/s"}, {"limit": 5, "window": "1s"}, {"limit": "5/s", "window": "1s"},
     {"kind": "count"}, {"kind": "size", "period": "day"}, {"windows": ["5/s"]}, {"windows": []},
+    "0.5", "1e-3", "0.0000000000001", "free", "stripe", {"unit": 1}, {"tiers": [{"flat": 1}]},
+    {"model": "package", "unit": 1}, {"up_to": 5, "unit": 1}, {"preset": "lago"},
 ]  # fmt: skip
 
 

@@ -89,23 +89,24 @@ class Merger {
  public:
   Merger(const UsageEvents& events, std::vector<Part>* parts) : parts_(*parts) {
     metrics_ = events.metric_names.size();
-    texts_ = events.tenants->kind() == Column::Kind::kText;
-    sums_.tenants_are_texts = texts_;
+    sums_.tenants_are_texts = events.tenants->kind() == Column::Kind::kText;
     size_t most = 0;
-    for (const Part& part : parts_) most += part.tenants.size() * metrics_;
+    for (const Part& part : parts_) most = std::max(most, part.tenants.size() * metrics_);
     units_.reserve(most);
+    sums_.tenants.reserve(most);
+    sums_.metrics.reserve(most);
+    sums_.events.reserve(most);
   }
 
   Result<UsageSums> merge() {
-    while (const UsageSummer::Tenant* tenant = first()) {
-      const UsageSummer::Tenant current = *tenant;
+    while (const UsageSummer::Tenant* least = first()) {
+      const UsageSummer::Tenant tenant = *least;
+      take(tenant);
+      const size_t rows = units_.size();
       for (size_t metric = 0; metric < metrics_; ++metric) {
-        const Status status = add_row(current, metric);
-        if (!status.ok()) return status.error();
+        if (!add_row(metric)) return out_of_range("the sum of the quantities of one tenant");
       }
-      for (Part& part : parts_) {
-        if (part.front() != nullptr && same(*part.front(), current)) ++part.next;
-      }
+      if (units_.size() > rows) add_tenant(tenant);
     }
     sums_.quantities.length = static_cast<int64_t>(units_.size());
     sums_.quantities.units = allocate_units(sums_.quantities.length);
@@ -114,50 +115,67 @@ class Merger {
   }
 
  private:
-  bool before(const UsageSummer::Tenant& a, const UsageSummer::Tenant& b) const {
-    return texts_ ? a.text < b.text : a.number < b.number;
-  }
-  bool same(const UsageSummer::Tenant& a, const UsageSummer::Tenant& b) const {
-    return texts_ ? a.text == b.text : a.number == b.number;
+  struct Share {
+    const UsageSummer* summer;
+    size_t position;
+  };
+
+  int compare(const UsageSummer::Tenant& a, const UsageSummer::Tenant& b) const {
+    if (sums_.tenants_are_texts) return a.text.compare(b.text);
+    return a.number < b.number ? -1 : a.number > b.number ? 1 : 0;
   }
 
   const UsageSummer::Tenant* first() const {
     const UsageSummer::Tenant* least = nullptr;
     for (const Part& part : parts_) {
       const UsageSummer::Tenant* front = part.front();
-      if (front != nullptr && (least == nullptr || before(*front, *least))) least = front;
+      if (front != nullptr && (least == nullptr || compare(*front, *least) < 0)) least = front;
     }
     return least;
   }
 
-  Status add_row(const UsageSummer::Tenant& tenant, size_t metric) {
+  // What the parts have of this tenant, which is at the front of each that has something.
+  void take(const UsageSummer::Tenant& tenant) {
+    shares_.clear();
+    for (Part& part : parts_) {
+      const UsageSummer::Tenant* front = part.front();
+      if (front == nullptr || compare(*front, tenant) != 0) continue;
+      shares_.push_back({part.summer.get(), front->position});
+      ++part.next;
+    }
+  }
+
+  // False when the sum does not fit.
+  bool add_row(size_t metric) {
     Int128 units = 0;
     uint64_t events = 0;
-    for (const Part& part : parts_) {
-      const UsageSummer::Tenant* front = part.front();
-      if (front == nullptr || !same(*front, tenant)) continue;
-      const UsageSummer::Sum sum = part.summer->sum(front->position, metric);
-      if (__builtin_add_overflow(units, sum.units, &units)) return too_large();
+    for (const Share& share : shares_) {
+      const UsageSummer::Sum sum = share.summer->sum(share.position, metric);
+      if (__builtin_add_overflow(units, sum.units, &units)) return false;
       events += sum.events;
     }
-    if (events == 0) return {};
-    if (!Decimal::from_units(units)) return too_large();
+    if (events == 0) return true;
+    if (!Decimal::from_units(units)) return false;
     units_.push_back(units);
+    sums_.tenants.push_back(tenants_);
     sums_.metrics.push_back(static_cast<uint32_t>(metric));
     sums_.events.push_back(events);
-    if (texts_) {
+    return true;
+  }
+
+  void add_tenant(const UsageSummer::Tenant& tenant) {
+    ++tenants_;
+    if (sums_.tenants_are_texts) {
       sums_.tenant_texts.emplace_back(tenant.text);
     } else {
       sums_.tenant_numbers.push_back(tenant.number);
     }
-    return {};
   }
-
-  static Status too_large() { return out_of_range("the sum of the quantities of one tenant"); }
 
   std::vector<Part>& parts_;
   size_t metrics_ = 0;
-  bool texts_ = false;
+  uint32_t tenants_ = 0;
+  std::vector<Share> shares_;
   UsageSums sums_;
   std::vector<Int128> units_;
 };

@@ -30,12 +30,20 @@ struct UsageEvents {
 // One row for every pair of tenant and metric that has events, sorted by tenant, then by the
 // position of the metric.
 struct UsageSums {
+  // The tenants that have events, once each: numbers or texts.
   bool tenants_are_texts = false;
-  std::vector<int64_t> tenant_numbers;    // per row, when they are numbers
-  std::vector<std::string> tenant_texts;  // per row, when they are texts
+  std::vector<int64_t> tenant_numbers;
+  std::vector<std::string> tenant_texts;
+  // Per row: the position of its tenant above, the metric, how many events.
+  std::vector<uint32_t> tenants;
   std::vector<uint32_t> metrics;
   std::vector<uint64_t> events;
   Amounts quantities;
+
+  std::string tenant_text(size_t row) const {
+    const size_t at = tenants[row];
+    return tenants_are_texts ? tenant_texts[at] : std::to_string(tenant_numbers[at]);
+  }
 };
 
 // kInvalidArgument: lengths differ, a null, an unknown metric; kOutOfRange: a number that does not

@@ -16,11 +16,19 @@ Status bad_code(int64_t index) {
   return event_error(Code::kInvalidArgument, index, "its code is not in the dictionary");
 }
 
-// The largest of the block, seen as unsigned: negative numbers are above all others.
-uint64_t largest(const int64_t* values, int64_t count) {
-  uint64_t most = 0;
-  for (int64_t i = 0; i < count; ++i) most = std::max(most, static_cast<uint64_t>(values[i]));
-  return most;
+// Whether all values are from 0 to `most`. Signs alone are looked at: vector units without a 64-bit
+// comparison can do that.
+bool all_within(const int64_t* values, int64_t count, int64_t most) {
+  int64_t signs = 0;
+  for (int64_t i = 0; i < count; ++i) signs |= values[i] | (most - (values[i] & INT64_MAX));
+  return signs >= 0;
+}
+
+// A number from the largest of them to the next power of two; none is negative.
+int64_t about_largest(const int64_t* values, int64_t count) {
+  int64_t bits = 0;
+  for (int64_t i = 0; i < count; ++i) bits |= values[i];
+  return bits;
 }
 
 }  // namespace
@@ -70,13 +78,6 @@ UsageSummer::Sum UsageSummer::sum(size_t position, size_t metric) const {
   return {whole * Decimal::kOne, groups_[at].events};
 }
 
-const int64_t* UsageSummer::read_wholes(const Column& column, int64_t at, int64_t count,
-                                        int64_t* scratch) {
-  if (const int64_t* found = column.wholes_at(at, count)) return found;
-  column.read_codes(at, count, scratch);
-  return scratch;
-}
-
 // --- metrics
 
 Status UsageSummer::read_metrics(int64_t at, int64_t count) {
@@ -87,7 +88,11 @@ Status UsageSummer::read_metrics(int64_t at, int64_t count) {
   }
   const Column& column = *events_.metrics;
   if (column.kind() == Column::Kind::kWhole) {
-    metric_ = read_wholes(column, at, count, metric_block_.data());
+    metric_ = column.wholes_at(at, count);
+    if (metric_ == nullptr) {
+      column.read_codes(at, count, metric_block_.data());
+      metric_ = metric_block_.data();
+    }
     return check_metrics(at, count);
   }
   if (column.has_dictionary()) return read_metric_codes(at, count);
@@ -102,10 +107,9 @@ Status UsageSummer::read_metrics(int64_t at, int64_t count) {
 }
 
 Status UsageSummer::check_metrics(int64_t at, int64_t count) const {
-  const auto metrics = static_cast<uint64_t>(metrics_);
-  if (largest(metric_, count) < metrics) return {};
+  if (all_within(metric_, count, metrics_ - 1)) return {};
   int64_t i = 0;
-  while (static_cast<uint64_t>(metric_[i]) < metrics) ++i;
+  while (metric_[i] >= 0 && metric_[i] < metrics_) ++i;
   return event_error(Code::kInvalidArgument, at + i,
                      "unknown metric " + std::to_string(metric_[i]) +
                          "; expected a position from 0 to " + std::to_string(metrics_ - 1));
@@ -189,7 +193,11 @@ Status UsageSummer::read_tenants(int64_t at, int64_t count) {
   const Column& column = *events_.tenants;
   tenant_ = tenant_block_.data();
   if (column.kind() == Column::Kind::kWhole) {
-    tenant_ = read_wholes(column, at, count, tenant_block_.data());
+    tenant_ = column.wholes_at(at, count);
+    if (tenant_ == nullptr) {
+      if (!column.read_wholes(at, count, tenant_block_.data())) return large_id(at, count);
+      tenant_ = tenant_block_.data();
+    }
     place_numbers(count);
     return {};
   }
@@ -200,6 +208,13 @@ Status UsageSummer::read_tenants(int64_t at, int64_t count) {
     tenant_block_[k] = texts_.position(text_block_[k]);
   }
   return {};
+}
+
+// Ids are signed numbers of 64 bits; larger ones would come out negative.
+Status UsageSummer::large_id(int64_t at, int64_t count) const {
+  int64_t i = 0;
+  while (i + 1 < count && tenant_block_[static_cast<size_t>(i)] >= 0) ++i;
+  return event_error(Code::kOutOfRange, at + i, "a tenant above 2^63 - 1; give such ids as texts");
 }
 
 Status UsageSummer::read_tenant_codes(int64_t at, int64_t count) {
@@ -222,16 +237,15 @@ Status UsageSummer::read_tenant_codes(int64_t at, int64_t count) {
 
 // Turns ids into positions.
 void UsageSummer::place_numbers(int64_t count) {
-  const uint64_t most = largest(tenant_, count);
-  const auto direct = static_cast<uint64_t>(direct_);
-  if (most < direct) {
-    direct_used_ = std::max(direct_used_, static_cast<size_t>(most) + 1);
+  if (all_within(tenant_, count, direct_ - 1)) {
+    const int64_t used = std::min(about_largest(tenant_, count), direct_ - 1) + 1;
+    direct_used_ = std::max(direct_used_, static_cast<size_t>(used));
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
     const auto k = static_cast<size_t>(i);
     const int64_t id = tenant_[i];
-    if (static_cast<uint64_t>(id) < direct) {
+    if (id >= 0 && id < direct_) {
       direct_used_ = std::max(direct_used_, static_cast<size_t>(id) + 1);
       tenant_block_[k] = id;
     } else {

@@ -65,7 +65,7 @@ class UsageSummer {
   Status read_quantities(int64_t at, int64_t count);
   Status read_tenants(int64_t at, int64_t count);
   Status read_tenant_codes(int64_t at, int64_t count);
-  const int64_t* read_wholes(const Column& column, int64_t at, int64_t count, int64_t* scratch);
+  Status large_id(int64_t at, int64_t count) const;
   void place_numbers(int64_t count);
   void widen();
   size_t groups_needed() const;

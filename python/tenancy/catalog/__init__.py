@@ -17,7 +17,6 @@ import json
 import os
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -127,7 +126,7 @@ class Catalog:
             file = resources.files("tenancy") / "catalogs" / f"{name}.yaml"
             return cls.from_text(file.read_text(encoding="utf-8"), source=name)
         kind: Literal["yaml", "json"] = "json" if name.lower().endswith(".json") else "yaml"
-        return cls.from_text(_decode(_read_bytes(name), name), format=kind, source=name)
+        return cls.from_text(_text.load(name, shipped, "catalog"), format=kind, source=name)
 
     @classmethod
     def from_text(
@@ -248,30 +247,3 @@ def schema() -> dict[str, Any]:
     file = resources.files("tenancy") / "schemas" / "catalog.schema.json"
     loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return loaded
-
-
-def _read_bytes(name: str) -> bytes:
-    try:
-        with Path(name).open("rb") as file:
-            data = file.read(_text.TEXT_BYTES_MAX + 1)
-    except FileNotFoundError:
-        near = difflib.get_close_matches(name, shipped, 1)
-        hint = f'did you mean "{near[0]}"?' if near else f"shipped are {', '.join(shipped)}"
-        message = f"no such file, and no shipped catalog of this name; {hint}"
-        raise CatalogError(name, [Problem("", message)]) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise CatalogError(name, [Problem("", f"cannot be read: {reason}")]) from error
-    if len(data) > _text.TEXT_BYTES_MAX:
-        message = f"larger than {_text.TEXT_BYTES_MAX} bytes"
-        raise CatalogError(name, [Problem("", message)])
-    return data
-
-
-def _decode(data: bytes, name: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        message = f"not UTF-8: byte 0x{data[error.start]:02x}; save the file as UTF-8"
-        raise CatalogError(name, [Problem("", message, line)]) from None

@@ -8,17 +8,19 @@ Nothing here knows what a catalog means; that is judged by `_core.Catalog.parse`
 from __future__ import annotations
 
 import bisect
+import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from ..errors import Problem
+from ..errors import CatalogError, Problem
 
 TEXT_BYTES_MAX = 1 << 20
 DEPTH_MAX = 32
@@ -70,6 +72,30 @@ class _Refused(Exception):  # noqa: N818 - never leaves this module
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         super().__init__(str(problem))
+
+
+def load(name: str, shipped: Sequence[str], what: str) -> str:
+    """The text of a file; `CatalogError` when there is none. `shipped` are the names of others."""
+    try:
+        with Path(name).open("rb") as file:
+            data = file.read(TEXT_BYTES_MAX + 1)
+    except FileNotFoundError:
+        near = difflib.get_close_matches(name, shipped, 1)
+        hint = f'did you mean "{near[0]}"?' if near else f"shipped are {', '.join(shipped)}"
+        message = f"no such file, and no shipped {what} of this name; {hint}"
+        raise CatalogError(name, [Problem("", message)], what) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CatalogError(name, [Problem("", f"cannot be read: {reason}")], what) from error
+    if len(data) > TEXT_BYTES_MAX:
+        message = f"larger than {TEXT_BYTES_MAX} bytes"
+        raise CatalogError(name, [Problem("", message)], what)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"not UTF-8: byte 0x{data[error.start]:02x}; save the file as UTF-8"
+        raise CatalogError(name, [Problem("", message, line)], what) from None
 
 
 def read(text: str, kind: str) -> Document:

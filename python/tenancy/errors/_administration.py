@@ -138,14 +138,14 @@ class Problem:
 
 
 class CatalogError(InvalidValue):
-    """A catalog was refused.
+    """A catalog or a price book was refused.
 
     `problems` lists everything that is wrong with it, `source` is its file or name.
     """
 
     code = "INVALID_CATALOG"
 
-    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, source: str, problems: Sequence[Problem], what: str = "catalog") -> None:
         self.source = source
         self.problems = tuple(problems)
         lines = "\n".join(
@@ -153,6 +153,6 @@ class CatalogError(InvalidValue):
         )
         count = len(self.problems)
         TenancyError.__init__(
-            self, f"{source}: {count} problem{'' if count == 1 else 's'} in the catalog\n{lines}"
+            self, f"{source}: {count} problem{'' if count == 1 else 's'} in the {what}\n{lines}"
         )
-        self.field = "catalog"
+        self.field = what.replace(" ", "_")

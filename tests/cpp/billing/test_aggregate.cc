@@ -30,8 +30,7 @@ std::string rows(const Result<UsageSums>& sums) {
   if (!sums.ok()) return sums.error().message;
   std::string text;
   for (size_t i = 0; i < sums->metrics.size(); ++i) {
-    text +=
-        sums->tenants_are_texts ? sums->tenant_texts[i] : std::to_string(sums->tenant_numbers[i]);
+    text += sums->tenant_text(i);
     text += "/" + std::to_string(sums->metrics[i]) + " " + std::to_string(sums->events[i]) + ": " +
             Decimal::from_units(sums->quantities.units.get()[i])->text() + "; ";
   }
@@ -123,6 +122,13 @@ TEST_CASE("what is wrong is told with its event") {
   CHECK(rows(sum(events)) == "event 1: unknown metric -1; expected a position from 0 to 2");
   events.metrics.pop_back();
   CHECK(rows(sum(events)) == "metrics: has 1 values, tenants has 2");
+}
+
+TEST_CASE("an id that would come out negative is refused") {
+  const std::vector<uint64_t> ids{5, UINT64_MAX, 7};
+  const Column tenants = Column::of_wholes(ids.data(), 8, false, 3, nullptr);
+  CHECK(rows(sum_usage({&tenants, nullptr, nullptr, {"calls"}}, 1)) ==
+        "event 1: a tenant above 2^63 - 1; give such ids as texts");
 }
 
 TEST_CASE("sums are priced, each by the price of its metric") {

@@ -1,0 +1,135 @@
+"""Usage events, summed by tenant and metric and priced; `tenancy.pricing` exports them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from .. import _core
+from ..errors import ExtraMissing, InvalidValue
+from ._book import PriceBook
+from ._prices import Price
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """The usage of one metric by one tenant."""
+
+    tenant: int | str
+    metric: str
+    events: int
+    quantity: Decimal
+    amount: Decimal | None
+    """``None`` where no prices were given."""
+
+
+class Usage:
+    """Sums of usage events, sorted by tenant and then in the order of the metrics.
+
+    Iterating gives `UsageRow`; the columns are for arrays and data frames.
+    """
+
+    __slots__ = ("_names", "_rows", "amounts", "quantities")
+
+    quantities: _core.Amounts
+    """Exact sums; Arrow takes them as decimal128(38, 12)."""
+    amounts: _core.Amounts | None
+    """What each row costs; ``None`` where no prices were given."""
+
+    def __init__(self, found: Mapping[str, Any], names: Sequence[str]) -> None:
+        self._rows: _core.UsageSums = found["rows"]
+        self._names = tuple(names)
+        self.quantities = found["quantities"]
+        self.amounts = found.get("amounts")
+
+    @property
+    def tenants(self) -> list[int | str]:
+        """The tenant of each row."""
+        return self._rows.tenants()
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metric of each row."""
+        return [self._names[i] for i in self._rows.metrics()]
+
+    @property
+    def events(self) -> list[int]:
+        """How many events each row sums."""
+        return self._rows.events()
+
+    @property
+    def total(self) -> Decimal:
+        """What all rows cost together."""
+        if self.amounts is None:
+            raise InvalidValue("prices", "no prices were given", remedy="use rate(…, prices=…)")
+        return self.amounts.sum()
+
+    def to_arrow(self) -> Any:
+        """A `pyarrow.Table` with the columns tenant, metric, events, quantity and amount."""
+        try:
+            import pyarrow  # type: ignore[import-not-found, unused-ignore]
+        except ImportError:
+            raise ExtraMissing("arrow", "pyarrow") from None
+        columns: dict[str, Any] = {
+            "tenant": self.tenants,
+            "metric": pyarrow.array(self.metrics, pyarrow.string()),
+            "events": pyarrow.array(self.events, pyarrow.int64()),
+            "quantity": pyarrow.array(self.quantities),
+        }
+        if self.amounts is not None:
+            columns["amount"] = pyarrow.array(self.amounts)
+        return pyarrow.table(columns)
+
+    def __len__(self) -> int:
+        return len(self.quantities)
+
+    def __iter__(self) -> Iterator[UsageRow]:
+        amounts: Any = [None] * len(self) if self.amounts is None else self.amounts
+        rows = zip(self.tenants, self.metrics, self.events, self.quantities, amounts, strict=True)
+        for tenant, metric, events, quantity, amount in rows:
+            yield UsageRow(tenant, metric, events, quantity, amount)
+
+    def __repr__(self) -> str:
+        return f"<Usage: {len(self)} rows of {', '.join(self._names)}>"
+
+
+def aggregate(
+    tenants: Any,
+    quantities: Any = None,
+    metrics: Any = None,
+    names: Sequence[str] = ("usage",),
+) -> Usage:
+    """Sum usage events by tenant and metric, exactly and in any order.
+
+    Each argument is an array with one value for each event: NumPy, Arrow, pandas, polars or a list.
+    `tenants` are whole numbers or texts. `quantities` are whole numbers or decimals; without them
+    each event counts 1. `metrics` are texts out of `names`, or their positions there; without them
+    all events are of the one metric that is named. Raises `InvalidValue` with the first event that
+    is wrong: a missing value, an unknown metric, a float.
+    """
+    return Usage(_core.rate_usage(tenants, metrics, quantities, list(names), None), names)
+
+
+def rate(
+    tenants: Any,
+    quantities: Any = None,
+    metrics: Any = None,
+    *,
+    prices: PriceBook | Mapping[str, Price] | Price,
+) -> Usage:
+    """Sum usage events as `aggregate` does, and price every sum.
+
+    `prices` is a price book, prices by metric, or the price of the only metric. Rows that no event
+    names are not there: fees of tenants without usage are the bill's.
+    """
+    by_metric = {"usage": prices} if isinstance(prices, Price) else dict(prices)
+    for metric, price in by_metric.items():
+        if not isinstance(price, Price):
+            raise InvalidValue(
+                "prices", f"expected a price for {metric}, got {type(price).__name__}"
+            )
+    names = list(by_metric)
+    found = _core.rate_usage(tenants, metrics, quantities, names, list(by_metric.values()))
+    return Usage(found, names)
