@@ -98,7 +98,7 @@ class Tenancy:
         reservation_s: float = 60.0,
         counters_bytes_max: int = 4 << 30,
         anonymous_bytes: int = 8 << 20,
-        failed_credentials: str | None = "30/minute",
+        failed_credentials: str | None = None,
         idempotency_window_s: float = 86_400.0,
         idempotency_repeats: int = 5,
         idempotency_keys_max: int = 100_000,
@@ -112,11 +112,10 @@ class Tenancy:
         is needed once, and another one replaces it if every tenant fits. `clock` is the system's
         unless a test passes its `FakeClock`. `default_tenant` serves requests that name none.
         `quota_status` is the HTTP status of a spent quota, 403 or 429. After `failed_credentials`
-        wrong ones no credential of that address (IPv6: /64) is looked at; None: no bound. A charge
+        wrong ones, such as `30/minute`, no credential of that address (IPv6: /64) is looked at. A charge
         under an idempotency key is remembered for `idempotency_window_s` seconds and may be
         repeated `idempotency_repeats` times; a tenant may add `idempotency_keys_max` of them in
-        that time. `hooks` maps steps of a
-        tenant's life to functions that run after them.
+        that time. `hooks` maps steps of a tenant's life to functions that run after them.
 
         Raises a `StoreError` that says what is wrong with the directory, `CatalogError`, or
         `InvalidValue`.

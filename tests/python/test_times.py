@@ -48,4 +48,4 @@ def test_services_say_so(tmp_path: Path) -> None:
         with pytest.raises(InvalidValue, match="since"):
             t.audit.search(tenant, since=FAR)
         with pytest.raises(InvalidValue, match="expires"):
-            t.keys.create(tenant, scopes=[], expires=FAR)
+            t.keys.create(tenant, principal="joe", expires=FAR)

@@ -25,7 +25,7 @@ HERE = ("203.0.113.7", 1)
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
-    made = Shop(tmp_path, text=TEXT)
+    made = Shop(tmp_path, text=TEXT, failed_credentials="30/minute")
     yield made
     made.t.close()
 
