@@ -112,8 +112,8 @@ class Tenancy:
         is needed once, and another one replaces it if every tenant fits. `clock` is the system's
         unless a test passes its `FakeClock`. `default_tenant` serves requests that name none.
         `quota_status` is the HTTP status of a spent quota, 403 or 429. After `failed_credentials`
-        wrong ones, such as `30/minute`, no credential of that address (IPv6: /64) is looked at. A charge
-        under an idempotency key is remembered for `idempotency_window_s` seconds and may be
+        wrong ones, such as `30/minute`, no credential of that address (IPv6: /64) is looked at. A
+        charge under an idempotency key is remembered for `idempotency_window_s` seconds and may be
         repeated `idempotency_repeats` times; a tenant may add `idempotency_keys_max` of them in
         that time. `hooks` maps steps of a tenant's life to functions that run after them.
 
