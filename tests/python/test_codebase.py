@@ -56,6 +56,7 @@ PYTHON_RANKS = {
     "_own_limits": 4,
     "_usage": 4,
     "access": 4,
+    "adopt": 4,
     "audit": 4,
     "certificates": 4,
     "explanation": 4,
