@@ -415,7 +415,7 @@ class PostgreSQL:
         if self._hides(found.row):
             return None
         c = self._column
-        own, every = self._one(
+        own, every = self._row(
             f"SELECT count(*) FILTER (WHERE {c} = {self._tenant}) AS own, count(*) AS every"  # noqa: S608 - quoted by the dialect
             f" FROM {self._full(found.row)}"
         )
@@ -431,7 +431,8 @@ class PostgreSQL:
         )  # fmt: skip
         pages, window = size // page, max(1, self._options.batch // _ROWS_A_PAGE)
         sql = self._batch_sql(found.row, "ctid >= %(low)s::tid AND ctid < %(high)s::tid AND ")
-        filled = 0
+        full, title, filled = self._full(found.row), self.title(found.row), 0
+        left = f"SELECT EXISTS (SELECT FROM {full} WHERE {self._column} IS NULL)"
         while True:
             before = filled
             for low in range(0, pages + 1, window):
@@ -440,14 +441,8 @@ class PostgreSQL:
                 while done >= self._options.batch:
                     done = self._briefly(partial(self._run, sql, bounds))
                     filled += done
-                self._report(Progress(self.title(found.row), step, min(low, pages), pages))
-            if (
-                filled == before
-                or not self._one(
-                    f"SELECT EXISTS (SELECT FROM {self._full(found.row)}"  # noqa: S608
-                    f" WHERE {self._column} IS NULL) AS more"
-                )[0]
-            ):
+                self._report(Progress(title, step, min(low + window, pages), pages))
+            if filled == before or not self._row(left)[0]:
                 return filled
 
     def _batch_sql(self, row: Any, bounds: str = "") -> str:
@@ -503,6 +498,10 @@ class PostgreSQL:
 
     def _run(self, sql: str, parameters: dict[str, str] | None = None) -> int:
         return self._connection.exec_driver_sql(sql, parameters or {}).rowcount
+
+    def _row(self, sql: str) -> Any:
+        """Of a statement with names in it, which may hold colons."""
+        return self._connection.exec_driver_sql(sql, {}).one()
 
     def _all(self, sql: str, **values: Any) -> Sequence[Any]:
         return self._connection.execute(sa.text(sql), values).all()
