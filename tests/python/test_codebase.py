@@ -58,6 +58,7 @@ PYTHON_RANKS = {
     "_own_limits": 4,
     "_usage": 4,
     "access": 4,
+    "adopt": 4,
     "audit": 4,
     "certificates": 4,
     "explanation": 4,

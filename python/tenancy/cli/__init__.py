@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from . import audit, keys, limits, plans, roles, sessions, tenants, usage
 from ._common import make_app
+from .adopt import adopt
 from .demo import demo, serve
 from .explain import explain
 from .health import health
@@ -47,6 +48,7 @@ app.add_typer(sessions.app, name="sessions")
 app.command("explain")(explain)
 app.command("health")(health)
 app.command("migrate")(migrate)
+app.command("adopt")(adopt)
 app.command("demo")(demo)
 app.command("serve")(serve)
 

@@ -26,13 +26,15 @@
     │   └── StateUnavailable         503  STATE_UNAVAILABLE
     ├── NotFound (LookupError)
     │   ├── UnknownTenant   ├── UnknownPlan   ├── UnknownRole      ├── UnknownQuota
-    │   └── UnknownKey      └── UnknownSession └── UnknownResource
+    │   ├── UnknownKey      ├── UnknownSession └── UnknownResource
+    │   └── UnknownTable                  of a database that is adopted
     ├── Conflict                     the change contradicts what is there
     │   ├── AlreadyExists            a slug, external id, … that is taken
     │   ├── IllegalTransition        the status machine has no such step
     │   ├── LegalHold                a purge that a legal hold stops
     │   ├── RoleInUse                a role that is still assigned or inherited
-    │   └── HookRefused              a `before` hook said no
+    │   ├── HookRefused              a `before` hook said no
+    │   └── AdoptionRefused          a table that cannot be given a tenant as it is
     ├── InvalidValue (ValueError)    an argument; names the field
     │   └── CatalogError             a catalog; carries every problem with its path and line
     ├── StoreError                   the data directory or database
@@ -50,6 +52,7 @@ remedy.
 from __future__ import annotations
 
 from ._administration import (
+    AdoptionRefused,
     AlreadyExists,
     CatalogError,
     Conflict,
@@ -66,6 +69,7 @@ from ._administration import (
     UnknownResource,
     UnknownRole,
     UnknownSession,
+    UnknownTable,
     UnknownTenant,
 )
 from ._base import Reason, TenancyError
@@ -106,6 +110,7 @@ from ._store import (
 from ._translation import raise_core, raise_for, refusal
 
 __all__ = [
+    "AdoptionRefused",
     "AlreadyExists",
     "CatalogError",
     "ConcurrencyExceeded",
@@ -153,6 +158,7 @@ __all__ = [
     "UnknownResource",
     "UnknownRole",
     "UnknownSession",
+    "UnknownTable",
     "UnknownTenant",
     "VersionMismatch",
     "raise_core",

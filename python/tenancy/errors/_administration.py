@@ -62,6 +62,12 @@ class UnknownResource(NotFound):
     code = "UNKNOWN_RESOURCE"
 
 
+class UnknownTable(NotFound):
+    """The database to adopt has no such table."""
+
+    code = "UNKNOWN_TABLE"
+
+
 class Conflict(TenancyError):
     """The change contradicts what is there; nothing was changed."""
 
@@ -110,6 +116,12 @@ class HookRefused(Conflict):
     """A `before` hook raised; the step was not taken. The hook's own exception is `__cause__`."""
 
     code = "HOOK_REFUSED"
+
+
+class AdoptionRefused(Conflict):
+    """A table cannot be given a tenant as it is; the message says why and what to do."""
+
+    code = "ADOPTION_REFUSED"
 
 
 class InvalidValue(TenancyError, ValueError):
