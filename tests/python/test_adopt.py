@@ -201,13 +201,12 @@ def test_no_batch_is_larger_than_asked_for(db: Database) -> None:
 
 
 @pytest.mark.parametrize("start", [ORDERS, HALF], ids=["no column", "half done"])
-def test_a_run_goes_on_wherever_the_one_before_was_stopped(server: Server, start: str) -> None:
-    plan = Database(server)
-    plan.sql(start)
-    statements = plan.adopt(dry_run=True, batch=100_000).sql
+def test_a_run_goes_on_wherever_the_one_before_was_stopped(db: Database, start: str) -> None:
+    db.sql(start)
+    statements = db.adopt(dry_run=True, batch=100_000).sql
     assert len(statements) > 3
     for count in range(len(statements) + 1):
-        db = Database(server)
+        db.sql("DROP TABLE orders")
         db.sql(start)
         for statement in statements[:count]:
             db.sql(statement)
