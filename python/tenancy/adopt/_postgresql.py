@@ -432,7 +432,7 @@ class PostgreSQL:
         pages, window = size // page, max(1, self._options.batch // _ROWS_A_PAGE)
         sql = self._batch_sql(found.row, "ctid >= %(low)s::tid AND ctid < %(high)s::tid AND ")
         full, title, filled = self._full(found.row), self.title(found.row), 0
-        left = f"SELECT EXISTS (SELECT FROM {full} WHERE {self._column} IS NULL)"
+        left = f"SELECT EXISTS (SELECT FROM {full} WHERE {self._column} IS NULL)"  # noqa: S608
         while True:
             before = filled
             for low in range(0, pages + 1, window):

@@ -299,7 +299,7 @@ class SQLite:
     def count(self, found: Found) -> tuple[int, int]:
         """Rows of the tenant, and those of others."""
         c = self._column
-        own, every = self._all(
+        own, every = self._rows(
             f"SELECT count(CASE WHEN {c} = {self._tenant} THEN 1 END), count(*)"  # noqa: S608
             f" FROM {self._quote(found.row.name)}"
         )[0]
@@ -311,7 +311,7 @@ class SQLite:
     def _fill(self, found: Found, step: str) -> int:
         table, c, key = self._quote(found.row.name), self._column, self._key(found)
         names, marks = ", ".join(key), ", ".join("?" * len(key))
-        every = self._all(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608
+        every = self._rows(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608
         after = f"({names}) > ({marks})"
         low: tuple[Any, ...] = ()
         filled = seen = 0
