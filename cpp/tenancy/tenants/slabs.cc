@@ -1,5 +1,6 @@
 #include "tenancy/tenants/slabs.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -19,6 +20,13 @@
 
 namespace tenancy::tenants {
 
+#ifdef TENANCY_NO_SLABS
+
+void* slab_allocate(size_t bytes) { return ::operator new(bytes); }
+void slab_free(void* block, size_t bytes) noexcept { ::operator delete(block, bytes); }
+
+#else
+
 namespace {
 
 constexpr size_t kLine = 64;
@@ -27,12 +35,21 @@ constexpr size_t kHugePage = size_t{2} << 20;
 // The first slabs are small: a handful of tenants should not cost a huge page.
 constexpr size_t kSlabMin = size_t{64} << 10;
 
+size_t lines_of(size_t bytes) { return std::max<size_t>((bytes + kLine - 1) / kLine, 1); }
+
 class Slabs {
  public:
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
   void* allocate(size_t lines) {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (Free* const block = free_[lines]) {
-      free_[lines] = block->next;
+    // A larger block that is free is split: tables leave theirs behind as they grow.
+    for (size_t found = lines; found < free_.size(); ++found) {
+      Free* const block = free_[found];
+      if (block == nullptr) continue;
+      free_[found] = block->next;
+      if (found > lines) put(reinterpret_cast<std::byte*>(block) + lines * kLine, found - lines);
       return block;
     }
     const size_t bytes = lines * kLine;
@@ -43,7 +60,7 @@ class Slabs {
 
   void free(void* block, size_t lines) {
     std::lock_guard<std::mutex> lock(mutex_);
-    free_[lines] = new (block) Free{free_[lines]};
+    put(block, lines);
   }
 
  private:
@@ -51,10 +68,12 @@ class Slabs {
     Free* next;
   };
 
+  void put(void* block, size_t lines) { free_[lines] = new (block) Free{free_[lines]}; }
+
   void new_slab() {
     while (left_ >= kLine) {  // the rest of the old one serves smaller blocks
       const size_t lines = std::min(left_, kBlockMax) / kLine;
-      free_[lines] = new (next_) Free{free_[lines]};
+      put(next_, lines);
       next_ += lines * kLine;
       left_ -= lines * kLine;
     }
@@ -73,25 +92,27 @@ class Slabs {
 };
 
 Slabs& slabs() {
-  static Slabs* const the_only = new Slabs;
+  static Slabs* const the_only = [] {
+    auto* const made = new Slabs;
+    // A child is forked while nobody is in the middle of it, or its lock would stay locked.
+    pthread_atfork([] { slabs().lock(); }, [] { slabs().unlock(); }, [] { slabs().unlock(); });
+    return made;
+  }();
   return *the_only;
 }
 
 }  // namespace
 
-#ifdef TENANCY_NO_SLABS
-void* slab_allocate(size_t bytes) { return ::operator new(bytes); }
-void slab_free(void* block, size_t bytes) noexcept { ::operator delete(block, bytes); }
-#else
 void* slab_allocate(size_t bytes) {
   if (bytes > kBlockMax) return ::operator new(bytes);
-  return slabs().allocate((bytes + kLine - 1) / kLine);
+  return slabs().allocate(lines_of(bytes));
 }
 
 void slab_free(void* block, size_t bytes) noexcept {
   if (bytes > kBlockMax) return ::operator delete(block, bytes);
-  slabs().free(block, (bytes + kLine - 1) / kLine);
+  slabs().free(block, lines_of(bytes));
 }
+
 #endif
 
 }  // namespace tenancy::tenants

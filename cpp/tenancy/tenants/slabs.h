@@ -2,7 +2,7 @@
 //
 // A decision touches a handful of entries anywhere among a million: in pages of 4 KiB each one
 // costs a walk of the page tables on top of the cache miss. Blocks are multiples of 64 bytes and
-// begin at cache lines; what is freed is used again for blocks of the same size and never returned.
+// begin at cache lines; what is freed is used again, whole or in parts, and never returned.
 //
 // Ownership: one for the process, never destroyed, so that entries may outlive everything static.
 // Thread safety: any thread; allocation takes a lock, and only edits of definitions allocate.

@@ -1,5 +1,8 @@
 // Memory for the entries of registries.
-#include <cstdint>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -86,6 +89,27 @@ TEST_CASE("threads allocate, and free what others allocated") {
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(spoilt == std::vector<int>(made.size()));
+}
+
+TEST_CASE("a child forked in the middle of other threads' allocations allocates") {
+  std::atomic<bool> done{false};
+  std::thread busy([&done] {
+    while (!done.load()) slab_free(slab_allocate(500), 500);
+  });
+  for (int i = 0; i < 50; ++i) {
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      alarm(60);  // one that waits for ever ends by the signal
+      slab_free(slab_allocate(500), 500);
+      _exit(0);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+  }
+  done = true;
+  busy.join();
 }
 
 }  // namespace
