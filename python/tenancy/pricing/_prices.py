@@ -328,7 +328,7 @@ def _plain(value: Any, path: str) -> Any:
     return f"{_core.exact(value, path):f}"
 
 
-def _tiers(tiers: Iterable[Tier], model: str) -> list[dict[str, Any]]:
+def _tiers(tiers: Any, model: str) -> list[dict[str, Any]]:
     if isinstance(tiers, str | bytes) or not isinstance(tiers, Iterable):
         raise InvalidValue("tiers", f"expected a list of Tier, got {type(tiers).__name__}")
     found = []

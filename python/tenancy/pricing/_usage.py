@@ -69,7 +69,7 @@ class Usage:
     def to_arrow(self) -> Any:
         """A `pyarrow.Table` with the columns tenant, metric, events, quantity and amount."""
         try:
-            import pyarrow  # type: ignore[import-not-found, unused-ignore]
+            import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError:
             raise ExtraMissing("arrow", "pyarrow") from None
         columns: dict[str, Any] = {
