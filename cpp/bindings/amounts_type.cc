@@ -84,7 +84,8 @@ bool equal(const Amounts& a, const py::object& other) {
 }  // namespace
 
 void bind_amounts(py::module_& module) {
-  py::class_<Amounts> type(module, "Amounts");
+  py::class_<Amounts> type(module, "Amounts",
+                           "A column of exact numbers with 12 digits after the point.");
   type.def("__len__", [](const Amounts& amounts) { return amounts.length; })
       .def("__getitem__", &item, py::arg("index"))
       .def("__iter__", [](const Amounts& amounts) { return py::iter(to_list(amounts)); })

@@ -341,7 +341,7 @@ def test_unknown_plans_and_wrong_overrides_are_told_apart() -> None:
 def test_the_yaml_of_the_documentation_loads() -> None:
     page = Path(__file__).resolve().parents[2] / "docs" / "catalog.md"
     text = page.read_text(encoding="utf-8")
-    example, spellings = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    example, spellings, *_ = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     team = Catalog.from_text(example).plans["team"]
     assert str(team.rate_limits["api_requests"]) == "10/second, 500/minute"
     assert team.features == {"search", "sso"}

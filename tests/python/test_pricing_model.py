@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from hypothesis import assume, event, given
@@ -97,6 +98,12 @@ def actual(price: Price, quantity: Decimal) -> Fraction | None:
         return None
 
 
+def passes_the_range_in_packages(model: Model, quantity: Decimal) -> bool:
+    """Whether so many units are more than the range holds once packages are rounded up."""
+    units = abs(Fraction(quantity))
+    return any(ceil(units / package) * package >= 10**26 for *_, package in model.tiers)
+
+
 @given(prices(), st.lists(QUANTITIES, min_size=1, max_size=6), st.booleans())
 def test_the_engine_agrees_with_the_rater(
     priced: tuple[Price, Model], quantities: list[Decimal], negative: bool
@@ -109,6 +116,8 @@ def test_the_engine_agrees_with_the_rater(
         if wanted is None:
             # The engine may be able to answer where the rater passes the range on its way.
             continue
+        if got is None and passes_the_range_in_packages(model, asked):
+            continue  # even where they cost nothing
         assert got == wanted, (asked, float(wanted))
 
 

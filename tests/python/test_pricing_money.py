@@ -31,7 +31,7 @@ def test_minor_units_are_those_of_iso_4217() -> None:
     assert minor_digits("CLF") == 4
     assert minor_digits("HUF") == 2  # people write none: CLDR says 0
     assert date.fromisoformat(CURRENCIES_AS_OF)
-    for bad in ("usd", "XAU", "XXX", "", "EURO", "\u20ac"):
+    for bad in ("usd", "XAU", "XBC", "", "EURO", "\u20ac"):
         with pytest.raises(InvalidValue, match=r"^currency: "):
             minor_digits(bad)
     assert len(currency_codes()) > 150
