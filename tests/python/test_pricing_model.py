@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from hypothesis import assume, event, given
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from pricing_model import Model, TooLarge
@@ -140,6 +140,7 @@ def test_explanations_sum_to_the_amount(priced: tuple[Price, Model], quantity: D
     assert sum(Fraction(line.amount) for line in lines) == Fraction(price.amount(quantity))
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(prices(), QUANTITIES, QUANTITIES)
 def test_graduated_never_costs_less_for_more(
     priced: tuple[Price, Model], first: Decimal, second: Decimal

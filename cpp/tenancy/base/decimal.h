@@ -70,7 +70,11 @@ class Decimal {
   constexpr bool is_negative() const { return units_ < 0; }
   constexpr bool is_whole() const { return units_ % kOne == 0; }
   constexpr Decimal operator-() const { return *from_units(-units_); }
-  constexpr auto operator<=>(const Decimal&) const = default;
+  constexpr bool operator==(const Decimal&) const = default;
+  constexpr std::strong_ordering operator<=>(const Decimal& other) const {
+    if (units_ == other.units_) return std::strong_ordering::equal;
+    return units_ < other.units_ ? std::strong_ordering::less : std::strong_ordering::greater;
+  }
 
   // The shortest digits: "0", "-0.5", "1000000". No exponent, no zeros at the end.
   std::string text() const;

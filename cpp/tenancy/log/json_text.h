@@ -11,6 +11,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace tenancy::log {
 
@@ -24,7 +25,9 @@ class JsonObject {
   void text(std::string_view name, std::string_view value) { raw(name, json_string(value)); }
   void number(std::string_view name, uint64_t value);
   void null(std::string_view name) { raw(name, "null"); }
-  void raw(std::string_view name, std::string json) { members_[std::string(name)] = json; }
+  void raw(std::string_view name, std::string json) {
+    members_[std::string(name)] = std::move(json);
+  }
   std::string str() const;
 
  private:

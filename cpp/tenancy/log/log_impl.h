@@ -39,6 +39,8 @@ struct Worker {
 class LogImpl final : public Log {
  public:
   explicit LogImpl(const Options& options);
+  // Errors go unheard; that a lock throws would be the end of the process, as it should be.
+  // NOLINTNEXTLINE(bugprone-exception-escape)
   ~LogImpl() override { (void)close(); }
 
   Status open();

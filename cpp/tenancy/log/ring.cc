@@ -224,7 +224,7 @@ Status Ring::grow_table() {
   const uint64_t offset = header.heap_end.load(kRelaxed);
   if (Status status = file_->grow(offset + count * sizeof(SlotWords)); !status) return status;
   header.heap_end.store(offset + count * sizeof(SlotWords), kRelease);
-  const uint64_t table = offset | std::countr_zero(count);
+  const uint64_t table = offset | static_cast<uint64_t>(std::countr_zero(count));
   SlotWords* const to = slots(table);
   uint64_t used = 0;
   for (SlotWords* from = slots(old_table); from != slots(old_table) + old_count; ++from) {

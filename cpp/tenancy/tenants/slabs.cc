@@ -23,7 +23,7 @@ namespace tenancy::tenants {
 #ifdef TENANCY_NO_SLABS
 
 void* slab_allocate(size_t bytes) { return ::operator new(bytes); }
-void slab_free(void* block, size_t bytes) noexcept { ::operator delete(block, bytes); }
+void slab_free(void* block, size_t /*bytes*/) noexcept { ::operator delete(block); }
 
 #else
 
@@ -109,7 +109,7 @@ void* slab_allocate(size_t bytes) {
 }
 
 void slab_free(void* block, size_t bytes) noexcept {
-  if (bytes > kBlockMax) return ::operator delete(block, bytes);
+  if (bytes > kBlockMax) return ::operator delete(block);
   slabs().free(block, lines_of(bytes));
 }
 
