@@ -148,7 +148,8 @@ TEST_CASE("sums are priced, each by the price of its metric") {
   events.add(2, 1, -5);
   const auto negative = sum(events);
   REQUIRE(negative.ok());
-  CHECK(price_sums(*negative, prices, names)
-            .error()
-            .message.starts_with("tenant 2, metric b: expected a number from 0, got -1"));
+  const auto refused = price_sums(*negative, prices, names);
+  REQUIRE(!refused.ok());
+  CAPTURE(refused.error().message);
+  CHECK(refused.error().message.find("expected a number from 0, got -1") != std::string::npos);
 }
