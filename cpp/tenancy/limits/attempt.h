@@ -72,29 +72,36 @@ inline bool take_pending(const SlotRef& slot, const Pending& pending) {
          swap_word(*pending.word, pending.expected, pending.desired);
 }
 
-// value / 10^exponent for value >= 0: constants, because a division by a variable costs as much as
-// all the rest of a hit.
-inline int64_t divide_by_power_of_ten(int64_t value, unsigned exponent) {
-  const uint64_t number = static_cast<uint64_t>(value);
-  const auto quotient = [&]() -> uint64_t {
-    switch (exponent) {
-      case 0: return number;
-      case 1: return number / 10;
-      case 2: return number / 100;
-      case 3: return number / 1'000;
-      case 4: return number / 10'000;
-      case 5: return number / 100'000;
-      case 6: return number / 1'000'000;
-      case 7: return number / 10'000'000;
-      case 8: return number / 100'000'000;
-      case 9: return number / 1'000'000'000;
-      case 10: return number / 10'000'000'000;
-      case 11: return number / 100'000'000'000;
-      default: return number / 1'000'000'000'000;
+// Division by a power of ten that is known only at run time, without a division or a jump that the
+// processor would have to guess: the six windows of one decision have six different units.
+struct PowerOfTen {
+  uint64_t value = 1;
+  uint64_t reciprocal = 0;  // ceil(2^(64 + shift) / value)
+  unsigned shift = 0;       // floor(log2(value))
+
+  // Exact for dividend < 2^63: the reciprocal is too large by less than value / 2^(64 + shift), and
+  // value < 2^(shift + 1), so the quotient is too large by less than 1 / value. (Granlund and
+  // Montgomery, "Division by Invariant Integers using Multiplication", 1994, theorem 4.2.)
+  uint64_t divide(uint64_t dividend) const {
+    const auto high = static_cast<uint64_t>((WideUint{dividend} * reciprocal) >> 64);
+    return value == 1 ? dividend : high >> shift;
+  }
+};
+
+inline constexpr auto kPowersOfTen = [] {
+  std::array<PowerOfTen, 14> powers{};
+  uint64_t value = 1;
+  for (PowerOfTen& power : powers) {
+    power.value = value;
+    power.shift = static_cast<unsigned>(std::bit_width(value)) - 1;
+    if (value > 1) {
+      power.reciprocal =
+          static_cast<uint64_t>(((WideUint{1} << (64 + power.shift)) + value - 1) / value);
     }
-  };
-  return static_cast<int64_t>(quotient());
-}
+    value *= 10;
+  }
+  return powers;
+}();
 
 // The unit of stored times: a power of ten of nanoseconds, so that it divides the moments people
 // choose and a burst made at a whole second is forgotten exactly one window later.
@@ -106,30 +113,21 @@ class Tick {
     const uint64_t longest = static_cast<uint64_t>(std::max<int64_t>(window_ns / parts, 1));
     // 1233 / 4096 is just above log10(2): the guess is right or one too high.
     unsigned exponent = (static_cast<unsigned>(std::bit_width(longest)) * 1233) >> 12;
-    if (kPowers[exponent] > longest) --exponent;
-    return Tick(exponent);
+    if (kPowersOfTen[exponent].value > longest) --exponent;
+    return Tick(kPowersOfTen[exponent]);
   }
 
-  int64_t ns() const { return ns_; }
-  int64_t floor(int64_t ns) const { return divide_by_power_of_ten(ns, exponent_); }
-  int64_t ceil(int64_t value_ns) const {
-    return divide_by_power_of_ten(value_ns + ns() - 1, exponent_);
+  int64_t ns() const { return static_cast<int64_t>(unit_->value); }
+  // Both of values that are not negative.
+  int64_t floor(int64_t ns) const {
+    return static_cast<int64_t>(unit_->divide(static_cast<uint64_t>(ns)));
   }
+  int64_t ceil(int64_t value_ns) const { return floor(value_ns + ns() - 1); }
 
  private:
-  explicit Tick(unsigned exponent)
-      : exponent_(exponent), ns_(static_cast<int64_t>(kPowers[exponent])) {}
-  static constexpr auto kPowers = [] {
-    std::array<uint64_t, 14> powers{};
-    uint64_t power = 1;
-    for (uint64_t& value : powers) {
-      value = power;
-      power *= 10;
-    }
-    return powers;
-  }();
-  unsigned exponent_;
-  int64_t ns_;
+  explicit Tick(const PowerOfTen& unit) : unit_(&unit) {}
+
+  const PowerOfTen* unit_;
 };
 
 // `difference` of two counters that keep only `kBits` bits, as the nearest signed number.

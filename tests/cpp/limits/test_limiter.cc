@@ -2,10 +2,28 @@
 #include <vector>
 
 #include "rig.h"
+#include "tenancy/limits/attempt.h"
 #include "tenancy/limits/explain.h"
 #include "tenancy/limits/limiter.h"
 
 namespace tenancy {
+
+TEST_CASE("dividing by a power of ten without a division is exact up to 2^63", "[limits]") {
+  constexpr uint64_t kLargest = (uint64_t{1} << 63) - 1;
+  for (const PowerOfTen& power : kPowersOfTen) {
+    INFO(power.value);
+    // Next to a multiple is where a reciprocal that is off by the least would show.
+    for (uint64_t multiple = 1; multiple != 0 && multiple <= kLargest / power.value;
+         multiple = multiple * 3 + multiple / 7) {
+      const uint64_t at = multiple * power.value;
+      CHECK(power.divide(at) == multiple);
+      CHECK(power.divide(at - 1) == (at - 1) / power.value);
+      CHECK(power.divide(at + power.value - 1) == (at + power.value - 1) / power.value);
+    }
+    for (const uint64_t dividend : {uint64_t{0}, uint64_t{1}, kLargest - 1, kLargest})
+      CHECK(power.divide(dividend) == dividend / power.value);
+  }
+}
 
 TEST_CASE("a fresh key admits exactly the limit at once", "[limits]") {
   for (const Way& way : kWays) {
