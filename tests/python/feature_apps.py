@@ -68,16 +68,18 @@ def charging_app() -> Any:
     return app
 
 
-def certificate_app() -> Any:
+def certificate_app(header: str | None = None, **options: Any) -> Any:
     """Says who the certificate's owner is. The test's authorities lie beside the data."""
     t = _open()
     pki = Path(os.environ["TENANCY_TEST_DATA"]).parent
+    certificates = ClientCertificates(ca=pki / "ca.pem", crls=[pki / "ca.crl"], header=header)
     app = FastAPI()
     app.add_middleware(
         TenancyMiddleware,
         tenancy=t,
         exempt=["/health"],
-        client_certificates=ClientCertificates(ca=pki / "ca.pem", crls=[pki / "ca.crl"]),
+        client_certificates=certificates,
+        **options,
     )
 
     @app.get("/health")
@@ -95,6 +97,11 @@ def certificate_app() -> Any:
         await socket.close()
 
     return app
+
+
+def proxied_certificate_app() -> Any:
+    """The same behind a proxy at 127.0.0.2, which alone is believed what it was shown."""
+    return certificate_app("X-SSL-Client-Cert", trusted_proxies=["127.0.0.2"])
 
 
 def _certificate_flask() -> Any:

@@ -26,6 +26,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Until somebody listens at the port; fails when the process has ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if server.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"nobody listens at port {port}: status {server.poll()}")
+        time.sleep(0.05)
+
+
 @contextmanager
 def serving(
     data: Path, command: list[str], port: int, *, scheme: str = "http", verify: Any = True
