@@ -186,7 +186,7 @@ def memory(keys: int) -> None:
         tracemalloc.stop()
         rows.append((name, f"{used / keys:,.0f} bytes", ""))
     head = ("", "per key", "in a shared file")
-    title = f"Memory, {keys:,} keys (peers: without the key texts themselves; pyrate-limiter: a thread for each key). {VERSIONS}"
+    title = f"Memory, {keys:,} keys (peers: without the key texts themselves). {VERSIONS}"
     print_table(title, rows, head)
 
 

@@ -111,6 +111,9 @@ SessionRow read_session(Row& row) {
   out.principal = row.text();
   out.platform = row.text();
   out.expires_wall_ns = row.integer();
+  bool named = false;
+  std::vector<std::string> roles = row.texts(&named);
+  if (named) out.roles = std::move(roles);
   return out;
 }
 
@@ -185,7 +188,7 @@ void read_changes(const py::dict& changes, ChangeSet* out) {
   check_kinds(changes);
   read_rows(changes, "tenants", 9, &out->tenants, read_tenant);
   read_rows(changes, "keys", 9, &out->keys, read_key);
-  read_rows(changes, "sessions", 5, &out->sessions, read_session);
+  read_rows(changes, "sessions", 6, &out->sessions, read_session);
   read_rows(changes, "roles", 5, &out->roles, read_role);
   read_rows(changes, "assignments", 5, &out->assignments,
             [](Row& row) { return read_assignment(row, true); });

@@ -132,7 +132,8 @@ class Engine:
         ``keys``                  ``(public_id, tenant_id, digest, principal|None, scopes|None,``
                                   ``expires_wall_ns, revoked_wall_ns, grace_until_wall_ns,
                                   limit|None)``; times 0 = none, ``scopes`` a list of patterns
-        ``sessions``              ``(digest, tenant_id, principal, platform, expires_wall_ns)``
+        ``sessions``              ``(digest, tenant_id, principal, platform, expires_wall_ns,``
+                                  ``roles|None)``; roles: those to be active
         ``roles``                 ``(tenant_id|None, name, permissions, denies, inherits)``
         ``assignments``           ``(tenant_id, principal, role, resource|None,
                                   until_wall_ns|None)``

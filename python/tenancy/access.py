@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from . import _core
-from ._text import listed, shown, storable, to_datetime
-from .errors import DutyViolated, InvalidValue, raise_core
+from ._active_roles import activating
+from ._text import shown, storable, to_datetime
+from .errors import InvalidValue
 from .stores.host import Host
 from .stores.records import Record, Tenant
 from .stores.twins import twin
@@ -77,7 +76,7 @@ class Access:
         """
         if not _askable(principal, permission, resource):
             return False
-        with self._activating(roles) as active:
+        with activating(roles) as active:
             return self._host.current().access_check(
                 self._host.tenant_id(tenant), principal, permission, resource, active
             )
@@ -101,7 +100,7 @@ class Access:
                 one: self.check(tenant, principal, one, resource=resource, roles=roles)
                 for one in permissions
             }
-        with self._activating(roles) as active:
+        with activating(roles) as active:
             answers = self._host.current().access_check_many(
                 self._host.tenant_id(tenant), principal, list(permissions), resource, active
             )
@@ -123,7 +122,7 @@ class Access:
         """
         engine, tenant_id = self._host.current(), self._host.tenant_id(tenant)
         limited = None if scopes is None else list(scopes)
-        with self._activating(roles, field="scopes" if roles is None else "roles") as active:
+        with activating(roles, field="scopes" if roles is None else "roles") as active:
             told = engine.access_explain(
                 tenant_id, principal, permission, resource, limited, active
             )
@@ -149,7 +148,7 @@ class Access:
         and the roles) that `check` allows. `roles` as there."""
         if not _askable(principal, resource):
             return ()
-        with self._activating(roles) as active:
+        with activating(roles) as active:
             return self._host.current().access_permissions(
                 self._host.tenant_id(tenant), principal, resource, active
             )
@@ -195,24 +194,6 @@ class Access:
                 if until_ns is not None and until_ns <= now_ns
             ),
         )
-
-    @contextmanager
-    def _activating(
-        self, roles: Sequence[str] | None, field: str = "roles"
-    ) -> Iterator[list[str] | None]:
-        """The roles as the engine takes them, and its objections as errors of this package."""
-        if isinstance(roles, (str, bytes)):
-            raise InvalidValue(
-                "roles", "expected a list of role names", remedy=listed([str(roles)])
-            )
-        try:
-            yield None if roles is None else list(roles)
-        except _core.CoreError as error:
-            if roles is not None and error.args[0] == "CONFLICT":
-                raise DutyViolated(
-                    str(error.args[1]), remedy="activate fewer of them, in sessions of their own"
-                ) from error
-            raise_core(error, field=field)
 
     acheck = twin(check)
     acheck_many = twin(check_many)

@@ -10,15 +10,17 @@ owner; it never authenticates.
 from __future__ import annotations
 
 import hmac
+import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from . import _core
+from ._active_roles import activating
 from ._text import (
     check_page,
     check_principal,
@@ -65,21 +67,25 @@ class Sessions:
         *,
         client_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        roles: Sequence[str] | None = None,
         ttl: timedelta | float | None = LIFE,
         by: str | None = None,
     ) -> Session:
         """Begin a session. Its `id` authenticates as this principal of this tenant.
 
-        `ttl` is how long it lives; None: until it is ended. Raises `SuspendedTenant` for a tenant
-        that is not served.
+        `roles` are those that are active in it (see `activate`); None: all that the principal
+        holds. `ttl` is how long it lives; None: until it is ended. Raises `SuspendedTenant` for a
+        tenant that is not served, and what `activate` does.
         """
         check_principal(principal)
         check_text(platform, "platform", 64)
         if client_id is not None:
             check_text(client_id, "client_id", 255)
+        active = self._activated(tenant, principal, roles)
         with self._host.write(by) as change:
             tenant_id = _served(change, tenant)
-            row = self._insert(change, tenant_id, principal, platform, client_id, metadata, ttl)
+            place = (tenant_id, principal, platform)
+            row = self._insert(change, *place, client_id, metadata, ttl, active)
         return self._record(row, with_id=True)
 
     def get_or_create(
@@ -178,6 +184,44 @@ class Sessions:
             row = self._found(change.connection, tenant_id, session)
         return self._record(row)
 
+    def activate(
+        self,
+        tenant: Tenant | str,
+        session: Session | str,
+        roles: Sequence[str] | None,
+        *,
+        by: str | None = None,
+    ) -> Session:
+        """Choose the roles that are active in a session, from its next decision on.
+
+        They are some of those that its principal holds or inherits, as ANSI INCITS 359 has it; what
+        the others deny stays denied. An empty list activates none, None all that are held. When one
+        of them is taken away later, the session is refused until it is activated anew.
+
+        Raises `InvalidValue` for a role that is not held, `DutyViolated` for a set that a dynamic
+        duty forbids, `UnknownSession`.
+        """
+        tenant_id = self._host.tenant_id(tenant)
+        with self._host.read() as connection:
+            row = self._found(connection, tenant_id, session)
+        active = self._activated(tenant_id, row.principal, roles)
+        with self._host.write(by) as change:
+            row = self._found(change.connection, tenant_id, session)
+            change.execute(
+                sa.update(sessions).where(sessions.c.seq == row.seq).values(roles=active)
+            )
+            change.touched("session", row.digest)
+            change.fact(
+                "roles_activated",
+                "session:activate",
+                tenant=tenant_id,
+                resource="session",
+                resource_id=row.ref,
+                context={"principal": row.principal, "roles": _names(active)},
+            )
+            row = self._found(change.connection, tenant_id, session)
+        return self._record(row)
+
     def end(self, tenant: Tenant | str, session: Session | str, *, by: str | None = None) -> None:
         """End a session of this tenant: refused from the next decision on."""
         tenant_id = self._host.tenant_id(tenant)
@@ -205,6 +249,7 @@ class Sessions:
         client_id: str | None,
         metadata: Mapping[str, Any] | None,
         ttl: timedelta | float | None,
+        roles: str | None = None,
     ) -> Any:
         nonce = secrets.token_bytes(32)
         digest = _core.sha256(self._id(nonce).encode())
@@ -221,6 +266,7 @@ class Sessions:
             "metadata": _metadata(metadata),
             "created_ns": change.now_ns,
             "active_ns": change.now_ns,
+            "roles": roles,
         }
         change.execute(sa.insert(sessions).values(**row))
         change.touched("session", digest)
@@ -233,6 +279,19 @@ class Sessions:
             context={"principal": principal, "platform": platform},
         )
         return change.execute(sa.select(sessions).where(sessions.c.digest == digest)).one()
+
+    def _activated(
+        self, tenant: Tenant | str, principal: str, roles: Sequence[str] | None
+    ) -> str | None:
+        """The roles as the store keeps them, once the engine has agreed to their being active."""
+        if roles is None:
+            return None
+        with activating(roles) as active:
+            # Any question makes the engine judge them; this one has no answer to compute.
+            self._host.current().access_check_many(
+                self._host.tenant_id(tenant), principal, [], None, active
+            )
+        return json.dumps(list(dict.fromkeys(roles)))
 
     def _delete(self, change: Change, tenant_id: str, which: Any) -> int:
         gone = change.execute(
@@ -307,6 +366,7 @@ class Sessions:
             id=self._id(row.nonce) if with_id else None,
             client_id=row.client_id,
             metadata=from_json(row.metadata),
+            roles=_names(row.roles),
             created=to_datetime(row.created_ns),
             last_activity=to_datetime(row.active_ns),
             expires=to_datetime(row.expires_ns),
@@ -327,6 +387,7 @@ class Sessions:
     aget = twin(get)
     alist = twin(list)  # noqa: A003
     atouch = twin(touch)
+    aactivate = twin(activate)
     aend = twin(end)
     aend_all = twin(end_all)
 
@@ -343,6 +404,10 @@ def _metadata(metadata: Mapping[str, Any] | None) -> str | None:
     if metadata is not None and not isinstance(metadata, Mapping):
         raise InvalidValue("metadata", f"expected a mapping, got {type(metadata).__name__}")
     return to_bounded_json(metadata, "metadata")
+
+
+def _names(roles: str | None) -> tuple[str, ...] | None:
+    return None if roles is None else tuple(json.loads(roles))
 
 
 def _served(change: Change, tenant: Tenant | str) -> str:

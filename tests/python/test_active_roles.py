@@ -117,6 +117,66 @@ def test_naming_the_active_roles_resolves_a_dynamic_duty(t: Tenancy, acme: Tenan
     assert not ask(t, "cash:move", [])  # none active: no rights
 
 
+def test_a_session_keeps_its_active_roles(t: Tenancy, acme: Tenant, clock: _core.FakeClock) -> None:
+    session = t.sessions.create(acme, "joe", roles=["clerk"])
+    assert (session.roles, t.sessions.get(acme, session.ref).roles) == (("clerk",), ("clerk",))
+
+    def may(permission: str, **more: object) -> bool:
+        return bool(t.check(session=session.id, permission=permission, **more))
+
+    assert may("cash:move")
+    assert not may("book:seal")
+    assert not t.check(session=session.id, roles=["auditor"])  # a request may leave out, never add
+    assert not may("cash:move", roles=[])
+    assert t.sessions.activate(acme, session, ["auditor"]).roles == ("auditor",)
+    assert (may("book:seal"), may("lamp:light"), may("cash:move")) == (True, False, False)
+    t.sessions.activate(acme, session, [])
+    assert not may("mail:read")
+    t.sessions.activate(acme, session, None)
+    assert t.check(session=session.id).active_roles is None
+    types = [event.type for event in t.audit.search(acme, type="roles_activated")]
+    assert types == ["roles_activated"] * 3
+
+
+def test_a_role_taken_away_closes_the_session_until_it_is_activated_anew(
+    t: Tenancy, acme: Tenant
+) -> None:
+    session = t.sessions.create(acme, "joe", roles=["clerk"])
+    t.roles.revoke(acme, "joe", "clerk")
+    decision = t.check(session=session.id, permission="mail:read")
+    assert (decision.reason, decision.roles_refused) == (Reason.PERMISSION_DENIED, True)
+    t.sessions.activate(acme, session, ["chief"])
+    assert t.check(session=session.id, permission="lamp:light")
+
+
+def test_a_session_with_roles_that_cannot_be_active_does_not_begin(
+    t: Tenancy, acme: Tenant
+) -> None:
+    for wrong, error in (
+        (["clerk", "chief"], DutyViolated),
+        (["guest"], InvalidValue),
+        (["nothing of the kind"], InvalidValue),
+        ("clerk", InvalidValue),
+    ):
+        with pytest.raises(error):
+            t.sessions.create(acme, "joe", roles=wrong)
+    assert len(t.sessions.list(acme)) == 0
+    session = t.sessions.create(acme, "joe", roles=["clerk"])
+    with pytest.raises(DutyViolated):
+        t.sessions.activate(acme, session, ["clerk", "chief"])
+    assert t.sessions.get(acme, session).roles == ("clerk",)
+
+
+def test_another_worker_and_a_restart_know_the_sessions_roles(
+    tmp_path: Path, t: Tenancy, acme: Tenant, clock: _core.FakeClock
+) -> None:
+    session = t.sessions.create(acme, "joe", roles=["clerk"])
+    with Tenancy.open(tmp_path / "data", clock=clock) as other:
+        assert not other.check(session=session.id, permission="book:seal")
+        t.sessions.activate(acme, session, ["auditor"])
+        assert other.check(session=session.id, permission="book:seal")
+
+
 def test_a_set_that_a_duty_forbids_is_refused_and_says_so(t: Tenancy, acme: Tenant) -> None:
     decision = ask(t, "mail:read", ["clerk", "chief"])
     assert (decision.reason, decision.status) == (Reason.PERMISSION_DENIED, 403)

@@ -38,6 +38,7 @@ CPP_RANKS = {
 # The same for Python, by the first part of the module's name; "" is the package itself.
 PYTHON_RANKS = {
     "_core": 0,
+    "_active_roles": 3,
     "_leases": 1,
     "_log_chain": 2,
     "_log_check": 3,

@@ -81,8 +81,10 @@ bool Engine::authenticate(const Request& request, Decision* decision) const {
         session != nullptr && (session->expires_wall_ns == 0 || session->expires_wall_ns > now);
     if (alive) {
       decision->session = session;
-      if (decision->key == nullptr && !request.has_identity)
+      if (decision->key == nullptr && !request.has_identity) {
         decision->principal = session->principal;
+        if (session->roles != nullptr) decision->active_roles = *session->roles;
+      }
     } else if (decision->key == nullptr && !request.has_identity) {
       return refuse(decision,
                     session == nullptr ? Reason::kInvalidCredential : Reason::kExpiredCredential);

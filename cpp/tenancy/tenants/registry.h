@@ -107,7 +107,8 @@ struct SessionRow {
   std::string tenant_id;
   std::string principal;
   std::string platform;
-  int64_t expires_wall_ns = 0;  // 0: never
+  int64_t expires_wall_ns = 0;                    // 0: never
+  std::optional<std::vector<std::string>> roles;  // to be active; absent: all that are held
 };
 
 struct SessionEntry {
@@ -116,6 +117,7 @@ struct SessionEntry {
   std::string principal;
   std::string platform;
   int64_t expires_wall_ns = 0;
+  std::unique_ptr<const std::vector<std::string>> roles;  // to be active; null: all that are held
 };
 
 struct ResourceRow {

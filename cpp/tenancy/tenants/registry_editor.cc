@@ -251,6 +251,9 @@ Status RegistryEditor::put_session(SessionRow row) {
   entry->principal = std::move(row.principal);
   entry->platform = std::move(row.platform);
   entry->expires_wall_ns = row.expires_wall_ns;
+  if (row.roles) {
+    entry->roles = std::make_unique<const std::vector<std::string>>(std::move(*row.roles));
+  }
   if (place != kNothing) {
     next.sessions.replace(place, std::move(entry));
   } else {

@@ -18,6 +18,7 @@ _COLUMNS = {
     "principal": lambda s: s.principal,
     "platform": lambda s: s.platform,
     "created": lambda s: s.created,
+    "roles": lambda s: None if s.roles is None else ", ".join(s.roles),
     "last activity": lambda s: s.last_activity,
     "expires": lambda s: s.expires,
 }

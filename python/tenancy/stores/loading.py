@@ -36,7 +36,10 @@ _KEY = (
     'SELECT id, tenant_id, digest, principal, scopes AS "scopes [tenancy_list]", expires_ns, '
     "revoked_ns, grace_until_ns, rate_limit FROM api_keys"
 )
-_SESSION = "SELECT digest, tenant_id, principal, platform, expires_ns FROM sessions"
+_SESSION = (
+    "SELECT digest, tenant_id, principal, platform, expires_ns, "
+    'roles AS "roles [tenancy_list]" FROM sessions'
+)
 _ROLE = (
     "SELECT NULLIF(tenant_id, ''), name, permissions AS \"permissions [tenancy_list]\", "
     'denies AS "denies [tenancy_list]", inherits AS "inherits [tenancy_list]" FROM roles'

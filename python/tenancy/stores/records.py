@@ -173,6 +173,8 @@ class Session(Record):
     client_id: str | None = None
     """The caller's own name for it, such as a chat's thread; does not authenticate."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    roles: Sequence[str] | None = None
+    """The roles that are active in it; None: all that its principal holds."""
     created: datetime | None = None
     last_activity: datetime | None = None
     expires: datetime | None = None

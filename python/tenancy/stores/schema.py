@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-HEAD = "0001"
+HEAD = "0002"
 """Newest migration of this release."""
 
 Integer = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
@@ -122,6 +122,7 @@ sessions = Table(
     Column("metadata", Text),
     Column("created_ns", Integer, nullable=False),
     Column("active_ns", Integer, nullable=False),
+    Column("roles", Text),
     Index("idx_sessions_tenant", "tenant_id", "principal", "platform", "seq"),
     Index("idx_sessions_expires", "expires_ns"),
     sqlite_autoincrement=True,
