@@ -7,6 +7,13 @@
 
 namespace tenancy::log {
 
+namespace {
+
+constexpr uint64_t kRoomMin = uint64_t{64} << 10;
+constexpr uint64_t kRoomStepMax = uint64_t{4} << 20;
+
+}  // namespace
+
 Status ChainFile::load(const ChainMark& mark) {
   file_.reset();
   mark_ = durable_ = mark;
@@ -24,6 +31,9 @@ Status ChainFile::load(const ChainMark& mark) {
   if (mark_.needs_segment) return {};
   Result<std::unique_ptr<File>> file = files_.open(path(mark.first), OpenMode::kReadWrite);
   if (!file) return file.status();
+  const Result<uint64_t> size = (*file)->size();
+  if (!size) return size.status();
+  room_ = *size;
   file_ = std::move(*file);
   return {};
 }
@@ -112,9 +122,20 @@ bool ChainFile::add(std::string_view record) {
 Status ChainFile::write() {
   if (buffer_.empty()) return {};
   dirty_ = true;
+  if (Status status = make_room(mark_.offset + buffer_.size()); !status) return status;
   if (Status status = file_->write_at(mark_.offset, buffer_); !status) return status;
   mark_.offset += buffer_.size();
   buffer_.clear();
+  return {};
+}
+
+// Space is taken ahead, in steps that double: a quiet log is small, a busy one seldom stops for it,
+// and a full disk shows before a record is torn.
+Status ChainFile::make_room(uint64_t end) {
+  if (end <= room_) return {};
+  const uint64_t room = std::max(end, room_ + std::min(room_, kRoomStepMax));
+  if (Status status = file_->allocate(room); !status) return status;
+  room_ = room;
   return {};
 }
 
@@ -189,7 +210,8 @@ Status ChainFile::make_segment(const FileKey& key, uint64_t segment_bytes) {
   const std::string temporary = target + ".new";
   Result<std::unique_ptr<File>> file = files_.open(temporary, OpenMode::kCreate);
   if (!file) return file.status();
-  if (Status status = (*file)->allocate(segment_bytes); !status) return status;
+  const uint64_t room = std::min(segment_bytes, kRoomMin);
+  if (Status status = (*file)->allocate(room); !status) return status;
   const std::string block =
       make_block(kSegmentMagic, log_id_, key.epoch, key.key, header.content(), kSegmentHeaderBytes);
   if (Status status = (*file)->write_at(0, block); !status) return status;
@@ -197,6 +219,7 @@ Status ChainFile::make_segment(const FileKey& key, uint64_t segment_bytes) {
   if (Status status = files_.rename(temporary, target); !status) return status;
   if (Status status = files_.sync_directory(paths_.segments); !status) return status;
   file_ = std::move(*file);
+  room_ = room;
   header_ = std::move(header);
   before_ = tree;
   range_ = durable_range_ = CompactRange(header_.first);

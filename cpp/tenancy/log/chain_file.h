@@ -73,6 +73,7 @@ class ChainFile {
     return paths_.segments + "/" + segment_name(chain_, first);
   }
   Status scan(uint64_t end);
+  Status make_room(uint64_t end);
   Status finish_seal(uint64_t end);
 
   Files& files_;
@@ -80,6 +81,7 @@ class ChainFile {
   const LogId log_id_;
   const Class chain_;
   std::unique_ptr<File> file_;
+  uint64_t room_ = 0;  // up to where space of the file is taken
   ChainMark mark_;
   ChainMark durable_;
   SegmentHeader header_;  // of the active segment
