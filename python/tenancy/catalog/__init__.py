@@ -25,6 +25,8 @@ from ..errors import CatalogError, InvalidValue, Problem, UnknownPlan
 from . import _text
 from ._import import ImportedPlans, import_plans
 from ._views import (
+    AuditPolicy,
+    AuditRule,
     Duty,
     Effective,
     Entitlements,
@@ -35,6 +37,7 @@ from ._views import (
     RateLimit,
     Role,
     Window,
+    audit_view,
     entitlements_view,
     limit_view,
     plan_view,
@@ -42,6 +45,8 @@ from ._views import (
 )
 
 __all__ = [
+    "AuditPolicy",
+    "AuditRule",
     "Catalog",
     "Duty",
     "Effective",
@@ -70,6 +75,7 @@ class Catalog:
         "_json",
         "_native",
         "actions",
+        "audit",
         "currency",
         "default_action",
         "default_plan",
@@ -107,6 +113,8 @@ class Catalog:
     duties: tuple[Duty, ...]
     limits: Mapping[str, RateLimit]
     """Limits outside plans."""
+    audit: AuditPolicy
+    """Which facts of decisions go into the log."""
 
     def __init__(self) -> None:
         raise TypeError("make a catalog with Catalog.load, Catalog.from_text or Catalog.from_dict")
@@ -192,6 +200,7 @@ class Catalog:
         self.plans = MappingProxyType({n: plan_view(n, p) for n, p in plans.items()})
         self.roles = MappingProxyType({n: Role(n, *r) for n, r in described["roles"].items()})
         self.duties = tuple(Duty(*duty) for duty in described["duties"])
+        self.audit = audit_view(described["audit"])
         rules = [limit_view(rule) for rule in described["limits"]]
         self.limits = MappingProxyType({rule.name: rule for rule in rules})
         return self
