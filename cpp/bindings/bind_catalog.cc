@@ -128,6 +128,25 @@ py::dict plan_dict(const Catalog& catalog, const Plan& plan) {
   return result;
 }
 
+// By class (mode, share as text, most per second), and what happens when the log is full.
+py::dict audit_dict(const AuditPolicy& policy) {
+  static constexpr const char* kModes[] = {"always", "never", "refusals", "sampled", "per_second"};
+  py::dict result;
+  for (size_t i = 0; i < kAuditClasses; ++i) {
+    const AuditRule& rule = policy.rules[i];
+    py::object share = py::none();
+    if (rule.mode == AuditRule::Mode::kSampled) {
+      std::string digits = std::to_string(rule.per_million + 10'000'000).substr(1);
+      share = to_str(digits.insert(1, "."));
+    }
+    py::object most = py::none();
+    if (rule.mode == AuditRule::Mode::kBounded) most = py::int_(rule.per_second);
+    result[to_str(kAuditClassNames[i])] = py::make_tuple(name_of(kModes, rule.mode), share, most);
+  }
+  result["on_full"] = policy.count_when_full ? "count" : "refuse";
+  return result;
+}
+
 py::dict describe(const Catalog& catalog) {
   py::dict quotas;
   for (const QuotaDef& quota : catalog.quotas()) quotas[to_str(quota.name)] = quota_dict(quota);
@@ -160,6 +179,7 @@ py::dict describe(const Catalog& catalog) {
   result["quotas"] = quotas;
   result["roles"] = roles;
   result["duties"] = duties;
+  result["audit"] = audit_dict(catalog.audit());
   result["limits"] = limits;
   result["plans"] = plans;
   return result;

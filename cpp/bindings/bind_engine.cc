@@ -3,6 +3,7 @@
 
 #include "decision_types.h"
 #include "rows.h"
+#include "tenancy/log/log.h"
 
 namespace tenancy {
 
@@ -141,6 +142,12 @@ py::dict stats(Engine& engine) {
   py::dict out;
   out["decided"] = decided;
   out["latency_us_log2"] = latency;
+  const FactCounts facts = engine.facts();
+  py::dict counts;
+  counts["recorded"] = facts.recorded;
+  counts["suppressed"] = facts.suppressed;
+  counts["lost"] = facts.lost;
+  out["facts"] = counts;
   out["counters_bytes"] = engine.counters().bytes();
   out["revision"] = engine.revision();
   if (const auto definitions = engine.definitions()) {
@@ -176,6 +183,7 @@ void bind_engine(py::module_& module) {
            py::arg("principal"))
       .def("refund_limits", &refund_limits, py::arg("tenant"), py::arg("action"),
            py::arg("principal"), py::arg("cost"))
+      .def("set_log", &Engine::set_log, py::arg("log"))
       .def("key_usage", &key_usage, py::arg("public_id"))
       .def("stats", &stats);
   bind_engine_quotas(engine);

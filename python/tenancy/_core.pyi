@@ -371,7 +371,16 @@ class Engine:
     def key_usage(self, public_id: str) -> tuple[int, int]:
         """``(uses since rotation, last_used_wall_ns)``; last used is to the minute, 0 = never."""
 
-    def stats(self) -> dict[str, Any]: ...
+    def set_log(self, log: Log | None) -> None:
+        """Facts of decisions go there from now on, as the catalog's ``audit`` says; None: nowhere.
+
+        A fact for which the log has no room within its ``full_wait_ns`` makes the decision
+        STATE_UNAVAILABLE, or is counted as ``lost`` where the catalog says ``on_full: count``.
+        """
+
+    def stats(self) -> dict[str, Any]:
+        """``decided`` by reason, ``latency_us_log2``, ``facts`` (``recorded``, ``suppressed`` by
+        the policy, ``lost``), sizes and counts."""
 
 @final
 class Handle:

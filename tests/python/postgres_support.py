@@ -63,7 +63,8 @@ class Server:
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
+def running_server(*, durable: bool = False) -> Iterator[Server]:
+    """``durable``: commits wait for the disk, as they do outside tests."""
     directory = Path(tempfile.mkdtemp(prefix="tenancy-pg-"))
     server, who = Server(directory), unprivileged()
     process = None
@@ -88,7 +89,7 @@ def running_server() -> Iterator[Server]:
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": directory,
-            "fsync": "off",
+            "fsync": "on" if durable else "off",
             "shared_buffers": "32MB",
             "max_wal_size": "256MB",
         }

@@ -204,6 +204,7 @@ roles:
   support: {permissions: ["ticket:*"], denies: ["ticket:delete"], inherits: [readonly]}
 duties:
   - {name: pay, roles: [admin, support], at_most: 1, dynamic: true}
+audit: {thresholds: {sampled: 0.025}, on_full: count}
 plans:
   free:
     price: 29.90
@@ -244,6 +245,10 @@ def test_everything_of_a_catalog_can_be_read() -> None:
     assert shop.plans["open"].all_features
     assert shop.plans["open"].price is None
     assert repr(shop) == "<Catalog shop version 3: free, open>"
+    audit = shop.audit
+    assert (audit.refusals.mode, audit.key_use.mode, audit.on_full) == ("always", "never", "count")
+    assert (audit.anonymous.mode, audit.anonymous.per_second) == ("per_second", 10)
+    assert (audit.thresholds.mode, audit.thresholds.share) == ("sampled", Decimal("0.025"))
 
 
 def test_catalogs_are_immutable_values() -> None:

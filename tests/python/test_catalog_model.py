@@ -223,6 +223,7 @@ BEYOND_A_SCHEMA = re.compile(
     r"unknown (plan|quota|feature|action|role|permission|price book|metric) "
     r"|must ascend without overlap|the last tier must be open|only the last tier may be open"
     r"|above 0, got|must not be above|mixed currencies|at most 1[02] digits after"
+    r"|at most 6 digits after the point"
     r"|a number below 10\^26"
     r"|a currency of ISO 4217 that has|these rules round to its minor unit"
     r"|may not (extend|inherit)|a window of this length was given before|all windows of one limit"
@@ -268,6 +269,14 @@ FULL: dict[str, Any] = {
     "roles": {"r": {"permissions": ["t:read"], "denies": ["*:x"], "inherits": ["s"]}, "s": ["t:*"]},
     "duties": [{"name": "d", "roles": ["r", "s"], "at_most": 1, "dynamic": False}],
     "features": ["sso"],
+    "audit": {
+        "refusals": "always",
+        "anonymous": {"per_second": 5},
+        "key_use": {"sampled": 1},
+        "cross_tenant": "refusals",
+        "thresholds": "never",
+        "on_full": "count",
+    },
     "actions": ["api"],
     "quotas": {
         "users": {"kind": "count", "alerts": [50, 100]},

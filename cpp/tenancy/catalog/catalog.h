@@ -21,6 +21,7 @@
 #include "tenancy/base/civil.h"
 #include "tenancy/base/json.h"
 #include "tenancy/base/status.h"
+#include "tenancy/catalog/audit_policy.h"
 #include "tenancy/catalog/limit_policy.h"
 #include "tenancy/catalog/price_def.h"
 
@@ -147,6 +148,7 @@ class Catalog {
   const std::vector<RoleDef>& roles() const { return roles_; }
   const std::vector<std::string>& permissions() const { return permissions_; }
   const std::vector<DutyRule>& duties() const { return duties_; }
+  const AuditPolicy& audit() const { return audit_; }
   // The price books it defines; plans may also name those that come with the package.
   const std::vector<std::shared_ptr<const PriceBookDef>>& price_books() const {
     return price_books_;
@@ -193,6 +195,7 @@ class Catalog {
   std::vector<RoleDef> roles_;
   std::vector<std::string> permissions_;
   std::vector<DutyRule> duties_;
+  AuditPolicy audit_;
   std::vector<LimitRule> limits_;
   std::vector<std::shared_ptr<const PriceBookDef>> price_books_;
   uint32_t default_action_ = kNoIndex;

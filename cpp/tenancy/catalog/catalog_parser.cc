@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "tenancy/catalog/amounts.h"
+#include "tenancy/catalog/audit_reader.h"
 #include "tenancy/catalog/entitlements.h"
 #include "tenancy/catalog/limit_patch.h"
 #include "tenancy/catalog/names.h"
@@ -75,7 +76,7 @@ std::shared_ptr<const Catalog> CatalogParser::parse() {
   if (!document_.is_mapping_of({"$schema", "catalog", "version", "format", "default_plan",
                                 "default_action", "currency", "permissions", "builtin_roles",
                                 "roles", "duties", "features", "actions", "quotas", "limits",
-                                "plans", "price_books"})) {
+                                "plans", "price_books", "audit"})) {
     return catalog_;
   }
   header();
@@ -87,6 +88,7 @@ std::shared_ptr<const Catalog> CatalogParser::parse() {
   plans();
   check_price_books();
   access();
+  catalog_->audit_ = read_audit_policy(member("audit"));
   defaults();
   return catalog_;
 }

@@ -3,6 +3,7 @@
 #include <bit>
 #include <utility>
 
+#include "tenancy/engine/facts.h"
 #include "tenancy/engine/scope.h"
 
 namespace tenancy {
@@ -59,7 +60,7 @@ void Engine::check(const std::shared_ptr<const Definitions>& definitions, const 
     const CounterTable::Hold hold(*counters_);
     if (admit_stages(request, &scope, decision)) authorize_stages(request, scope, decision);
   }
-  decided_[static_cast<size_t>(decision->reason)].fetch_add(1, std::memory_order_relaxed);
+  decided(request, true, decision);
 }
 
 void Engine::admit(const std::shared_ptr<const Definitions>& definitions, const Request& request,
@@ -70,20 +71,36 @@ void Engine::admit(const std::shared_ptr<const Definitions>& definitions, const 
     const CounterTable::Hold hold(*counters_);
     admit_stages(request, &scope, decision);
   }
-  decided_[static_cast<size_t>(decision->reason)].fetch_add(1, std::memory_order_relaxed);
+  decided(request, true, decision);
 }
 
 void Engine::authorize(const Request& request, Decision* decision) {
   if (decision->finished || decision->reason != Reason::kAllowed) return;
-  if (!rebind(decision)) return;
+  if (!rebind(decision)) {
+    if (!decision->stale) decided(request, false, decision);
+    return;
+  }
   if (request.has_idempotency_key) note_idempotency_key(request, decision);
   decision->taken_ns = counters_->now_ns();
   decision->now_wall_ns = clock_->wall_ns();
   const Scope scope = scope_of(request, *decision);
-  const CounterTable::Hold hold(*counters_);
-  if (!activate_roles(request, decision) || !authorize_stages(request, scope, decision)) {
-    decided_[static_cast<size_t>(decision->reason)].fetch_add(1, std::memory_order_relaxed);
+  bool allowed = false;
+  {
+    const CounterTable::Hold hold(*counters_);
+    allowed = activate_roles(request, decision) && authorize_stages(request, scope, decision);
   }
+  if (!allowed || decision->alerts) decided(request, false, decision);
+}
+
+// A decision is made: it is counted, and leaves its fact. Without a Hold, because the log may make
+// it wait.
+void Engine::decided(const Request& request, bool opening, Decision* decision) {
+  if (Facts* const facts = facts_.load(std::memory_order_acquire); facts != nullptr) {
+    tell(facts, request, opening, decision);
+  }
+  // What the first half allowed was counted there.
+  if (!opening && decision->reason == Reason::kAllowed) return;
+  decided_[static_cast<size_t>(decision->reason)].fetch_add(1, std::memory_order_relaxed);
 }
 
 // The stages that anybody can reach. They count without a Hold: it would keep a full anonymous

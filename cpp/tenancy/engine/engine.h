@@ -44,6 +44,11 @@
 
 namespace tenancy {
 
+namespace log {
+class Log;
+}
+class Facts;
+
 enum class Reason : uint8_t {
   kAllowed = 0,
   kMissingTenant,
@@ -214,6 +219,13 @@ struct Decision {
 
 constexpr size_t kLatencyBuckets = 32;
 
+// What became of facts since the engine was opened, in this process.
+struct FactCounts {
+  uint64_t recorded = 0;
+  uint64_t suppressed = 0;  // sampled out, or beyond a bound per second
+  uint64_t lost = 0;        // the log could not take them
+};
+
 class Engine {
  public:
   struct Options {
@@ -260,6 +272,11 @@ class Engine {
     int64_t last_used_wall_ns = 0;  // to the minute; 0 = never
   };
   KeyUsage key_usage(const KeyEntry& key);
+
+  // Facts of decisions go there from now on, as the catalog's audit policy says; null: nowhere. A
+  // log that is replaced stays open as long as the engine.
+  void set_log(std::shared_ptr<log::Log> log);
+  FactCounts facts() const;
 
   // Decisions of this process by reason, and how long requests took from admit to finish: bucket i
   // counts durations below 2^i microseconds (and not below 2^(i-1)).
@@ -317,6 +334,8 @@ class Engine {
   bool serve_tenant(Decision* decision) const;
   bool activate_roles(const Request& request, Decision* decision) const;
   void note_key_use(const KeyEntry& key, int64_t wall_ns);
+  void decided(const Request& request, bool opening, Decision* decision);
+  void tell(Facts* facts, const Request& request, bool opening, Decision* decision);
 
   bool permissions(const Request& request, Decision* decision) const;
   bool take_quotas(const Request& request, Decision* decision);
@@ -340,6 +359,8 @@ class Engine {
   std::mutex apply_mutex_;
   mutable std::mutex publish_mutex_;
   std::shared_ptr<const Definitions> definitions_;
+  std::vector<std::unique_ptr<Facts>> all_facts_;
+  std::atomic<Facts*> facts_{nullptr};  // the last of these, or null
   std::atomic<uint64_t> revision_{0};
   std::atomic<uint64_t> published_{0};
   // Keys that this process has noted as used, with the minute: most requests come from one of few.

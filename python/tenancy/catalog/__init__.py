@@ -26,6 +26,8 @@ from . import _text
 from ._files import Kind
 from ._import import ImportedPlans, import_plans
 from ._views import (
+    AuditPolicy,
+    AuditRule,
     Duty,
     Effective,
     Entitlements,
@@ -36,6 +38,7 @@ from ._views import (
     RateLimit,
     Role,
     Window,
+    audit_view,
     entitlements_view,
     limit_view,
     plan_view,
@@ -43,6 +46,8 @@ from ._views import (
 )
 
 __all__ = [
+    "AuditPolicy",
+    "AuditRule",
     "Catalog",
     "Duty",
     "Effective",
@@ -73,6 +78,7 @@ class Catalog:
         "_json",
         "_native",
         "actions",
+        "audit",
         "currency",
         "default_action",
         "default_plan",
@@ -110,6 +116,8 @@ class Catalog:
     duties: tuple[Duty, ...]
     limits: Mapping[str, RateLimit]
     """Limits outside plans."""
+    audit: AuditPolicy
+    """Which facts of decisions go into the log."""
 
     def __init__(self) -> None:
         raise TypeError("make a catalog with Catalog.load, Catalog.from_text or Catalog.from_dict")
@@ -169,6 +177,7 @@ class Catalog:
         self.plans = MappingProxyType({n: plan_view(n, p) for n, p in plans.items()})
         self.roles = MappingProxyType({n: Role(n, *r) for n, r in described["roles"].items()})
         self.duties = tuple(Duty(*duty) for duty in described["duties"])
+        self.audit = audit_view(described["audit"])
         rules = [limit_view(rule) for rule in described["limits"]]
         self.limits = MappingProxyType({rule.name: rule for rule in rules})
         return self

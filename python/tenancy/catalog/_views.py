@@ -166,7 +166,42 @@ class Duty:
     dynamic: bool
 
 
+@dataclass(frozen=True, slots=True)
+class AuditRule:
+    """Which facts of one class of events are recorded."""
+
+    mode: Literal["always", "never", "refusals", "sampled", "per_second"]
+    share: Decimal | None
+    """Of ``sampled``: the share that is recorded."""
+    per_second: int | None
+    """The most that one process records in a second; others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPolicy:
+    """What decisions leave in the log."""
+
+    refusals: AuditRule
+    """Refusals of callers with a proven tenant."""
+    anonymous: AuditRule
+    """Refusals of all others."""
+    key_use: AuditRule
+    cross_tenant: AuditRule
+    thresholds: AuditRule
+    on_full: Literal["refuse", "count"]
+    """What becomes of a decision whose fact the log has no room for."""
+
+
 _NS = 1_000_000_000
+
+
+def audit_view(audit: dict[str, Any]) -> AuditPolicy:
+    rules = {name: rule for name, rule in audit.items() if name != "on_full"}
+    views = {
+        name: AuditRule(mode, None if share is None else Decimal(share).normalize(), most)
+        for name, (mode, share, most) in rules.items()
+    }
+    return AuditPolicy(on_full=audit["on_full"], **views)
 
 
 def limit_view(rule: dict[str, Any]) -> RateLimit:

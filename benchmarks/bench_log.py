@@ -1,0 +1,277 @@
+"""The log from Python: emitting, durable events, verification, recovery, reading, beside its peers.
+
+Peers: an audit table as it is usually written (json, hmac, an INSERT into SQLite), a bare HMAC of
+the same bytes, SQLite in WAL mode with synchronous=FULL, PostgreSQL with synchronous commit.
+
+    python benchmarks/bench_log.py [--events 1000000] [--without-postgres]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hmac
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from common import median_ns, print_table, version
+from tenancy import _core
+
+SECONDS = 2.0
+COMMITTERS = (1, 8, 64)
+KEY = b"k" * 32
+EVENT: dict[str, Any] = {
+    "type": "permission_denied",
+    "action": "invoice:read",
+    "resource": "invoice",
+    "resource_id": "inv_01j9x0q4",
+    "principal": "usr_01j9x0q4ann",
+    "result": "denied",
+    "ip": "203.0.113.7",
+    "policy_revision": 17,
+    "reason": "PERMISSION_DENIED",
+}
+TENANT = "ten_01j9x0q4acme"
+TABLE = "CREATE TABLE audit (id {id} PRIMARY KEY, tenant TEXT, body TEXT, mac TEXT)"
+
+
+def body() -> str:
+    return json.dumps({"tenant": TENANT, **EVENT}, sort_keys=True, separators=(",", ":"))
+
+
+def signed() -> tuple[str, str, str]:
+    text = body()
+    return TENANT, text, hmac.new(KEY, text.encode(), "sha256").hexdigest()
+
+
+@contextmanager
+def opened(**options: Any) -> Iterator[tuple[_core.Log, Path]]:
+    with tempfile.TemporaryDirectory(prefix="bench-log-") as directory:
+        log = _core.Log(directory, ring_bytes=64 << 20, **options)
+        yield log, Path(directory)
+        log.close()
+
+
+def sqlite(path: Path, synchronous: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA synchronous={synchronous}")
+    return connection
+
+
+# ------------------------------------------------------------------------------------- emitting
+
+
+def emitting() -> None:
+    with opened() as (log, _):
+        ours = median_ns(lambda: log.append("security", EVENT, tenant=TENANT))
+    with tempfile.TemporaryDirectory(prefix="bench-log-") as directory:
+        connection = sqlite(Path(directory) / "audit.db", "NORMAL")
+        connection.execute(TABLE.format(id="INTEGER"))
+        insert = "INSERT INTO audit (tenant, body, mac) VALUES (?, ?, ?)"
+        theirs = median_ns(lambda: connection.execute(insert, signed()), calls=2000)
+        connection.close()
+    data = body().encode() * 2
+    bare = median_ns(lambda: hmac.digest(KEY, data[:400], "sha256"))
+    rows = [
+        ("Log.append, acknowledged by the ring", f"{ours / 1000:.2f} µs", "1.0"),
+        ("json + hmac + INSERT, WAL, NORMAL", f"{theirs / 1000:.2f} µs", f"{theirs / ours:.1f}"),
+        ("hmac.digest of 400 bytes", f"{bare / 1000:.2f} µs", f"{bare / ours:.2f}"),
+    ]
+    title = f"Emit one event from Python; SQLite {sqlite3.sqlite_version}"
+    print_table(title, rows, ("what", "each", "ratio"))
+
+
+# -------------------------------------------------------------------------------------- durable
+
+
+def per_second(committers: int, make: Callable[[], Callable[[], object]]) -> float:
+    """Commits in a second by so many threads, each with what `make` gives it."""
+    calls = [make() for _ in range(committers)]
+    counts = [0] * committers
+    begin = threading.Barrier(committers + 1)
+    over = threading.Event()
+
+    def commit(place: int) -> None:
+        call = calls[place]
+        begin.wait()
+        while not over.is_set():
+            call()
+            counts[place] += 1
+
+    threads = [threading.Thread(target=commit, args=(i,)) for i in range(committers)]
+    for thread in threads:
+        thread.start()
+    begin.wait()
+    start = time.perf_counter()
+    time.sleep(SECONDS)
+    over.set()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - start)
+
+
+def log_commits(committers: int) -> tuple[float, str]:
+    with opened() as (log, _):
+        before = log.health()
+        rate = per_second(
+            committers, lambda: lambda: log.append("security", EVENT, tenant=TENANT, ack="disk")
+        )
+        after = log.health()
+        syncs = after["syncs"] - before["syncs"]
+        groups = max(after["groups"] - before["groups"], 1)
+    return rate, f"{syncs / groups:.2f} syncs per group, {rate * SECONDS / max(syncs, 1):.1f} each"
+
+
+def sqlite_commits(committers: int) -> float:
+    with tempfile.TemporaryDirectory(prefix="bench-log-") as directory:
+        path = Path(directory) / "audit.db"
+        first = sqlite(path, "FULL")
+        first.execute(TABLE.format(id="INTEGER"))
+        made: list[sqlite3.Connection] = []
+
+        def make() -> Callable[[], object]:
+            connection = sqlite3.connect(
+                path, isolation_level=None, timeout=60, check_same_thread=False
+            )
+            connection.execute("PRAGMA synchronous=FULL")
+            made.append(connection)
+            insert = "INSERT INTO audit (tenant, body, mac) VALUES (?, ?, ?)"
+            return lambda: connection.execute(insert, signed())
+
+        rate = per_second(committers, make)
+        for connection in [*made, first]:
+            connection.close()
+    return rate
+
+
+def postgres_commits() -> tuple[str, dict[int, float]]:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
+    from postgres_support import running_server
+
+    rates = {}
+    with running_server(durable=True) as server:
+        database = server.fresh()
+        with server.connect(database) as boss:
+            name = str(boss.execute("SHOW server_version").fetchone()[0]).split()[0]  # type: ignore[index]
+            boss.execute(TABLE.format(id="bigint GENERATED ALWAYS AS IDENTITY"))
+        for committers in COMMITTERS:
+            made: list[Any] = []
+
+            def make(made: list[Any] = made) -> Callable[[], object]:
+                connection = server.connect(database)
+                made.append(connection)
+                insert = "INSERT INTO audit (tenant, body, mac) VALUES (%s, %s, %s)"
+                return lambda: connection.execute(insert, signed())
+
+            rates[committers] = per_second(committers, make)
+            for connection in made:
+                connection.close()
+    return f"PostgreSQL {name}", rates
+
+
+def durable(with_postgres: bool) -> None:
+    name, postgres = postgres_commits() if with_postgres else ("PostgreSQL (left out)", {})
+    rows = []
+    with opened() as (log, _):
+        batch = [("security", TENANT, 0, EVENT)] * 5000
+        start = time.perf_counter()
+        for _ in range(20):
+            log.append_many(batch)
+        rate = 20 * len(batch) / (time.perf_counter() - start)
+        syncs = log.health()["syncs"]
+    rows.append(("batches of 5,000", f"{rate:,.0f}", "", "", "", f"{syncs} syncs"))
+    for committers in COMMITTERS:
+        ours, told = log_commits(committers)
+        theirs = sqlite_commits(committers)
+        other = postgres.get(committers)
+        best = max(theirs, other or 0)
+        rows.append(
+            (
+                f"{committers} committers",
+                f"{ours:,.0f}",
+                f"{theirs:,.0f}",
+                f"{other:,.0f}" if other else "",
+                f"{ours / best:.1f}",
+                told,
+            )
+        )
+    title = f"Durable events in a second; SQLite {sqlite3.sqlite_version} WAL FULL, {name}, "
+    title += version("psycopg")
+    print_table(title, rows, ("what", "log", "SQLite", "PostgreSQL", "ratio", "syncs"))
+
+
+# -------------------------------------------------------------------- verify, recover, read
+
+
+WRITER = """if True:
+    import json, os, sys
+    from tenancy import _core
+    directory, count, event = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+    log = _core.Log(directory, ring_bytes=64 << 20, segment_bytes=int(sys.argv[4]))
+    for i in range(count):
+        log.append("security", event, tenant="ten_%d" % (i % 1000))
+    log.flush()
+    os._exit(0)
+"""
+
+
+def files(events: int) -> None:
+    # One segment holds all of them: recovery reads the last one.
+    segment = str(max(events * 420, 1 << 16))
+    with tempfile.TemporaryDirectory(prefix="bench-log-") as directory:
+        subprocess.run(
+            [sys.executable, "-c", WRITER, directory, str(events), json.dumps(EVENT), segment],
+            check=True,
+        )
+        data = Path(directory)
+        # As after a power cut: what is not in files is gone.
+        (data / "log" / "ring").unlink()
+        start = time.perf_counter()
+        log = _core.Log(directory, segment_bytes=int(segment))
+        recovered = time.perf_counter() - start
+        log.close()
+        start = time.process_time()
+        report = json.loads(_core.log_verify(str(data / "log"), str(data / "keys" / "log.verify")))
+        verified = time.process_time() - start
+        reader = _core.LogReader(str(data / "log"))
+        start = time.perf_counter()
+        at = 0
+        while rows := reader.rows("security", at, 10_000):
+            at += len(rows)
+        read = time.perf_counter() - start
+        size = sum(p.stat().st_size for p in data.rglob("*") if p.is_file())
+    assert report["status"] == 4, report["findings"]
+    assert at >= events
+    rows = [
+        ("recovery of the tail", f"{recovered:.2f} s", f"{events / recovered:,.0f}"),
+        ("verification, seconds of processor", f"{verified:.2f} s", f"{events / verified:,.0f}"),
+        ("reading rows", f"{read:.2f} s", f"{at / read:,.0f}"),
+    ]
+    print_table(
+        f"A log of {events:,} records, {size / 1e6:,.0f} MB",
+        rows,
+        ("what", "all", "records in a second"),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--without-postgres", action="store_true")
+    arguments = parser.parse_args()
+    emitting()
+    durable(not arguments.without_postgres)
+    files(arguments.events)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+// AuditPolicy: which facts of decisions go into the log, as the catalog says it.
+//
+// Thread safety: plain values.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace tenancy {
+
+// Events are told apart by what proves them: a stranger can cause refusals without end, a tenant
+// cannot.
+enum class AuditClass : uint8_t {
+  kRefusals = 0,     // of callers that proved, or were given by the program, a tenant
+  kAnonymous = 1,    // of all others
+  kKeyUse = 2,       // an API key was presented and is right
+  kCrossTenant = 3,  // a proven caller named a tenant that is not its own
+  kThresholds = 4,   // a quota reached one of its alert percentages
+};
+constexpr size_t kAuditClasses = 5;
+constexpr std::array<std::string_view, kAuditClasses> kAuditClassNames = {
+    "refusals", "anonymous", "key_use", "cross_tenant", "thresholds"};
+
+struct AuditRule {
+  enum class Mode : uint8_t { kAlways = 0, kNever, kRefusals, kSampled, kBounded };
+  Mode mode = Mode::kAlways;
+  uint32_t per_million = 0;  // kSampled: the share that is recorded
+  uint32_t per_second = 0;   // kBounded: the most that one process records
+  bool operator==(const AuditRule&) const = default;
+};
+
+struct AuditPolicy {
+  std::array<AuditRule, kAuditClasses> rules = {{
+      {},
+      {AuditRule::Mode::kBounded, 0, 10},
+      {AuditRule::Mode::kNever, 0, 0},
+      {},
+      {},
+  }};
+  // A fact that the log has no room for refuses its decision, unless this is set: then it is only
+  // counted.
+  bool count_when_full = false;
+
+  const AuditRule& rule(AuditClass of) const { return rules[static_cast<size_t>(of)]; }
+};
+
+}  // namespace tenancy

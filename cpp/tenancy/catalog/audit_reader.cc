@@ -1,0 +1,78 @@
+#include "tenancy/catalog/audit_reader.h"
+
+#include <optional>
+#include <string>
+
+namespace tenancy {
+namespace {
+
+constexpr size_t kShareDigits = 6;
+constexpr int64_t kPerSecondMax = 1'000'000;
+
+// A share of 0.000001 to 1 in millionths.
+std::optional<uint32_t> read_share(const Field& field) {
+  const Json& json = field.json();
+  if (json.is_integer() && json.as_integer() == 1) return 1'000'000;
+  if (json.kind() == Json::Kind::kDecimal) {
+    const std::string& text = json.as_decimal_text();
+    const bool below_one = text.starts_with("0.") || text.starts_with("1.");
+    if (below_one && text.size() <= 2 + kShareDigits) {
+      uint32_t millionths = text[0] == '1' ? 1 : 0;
+      bool digits = true;
+      for (size_t i = 2; i < 2 + kShareDigits; ++i) {
+        const char c = i < text.size() ? text[i] : '0';
+        digits &= c >= '0' && c <= '9';
+        millionths = millionths * 10 + static_cast<uint32_t>(c - '0');
+      }
+      if (digits && millionths >= 1 && millionths <= 1'000'000) return millionths;
+    }
+  }
+  field.expected("a number above 0 and not above 1 with at most 6 digits after the point");
+  return std::nullopt;
+}
+
+void read_rule(const Field& field, AuditRule* rule) {
+  if (!field.json().is_object()) {
+    if (!field.json().is_string()) {
+      field.expected("\"always\", \"never\", \"refusals\", {sampled: 0.01} or {per_second: 10}");
+      return;
+    }
+    const std::optional<size_t> mode = field.choice({"always", "never", "refusals"});
+    if (mode) *rule = {static_cast<AuditRule::Mode>(*mode), 0, 0};
+    return;
+  }
+  if (!field.is_mapping_of({"sampled", "per_second"})) return;
+  const Field sampled = field.member("sampled");
+  const Field bounded = field.member("per_second");
+  if (sampled.present() == bounded.present()) {
+    field.error("expected either \"sampled\" or \"per_second\"");
+  } else if (sampled.present()) {
+    const std::optional<uint32_t> share = read_share(sampled);
+    if (share) *rule = {AuditRule::Mode::kSampled, *share, 0};
+  } else {
+    const std::optional<int64_t> most = bounded.integer(1, kPerSecondMax);
+    if (most) *rule = {AuditRule::Mode::kBounded, 0, static_cast<uint32_t>(*most)};
+  }
+}
+
+}  // namespace
+
+AuditPolicy read_audit_policy(const Field& field) {
+  AuditPolicy policy;
+  if (!field.present()) return policy;
+  if (!field.is_mapping_of(
+          {"refusals", "anonymous", "key_use", "cross_tenant", "thresholds", "on_full"})) {
+    return policy;
+  }
+  for (size_t i = 0; i < kAuditClasses; ++i) {
+    const Field member = field.member(kAuditClassNames[i]);
+    if (member.present()) read_rule(member, &policy.rules[i]);
+  }
+  if (const Field full = field.member("on_full"); full.present()) {
+    const std::optional<size_t> chosen = full.choice({"refuse", "count"});
+    if (chosen) policy.count_when_full = *chosen == 1;
+  }
+  return policy;
+}
+
+}  // namespace tenancy

@@ -1,0 +1,60 @@
+#include "tenancy/engine/fact_fields.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "tenancy/base/utf8.h"
+
+namespace tenancy {
+namespace {
+
+constexpr size_t kTextBytesMax = 512;
+
+// Cut between two characters.
+std::string_view shortened(std::string_view text) {
+  if (text.size() <= kTextBytesMax) return text;
+  size_t end = kTextBytesMax;
+  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
+std::string spelled_out(std::string_view bytes) {
+  std::string out(bytes.substr(0, kTextBytesMax));
+  std::ranges::replace_if(
+      out, [](char c) { return static_cast<uint8_t>(c) >= 0x80; }, '?');
+  return out;
+}
+
+bool printable(std::string_view bytes) {
+  return std::ranges::all_of(bytes, [](char c) { return c > ' ' && c <= '~'; });
+}
+
+}  // namespace
+
+void FactFields::put(log::FieldId id, std::string_view name, std::string_view value) {
+  if (value.empty()) return;
+  if (!is_utf8(value)) {
+    made_.push_front(spelled_out(value));
+    value = made_.front();
+  }
+  add({id, log::Value::text(shortened(value)), name});
+}
+
+void FactFields::address(std::string_view ip) {
+  if (ip.size() != 8 || printable(ip)) {
+    text(log::FieldId::kIp, ip);
+    return;
+  }
+  std::array<unsigned, 4> groups{};
+  for (size_t i = 0; i < groups.size(); ++i) {
+    groups[i] = static_cast<unsigned>(static_cast<uint8_t>(ip[2 * i])) << 8 |
+                static_cast<uint8_t>(ip[2 * i + 1]);
+  }
+  std::array<char, 32> shown{};
+  const int bytes = std::snprintf(shown.data(), shown.size(), "%x:%x:%x:%x::/64", groups[0],
+                                  groups[1], groups[2], groups[3]);
+  made_.emplace_front(shown.data(), static_cast<size_t>(bytes));
+  text(log::FieldId::kIp, made_.front());
+}
+
+}  // namespace tenancy

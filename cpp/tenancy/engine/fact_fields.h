@@ -1,0 +1,55 @@
+// FactFields: the fields of one fact, put together in the order that records want. Internal to the
+// engine.
+//
+// Ownership: borrows what it is given, which must live until the fact is appended. Thread safety:
+// one thread.
+#pragma once
+
+#include <array>
+#include <cassert>
+#include <cstdint>
+#include <forward_list>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "tenancy/log/record.h"
+
+namespace tenancy {
+
+class FactFields {
+ public:
+  // Empty texts are left out. What is too long is cut, and what is not UTF-8 is spelled out: a
+  // caller must not be able to choose bytes that cannot be recorded.
+  void text(log::FieldId id, std::string_view value) { put(id, {}, value); }
+  void named(std::string_view name, std::string_view value) {
+    put(log::FieldId::kNamed, name, value);
+  }
+  void number(log::FieldId id, uint64_t value) {
+    add({id, log::Value::unsigned_integer(value), {}});
+  }
+  void named_number(std::string_view name, uint64_t value) {
+    add({log::FieldId::kNamed, log::Value::unsigned_integer(value), name});
+  }
+  void uuid(std::string_view sixteen_bytes) {
+    add({log::FieldId::kEventId, log::Value::uuid(sixteen_bytes), {}});
+  }
+  // "192.0.2.1", or the eight bytes of an IPv6 network as "2001:db8:0:1::/64".
+  void address(std::string_view ip);
+
+  std::span<const log::Field> fields() const { return {fields_.data(), count_}; }
+
+ private:
+  static constexpr size_t kFieldsMax = 20;
+  void add(const log::Field& field) {
+    assert(count_ < kFieldsMax);
+    fields_[count_++] = field;
+  }
+  void put(log::FieldId id, std::string_view name, std::string_view value);
+
+  std::array<log::Field, kFieldsMax> fields_{};
+  size_t count_ = 0;
+  std::forward_list<std::string> made_;
+};
+
+}  // namespace tenancy

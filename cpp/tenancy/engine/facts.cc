@@ -1,0 +1,279 @@
+#include "tenancy/engine/facts.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "tenancy/base/crypto.h"
+#include "tenancy/base/hash.h"
+#include "tenancy/base/ids.h"
+#include "tenancy/engine/fact_fields.h"
+
+namespace tenancy {
+namespace {
+
+using log::FieldId;
+
+constexpr int64_t kSecondNs = 1'000'000'000;
+constexpr unsigned kCountBits = 24;
+
+std::string_view fact_type(const Decision& decision) {
+  if (decision.suspected_crossing) return "cross_tenant";
+  switch (decision.reason) {
+    case Reason::kPermissionDenied:
+    case Reason::kFeatureNotInPlan:
+    case Reason::kMfaRequired: return "permission_denied";
+    case Reason::kRateLimitExceeded: return "limit_exceeded";
+    case Reason::kQuotaExceeded:
+    case Reason::kConcurrencyExceeded: return "quota_exceeded";
+    case Reason::kInvalidCredential:
+    case Reason::kExpiredCredential: return "credential_refused";
+    case Reason::kMissingTenant:
+    case Reason::kInvalidTenant:
+    case Reason::kSuspendedTenant:
+    case Reason::kTenantConflict: return "tenant_refused";
+    case Reason::kStateUnavailable: return "state_unavailable";
+    case Reason::kAllowed:
+    case Reason::kRequestInProgress:
+    case Reason::kIdempotencyKeyReused:
+    case Reason::kInvalidIdempotencyKey: break;
+  }
+  return "request_refused";
+}
+
+// Whoever it is, it is not just anybody.
+bool proven(const Request& request, const Decision& decision) {
+  return decision.belongs || decision.key != nullptr || decision.session != nullptr ||
+         request.has_identity;
+}
+
+AuditClass class_of(const Request& request, const Decision& decision) {
+  if (!proven(request, decision)) return AuditClass::kAnonymous;
+  return decision.suspected_crossing ? AuditClass::kCrossTenant : AuditClass::kRefusals;
+}
+
+// The tenant that a fact belongs to: the one that was found, else the one of the credential.
+const TenantEntry* owner(const Decision& decision) {
+  if (decision.tenant != nullptr) return decision.tenant;
+  const Registry& registry = *decision.definitions->registry;
+  if (decision.key != nullptr) return registry.tenant(decision.key->tenant);
+  if (decision.session != nullptr) return registry.tenant(decision.session->tenant);
+  return nullptr;
+}
+
+std::string_view action_of(const Request& request, const Decision& decision) {
+  if (!request.permission.empty()) return request.permission;
+  const uint32_t index = request.action != kNoIndex ? request.action : request.admit_action;
+  if (index == kNoIndex) return {};
+  return decision.definitions->catalog->actions()[index];
+}
+
+std::string_view named_tenant(const Request& request) {
+  if (!request.tenant.empty()) return request.tenant;
+  return request.hints.empty() ? std::string_view() : request.hints.front();
+}
+
+// The public part of a key; its secret never leaves the request.
+std::string_view key_id(const Request& request, const Decision& decision) {
+  if (decision.key != nullptr) return decision.key->id;
+  return api_key_public_id(request.api_key).value_or(std::string_view());
+}
+
+void put_request(std::string_view type, std::string_view result, const Request& request,
+                 const Decision& decision, FactFields* fields) {
+  fields->text(FieldId::kType, type);
+  fields->text(FieldId::kAction, action_of(request, decision));
+  const size_t slash = request.resource.find('/');
+  fields->text(FieldId::kResource, request.resource.substr(0, slash));
+  if (slash != std::string_view::npos) {
+    fields->text(FieldId::kResourceId, request.resource.substr(slash + 1));
+  }
+  if (!decision.principal_is_hint) fields->text(FieldId::kPrincipal, decision.principal);
+  fields->text(FieldId::kResult, result);
+  fields->address(decision.ip);
+  fields->number(FieldId::kPolicyRevision, decision.definitions->revision);
+  fields->text(FieldId::kReason, reason_code(decision.reason));
+  fields->text(FieldId::kKeyId, key_id(request, decision));
+  if (decision.principal_is_hint) fields->named("claimed_principal", decision.principal);
+}
+
+uint64_t mixed(uint64_t value) {
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111eb;
+  return value ^ (value >> 31);
+}
+
+// True for the first `most` of each second.
+bool within(std::atomic<uint64_t>& word, uint64_t second, uint32_t most) {
+  uint64_t seen = word.load(std::memory_order_relaxed);
+  while (true) {
+    const bool same = seen >> kCountBits == second;
+    if (same && (seen & ((uint64_t{1} << kCountBits) - 1)) >= most) return false;
+    const uint64_t next = same ? seen + 1 : second << kCountBits | 1;
+    if (word.compare_exchange_weak(seen, next, std::memory_order_relaxed)) return true;
+  }
+}
+
+}  // namespace
+
+Facts::Facts(std::shared_ptr<log::Log> log) : log_(std::move(log)), seed_(0) {
+  std::array<uint8_t, 8> bytes{};
+  random_bytes(bytes);
+  for (const uint8_t byte : bytes) seed_ = seed_ << 8 | byte;
+}
+
+FactCounts Facts::counts() const {
+  return {recorded_.load(std::memory_order_relaxed), suppressed_.load(std::memory_order_relaxed),
+          lost_.load(std::memory_order_relaxed)};
+}
+
+bool Facts::record(const Request& request, bool opening, const Decision& decision) {
+  bool kept = true;
+  if (opening && decision.key != nullptr) kept &= key_used(request, decision);
+  if (decision.reason != Reason::kAllowed) kept &= refused(request, decision);
+  if (decision.alerts) kept &= thresholds(request, decision);
+  return kept;
+}
+
+bool Facts::wanted(AuditClass of, const Decision& decision) {
+  const AuditRule& rule = decision.definitions->catalog->audit().rule(of);
+  bool yes = false;
+  switch (rule.mode) {
+    case AuditRule::Mode::kAlways: return true;
+    case AuditRule::Mode::kNever: return false;
+    case AuditRule::Mode::kRefusals: return decision.reason != Reason::kAllowed;
+    case AuditRule::Mode::kSampled:
+      yes = mixed(seed_ + drawn_.fetch_add(1, std::memory_order_relaxed) * 0x9e3779b97f4a7c15) %
+                1'000'000 <
+            rule.per_million;
+      break;
+    case AuditRule::Mode::kBounded:
+      yes = within(seconds_[static_cast<size_t>(of)],
+                   static_cast<uint64_t>(std::max<int64_t>(decision.now_wall_ns, 0) / kSecondNs),
+                   rule.per_second);
+      break;
+  }
+  if (!yes) suppressed_.fetch_add(1, std::memory_order_relaxed);
+  return yes;
+}
+
+bool Facts::append(log::Class chain, const TenantEntry* tenant, std::span<const log::Field> fields,
+                   const Decision& decision) {
+  log::Entry entry;
+  entry.chain = chain;
+  if (tenant != nullptr) entry.tenant = tenant->id;
+  entry.fields = fields;
+  entry.time_ns = decision.now_wall_ns;
+  if (log_->append(entry, log::Ack::kRing).ok()) {
+    recorded_.fetch_add(1, std::memory_order_relaxed);
+    return true;
+  }
+  lost_.fetch_add(1, std::memory_order_relaxed);
+  return decision.definitions->catalog->audit().count_when_full;
+}
+
+bool Facts::refused(const Request& request, const Decision& decision) {
+  const AuditClass of = class_of(request, decision);
+  if (!wanted(of, decision)) return true;
+  FactFields fields;
+  put_request(fact_type(decision), "denied", request, decision, &fields);
+  fields.named("detail", decision.detail);
+  fields.named("endpoint", request.endpoint);
+  if (decision.suspected_crossing || decision.tenant == nullptr) {
+    fields.named("named_tenant", named_tenant(request));
+  }
+  return append(log::Class::kSecurity, owner(decision), fields.fields(), decision);
+}
+
+bool Facts::key_used(const Request& request, const Decision& decision) {
+  if (!wanted(AuditClass::kKeyUse, decision)) return true;
+  FactFields fields;
+  const bool allowed = decision.reason == Reason::kAllowed;
+  put_request("key_used", allowed ? "success" : "denied", request, decision, &fields);
+  fields.named("endpoint", request.endpoint);
+  return append(log::Class::kSecurity, owner(decision), fields.fields(), decision);
+}
+
+bool Facts::thresholds(const Request& request, const Decision& decision) {
+  (void)request;
+  bool kept = true;
+  for (const QuotaEntry& entry : decision.quotas) {
+    for (size_t place = 0; place < 8; ++place) {
+      if ((entry.state.crossed >> place & 1) != 0) kept &= threshold(decision, entry, place);
+    }
+  }
+  return kept;
+}
+
+// Reported by each call until somebody acknowledges it: here once per process, and under one id
+// wherever it is written again.
+bool Facts::threshold(const Decision& decision, const QuotaEntry& entry, size_t place) {
+  const QuotaDef& quota = decision.definitions->catalog->quotas()[entry.quota];
+  if (place >= quota.alert_percents.size()) return true;
+  const std::string percent = std::to_string(quota.alert_percents[place]);
+  const std::string name = "tenancy quota threshold\n" + decision.tenant->id + "\n" + quota.name +
+                           "\n" + std::to_string(entry.state.period_start_wall_ns) + "\n" +
+                           percent + "\n" + std::to_string(entry.state.limit);
+  Digest256 id = sha256(name);
+  id[6] = static_cast<uint8_t>(0x80 | (id[6] & 0x0f));  // UUID version 8: made from what it names
+  id[8] = static_cast<uint8_t>(0x80 | (id[8] & 0x3f));
+  uint64_t mark = 0;
+  for (size_t i = 0; i < 8; ++i) mark = mark << 8 | id[16 + i];
+  std::atomic<uint64_t>& told = told_[mark % told_.size()];
+  if (told.load(std::memory_order_relaxed) == mark) return true;
+  if (!wanted(AuditClass::kThresholds, decision)) return true;
+  FactFields fields;
+  fields.uuid({reinterpret_cast<const char*>(id.data()), 16});
+  fields.text(FieldId::kType, "quota_threshold");
+  fields.text(FieldId::kAction, "quota:alert");
+  fields.text(FieldId::kResource, "quota");
+  fields.text(FieldId::kResourceId, quota.name);
+  if (!decision.principal_is_hint) fields.text(FieldId::kPrincipal, decision.principal);
+  fields.text(FieldId::kResult, decision.allowed() ? "success" : "denied");
+  fields.number(FieldId::kPolicyRevision, decision.definitions->revision);
+  if (decision.key != nullptr) fields.text(FieldId::kKeyId, decision.key->id);
+  if (!entry.state.unlimited) fields.named_number("limit", entry.state.limit);
+  fields.named_number("percent", quota.alert_percents[place]);
+  fields.named_number("used", entry.state.used + entry.state.reserved);
+  const uint64_t lost = lost_.load(std::memory_order_relaxed);
+  const bool kept = append(log::Class::kOther, decision.tenant, fields.fields(), decision);
+  if (lost == lost_.load(std::memory_order_relaxed)) told.store(mark, std::memory_order_relaxed);
+  return kept;
+}
+
+// ------------------------------------------------------------------------------ of the engine
+
+void Engine::set_log(std::shared_ptr<log::Log> log) {
+  const std::lock_guard<std::mutex> lock(publish_mutex_);
+  // Decisions under way may still use those before.
+  Facts* next = nullptr;
+  if (log != nullptr) {
+    all_facts_.push_back(std::make_unique<Facts>(std::move(log)));
+    next = all_facts_.back().get();
+  }
+  facts_.store(next, std::memory_order_release);
+}
+
+FactCounts Engine::facts() const {
+  const std::lock_guard<std::mutex> lock(publish_mutex_);
+  FactCounts sum;
+  for (const auto& facts : all_facts_) {
+    const FactCounts counts = facts->counts();
+    sum.recorded += counts.recorded;
+    sum.suppressed += counts.suppressed;
+    sum.lost += counts.lost;
+  }
+  return sum;
+}
+
+// What was decided goes into the log, or is taken back.
+void Engine::tell(Facts* facts, const Request& request, bool opening, Decision* decision) {
+  if (!Facts::any(*decision, opening) || request.dry_run) return;
+  if (facts->record(request, opening, *decision)) return;
+  give_back_quotas(decision, 0);
+  decision->reason = Reason::kStateUnavailable;
+  decision->detail = "the audit log";
+  decision->retry_after_ns = kSecondNs;
+}
+
+}  // namespace tenancy
