@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "log_fields.h"
 #include "pybind.h"
 #include "tenancy/log/log.h"
 #include "tenancy/log/verify.h"
@@ -19,15 +20,6 @@ py::list hash_list(const std::vector<Digest256>& hashes) {
   py::list out;
   for (const Digest256& hash : hashes) out.append(to_bytes(as_view(hash)));
   return out;
-}
-
-log::Class class_of(const py::str& name) {
-  const auto chain = log::class_from_name(utf8_view(name));
-  if (!chain) {
-    raise_error({Code::kInvalidArgument, "class: expected security, access, other or usage, got " +
-                                             std::string(utf8_view(name))});
-  }
-  return *chain;
 }
 
 py::str verify_log(const py::str& directory, const py::str& key, const py::iterable& anchors,
@@ -50,7 +42,7 @@ py::tuple prove(const py::str& directory, const py::str& chain, uint64_t sequenc
                 const py::str& note) {
   const std::string path(utf8_view(directory));
   const std::string text(utf8_view(note));
-  const log::Position position{class_of(chain), sequence};
+  const log::Position position{log_class_of(chain), sequence};
   Result<log::InclusionReceipt> receipt = [&] {
     const py::gil_scoped_release released;
     return log::prove_record(log::Files::system(), path, position, text);
@@ -61,7 +53,7 @@ py::tuple prove(const py::str& directory, const py::str& chain, uint64_t sequenc
 
 py::list consistency(const py::str& directory, const py::str& chain, uint64_t from, uint64_t to) {
   const std::string path(utf8_view(directory));
-  const log::Class which = class_of(chain);
+  const log::Class which = log_class_of(chain);
   Result<std::vector<Digest256>> proof = [&] {
     const py::gil_scoped_release released;
     return log::prove_consistency(log::Files::system(), path, which, from, to);

@@ -12,6 +12,8 @@ PYBIND11_MODULE(_core, module) {
   tenancy::bind_base(module);
   tenancy::bind_catalog(module);
   tenancy::bind_limits(module);
+  tenancy::bind_log(module);
+  tenancy::bind_log_reader(module);
   tenancy::bind_log_verify(module);
   tenancy::bind_pricing(module);
   tenancy::bind_engine(module);

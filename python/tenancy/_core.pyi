@@ -61,6 +61,126 @@ class Catalog:
         Raises `CoreError` for an unknown plan and for what is not JSON.
         """
 
+@final
+class Log:
+    """The host's tamper-evident log of facts, open in this process (cpp/LOG_FORMAT.md).
+
+    Any number of processes may have one directory open at the same time, and a forked child goes on
+    with its parent's. All methods from any thread. ``directory`` is the data directory, with
+    ``log/`` and ``keys/`` below it. ``shared=False``: private to one process. ``background=False``:
+    no thread; `flush` and `tend` do its work. ``accept_loss``: open although the disk lost what was
+    durable. An append waits at most ``full_wait_ns`` for room, ``ack_wait_ns`` for the disk.
+    Intervals of epochs and checkpoints may be 0: only when called for. Raises `CoreError`.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        clock: Clock | None = None,
+        host: str = "",
+        shared: bool = True,
+        background: bool = True,
+        accept_loss: bool = False,
+        ring_bytes: int = ...,
+        segment_bytes: int = ...,
+        full_wait_ns: int = ...,
+        ack_wait_ns: int = ...,
+        sync_interval_ns: int = ...,
+        epoch_interval_ns: int = ...,
+        checkpoint_interval_ns: int = ...,
+        heartbeat_interval_ns: int = ...,
+    ) -> None: ...
+    def append(
+        self,
+        chain: str,
+        fields: dict[str, Any],
+        *,
+        tenant: str | None = None,
+        time_ns: int = 0,
+        ack: str = "ring",
+    ) -> int:
+        """Record one event; its sequence in the chain.
+
+        ``chain`` is ``security``, ``access``, ``other`` or ``usage``. In ``fields``,
+        ``event_id`` (a UUID in lower case; made when absent), ``policy_revision`` (int ≥ 0) and
+        ``type action resource resource_id principal result ip user_agent request_id session_id
+        reason source key_id metric quantity`` (str) are fields of their own; others are named
+        values: None, bool, int, float, str, bytes, dict, list. ``time_ns`` 0 is now. ``ack``:
+        ``ring`` survives this process, ``os`` is written, ``disk`` is synced. Raises `CoreError`:
+        INVALID_ARGUMENT for a value, FULL when there was no room (nothing was recorded), IO when it
+        is recorded but not yet at ``ack``, CONFLICT when closed; TypeError.
+        """
+
+    def append_many(
+        self,
+        events: Sequence[tuple[str, str | None, int, dict[str, Any]]],
+        *,
+        ack: str = "disk",
+    ) -> list[int]:
+        """Record events ``(chain, tenant, time_ns, fields)`` in order, with one acknowledgement.
+
+        No event is recorded if one of them is not valid. Errors as of `append`; one that comes
+        later says how many were recorded.
+        """
+
+    def flush(self, ack: str = "disk") -> None:
+        """Wait until all that was recorded so far is at ``ack``."""
+
+    def rotate(self) -> None:
+        """Move to the next key epoch; the old key is destroyed."""
+
+    def checkpoint(self) -> str:
+        """Make a checkpoint; its signed note."""
+
+    def tend(self) -> None:
+        """Do what falls due: heartbeats, rotation, checkpoints. The thread does it by itself."""
+
+    def position(self, chain: str) -> int:
+        """The sequence that the chain's next record gets."""
+
+    def health(self) -> dict[str, Any]:
+        """``failing``, ``reason``, ``flusher_alive``, ``unwritten_bytes``, ``unsynced_bytes``,
+        ``ring_bytes``, ``epoch``, ``checkpoints``, ``syncs``, ``groups``, ``leader_changes``,
+        ``key_on_host``, ``next_sequence`` (by chain)."""
+
+    def close(self) -> None:
+        """Flush and sync; what comes after raises CONFLICT. Closing twice does nothing."""
+
+    @property
+    def id(self) -> str:
+        """32 hexadecimal digits."""
+
+    @property
+    def public_key(self) -> str:
+        """The C2SP verifier key of its checkpoints."""
+
+    @property
+    def log_directory(self) -> str: ...
+
+@final
+class LogReader:
+    """Durable records of a log directory as rows, beside whoever writes it; needs no key.
+
+    One thread at a time (CONFLICT otherwise). Framing and order are checked here, tags by
+    `log_verify`.
+    """
+
+    columns: Final[tuple[str, ...]]
+    """``sequence kind time_ns tenant tenant_sequence event_id type action resource resource_id
+    principal result ip user_agent request_id session_id policy_revision reason source key_id
+    rest``. ``kind`` is a number of cpp/LOG_FORMAT.md, 5; 0 is an event. What is absent or null is
+    None. ``rest`` is all else as one JSON object (RFC 8785; bytes as hexadecimal digits, integers
+    beyond 2^53 as text) or None."""
+
+    def __init__(self, log_directory: str) -> None: ...
+    def rows(self, chain: str, from_sequence: int, limit: int) -> list[tuple[Any, ...]]:
+        """At most ``limit`` rows from that sequence on; fewer when no more are durable yet.
+
+        Going on where the last call for the chain ended is fastest. Raises `CoreError`:
+        OUT_OF_RANGE when the record was pruned, DAMAGED naming the segment.
+        """
+
 def log_verify(
     directory: str,
     key: str,

@@ -1,6 +1,7 @@
 #include "tenancy/log/appender.h"
 
 #include <cstring>
+#include <memory>
 #include <string>
 
 #include "tenancy/log/bytes.h"
@@ -12,6 +13,12 @@ struct Appender::Scratch {
   std::string record;
   TenantKeyCache tenants;
   TenantKey key{};  // of the draft's tenant
+
+  // Outside the thread's static block, of which a module that is loaded late gets little.
+  static Scratch& of_thread() {
+    thread_local const auto mine = std::make_unique<Scratch>();
+    return *mine;
+  }
 };
 
 namespace {
@@ -22,7 +29,7 @@ constexpr size_t kChainPartBytes = kRecordTailBytes - 36;  // sequence … previ
 
 Appender::Outcome Appender::append(RecordDraft draft, int64_t wait_ns, Committed* committed,
                                    Status* error) {
-  thread_local Scratch scratch;
+  Scratch& scratch = Scratch::of_thread();
   draft.log_id = log_id_;
   if (draft.tenant) scratch.key = scratch.tenants.get(log_id_, draft.chain, *draft.tenant);
   while (true) {
@@ -47,7 +54,7 @@ Appender::Outcome Appender::append(RecordDraft draft, int64_t wait_ns, Committed
 }
 
 Appender::Outcome Appender::append_locked(RecordDraft draft, Committed* committed, Status* error) {
-  thread_local Scratch scratch;
+  Scratch& scratch = Scratch::of_thread();
   draft.log_id = log_id_;
   if (draft.tenant) scratch.key = scratch.tenants.get(log_id_, draft.chain, *draft.tenant);
   draft.epoch = ring_.chain(draft.chain).epoch;

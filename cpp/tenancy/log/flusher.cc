@@ -107,9 +107,16 @@ void Flusher::settle() {
   }
   synced_ = written_;
   unsynced_since_ = 0;
+  // Before anybody hears of it: what was acknowledged as durable is there for readers, which go by
+  // the head.
+  const Status told = head_file_.write(log_id_, file_key(), head(), false);
   store_progress(ring_.header(), synced_, marks);
   ring_.header().done.fetch_add(1);
   futex_wake_all(ring_.header().done);
+  if (!told) {
+    head_due_ = head_failed_ = true;  // what is durable stays so; `tend` tries again
+    report(told);
+  }
 }
 
 Status Flusher::pump(uint64_t upto, bool sync) {
@@ -208,10 +215,6 @@ Status Flusher::sync_all() {
     if (Status status = chain->sync(); !status) return fail(chain.get(), status);
   }
   settle();
-  if (Status status = head_file_.write(log_id_, file_key(), head(), false); !status) {
-    head_due_ = head_failed_ = true;  // what is durable stays so; `tend` tries again
-    report(status);
-  }
   return {};
 }
 

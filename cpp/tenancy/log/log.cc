@@ -214,12 +214,10 @@ Result<Worker*> LogImpl::worker() {
 
 Status LogImpl::close() {
   if (closed_.exchange(true)) return {};
-  std::unique_ptr<Worker> worker(worker_.exchange(nullptr));
-  if (worker->forks != g_fork_count.load()) {
-    // A child that never used it: thread, locks and files are its parent's.
-    (void)worker.release();
-    return {};
-  }
+  Worker* const worker = worker_.load();
+  // A child that never used it: thread, locks and files are its parent's, and stay as they are.
+  if (worker->forks != g_fork_count.load()) return {};
+  ended_.reset(worker);
   worker->stop.store(true);
   ring_->header().followers.fetch_add(1);
   ring_->header().wake.fetch_add(1);

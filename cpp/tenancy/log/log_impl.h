@@ -90,6 +90,8 @@ class LogImpl final : public Log {
   std::atomic<Worker*> worker_{nullptr};
   LockFile users_;
   std::atomic<bool> closed_{true};
+  // The worker after close: other threads may still be waiting with it.
+  std::unique_ptr<Worker> ended_;
 };
 
 }  // namespace tenancy::log

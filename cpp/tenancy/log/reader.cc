@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "tenancy/log/segment_reader.h"
 #include "tenancy/log/store.h"
@@ -20,7 +21,9 @@ class SegmentsReader final : public Reader {
 
  private:
   Status refresh();
+  Result<std::string> find_segment() const;
   Status open_segment();
+  Status continue_segment();
 
   Files& files_;
   const Paths paths_;
@@ -49,7 +52,7 @@ Status SegmentsReader::begin() {
 }
 
 // The segment that holds `next_`: the last one that begins at or before it.
-Status SegmentsReader::open_segment() {
+Result<std::string> SegmentsReader::find_segment() const {
   const Result<std::vector<std::string>> names = files_.list(paths_.segments);
   if (!names) return names.status();
   std::optional<uint64_t> first;
@@ -57,16 +60,22 @@ Status SegmentsReader::open_segment() {
   for (const std::string& name : *names) {
     const auto parsed = parse_segment_name(name);
     if (!parsed || parsed->chain != chain_) continue;
-    if (!kept) kept = parsed->first;
-    if (parsed->first <= next_) first = parsed->first;
+    if (!kept || parsed->first < *kept) kept = parsed->first;
+    if (parsed->first <= next_ && (!first || parsed->first > *first)) first = parsed->first;
   }
   if (!first) {
-    return {Code::kOutOfRange, paths_.segments + ": records before " +
-                                   std::to_string(kept.value_or(0)) + " of the chain " +
-                                   std::string(class_name(chain_)) + " were pruned, asked for " +
-                                   std::to_string(next_)};
+    return Error{Code::kOutOfRange, paths_.segments + ": records before " +
+                                        std::to_string(kept.value_or(0)) + " of the chain " +
+                                        std::string(class_name(chain_)) +
+                                        " were pruned, asked for " + std::to_string(next_)};
   }
-  segment_name_ = paths_.segments + "/" + log::segment_name(chain_, *first);
+  return paths_.segments + "/" + log::segment_name(chain_, *first);
+}
+
+Status SegmentsReader::open_segment() {
+  Result<std::string> name = find_segment();
+  if (!name) return name.status();
+  segment_name_ = std::move(*name);
   Result<SegmentReader> segment = SegmentReader::open(files_, segment_name_);
   if (!segment) return segment.status();
   segment_.emplace(std::move(*segment));
@@ -80,12 +89,25 @@ Status SegmentsReader::open_segment() {
   return {};
 }
 
+// What was read ahead may be older than what has become durable since; and where the segment was
+// cut, another one may hold what comes next.
+Status SegmentsReader::continue_segment() {
+  if (!segment_) return {};
+  const Result<std::string> name = find_segment();
+  if (!name) return name.status();
+  if (*name == segment_name_) {
+    segment_->refresh();
+  } else {
+    segment_.reset();
+  }
+  return {};
+}
+
 Result<bool> SegmentsReader::next(RecordView* view) {
   if (next_ >= durable_) {
     if (Status status = refresh(); !status) return status;
     if (next_ >= durable_) return false;
-    // What was read ahead may be older than what has become durable since.
-    segment_.reset();
+    if (Status status = continue_segment(); !status) return status;
   }
   for (int tries = 0; tries < 2; ++tries) {
     if (!segment_) {

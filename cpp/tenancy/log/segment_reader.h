@@ -38,6 +38,8 @@ class SegmentReader {
   Status next(Item* item);
   // Goes on from there. Must be the offset of a record or of the end of records.
   void seek(uint64_t offset) { offset_ = offset; }
+  // Reads the file again from here on: it may have grown since.
+  void refresh() { buffer_.clear(); }
 
   // The block at `offset`, which `next` called a footer; its end is the end of the file if nothing
   // follows it. Valid until the next call.

@@ -1,0 +1,178 @@
+// The log's writer. Its reader is in log_reader_type.cc.
+//
+// Appending to the ring takes less time than giving the GIL away; all that may wait for a disk or
+// another process gives it away first.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "log_fields.h"
+#include "pybind.h"
+#include "tenancy/log/log.h"
+
+namespace tenancy {
+namespace {
+
+// Calls without the GIL, raises with it.
+template <class Fn>
+auto unlocked(Fn&& fn) {
+  const py::gil_scoped_release released;
+  return fn();
+}
+
+std::shared_ptr<log::Log> open_log(const std::string& directory,
+                                   const std::shared_ptr<Clock>& clock, const std::string& host,
+                                   bool shared, bool background, bool accept_loss,
+                                   uint64_t ring_bytes, uint64_t segment_bytes,
+                                   int64_t full_wait_ns, int64_t ack_wait_ns,
+                                   int64_t sync_interval_ns, int64_t epoch_interval_ns,
+                                   int64_t checkpoint_interval_ns, int64_t heartbeat_interval_ns) {
+  log::Options options;
+  options.directory = directory;
+  options.clock = clock;
+  options.host = host;
+  options.shared = shared;
+  options.background = background;
+  options.accept_loss = accept_loss;
+  options.ring_bytes = ring_bytes;
+  options.segment_bytes = segment_bytes;
+  options.full_wait_ns = full_wait_ns;
+  options.ack_wait_ns = ack_wait_ns;
+  options.sync_interval_ns = sync_interval_ns;
+  options.epoch_interval_ns = epoch_interval_ns;
+  options.checkpoint_interval_ns = checkpoint_interval_ns;
+  options.heartbeat_interval_ns = heartbeat_interval_ns;
+  return value_or_raise(unlocked([&] { return log::Log::open(options); }));
+}
+
+uint64_t append(log::Log& self, const py::str& chain, const py::dict& fields,
+                const py::object& tenant, int64_t time_ns, const py::str& ack) {
+  const LogEvent event(chain, tenant, time_ns, fields);
+  const log::Ack level = log_ack_of(ack);
+  if (level == log::Ack::kRing) return value_or_raise(self.append(event.entry(), level)).sequence;
+  return value_or_raise(unlocked([&] { return self.append(event.entry(), level); })).sequence;
+}
+
+// Events in order, up to the first that fails; its error says how many are there.
+Status append_each(log::Log& self, const std::vector<LogEvent>& events, log::Ack ack,
+                   std::vector<uint64_t>* sequences) {
+  for (const LogEvent& event : events) {
+    const Result<log::Position> at = self.append(event.entry(), log::Ack::kRing);
+    if (!at) {
+      return {at.error().code, "event " + std::to_string(sequences->size()) + " of " +
+                                   std::to_string(events.size()) +
+                                   " (those before it are recorded): " + at.error().message};
+    }
+    sequences->push_back(at->sequence);
+  }
+  return self.flush(ack);
+}
+
+py::list append_many(log::Log& self, const py::sequence& given, const py::str& ack) {
+  const log::Ack level = log_ack_of(ack);
+  std::vector<LogEvent> events;
+  events.reserve(given.size());
+  for (const py::handle item : given) {
+    if (!PyTuple_Check(item.ptr()) || PyTuple_GET_SIZE(item.ptr()) != 4) {
+      throw py::type_error("events: expected tuples of (chain, tenant, time_ns, fields)");
+    }
+    const auto event = py::reinterpret_borrow<py::tuple>(item);
+    const py::object chain = event[0];
+    const py::object fields = event[3];
+    (void)utf8_view(chain);
+    if (!PyDict_Check(fields.ptr())) throw py::type_error("events: expected a dict of fields");
+    events.emplace_back(py::reinterpret_borrow<py::str>(chain), py::object(event[1]),
+                        event[2].cast<int64_t>(), py::reinterpret_borrow<py::dict>(fields));
+  }
+  std::vector<uint64_t> sequences;
+  sequences.reserve(events.size());
+  if (!events.empty()) {
+    ok_or_raise(unlocked([&] { return append_each(self, events, level, &sequences); }));
+  }
+  py::list out(sequences.size());
+  for (size_t i = 0; i < sequences.size(); ++i) out[i] = py::int_(sequences[i]);
+  return out;
+}
+
+py::dict health(const log::Log& self) {
+  const log::Health found = unlocked([&] { return self.health(); });
+  py::dict next_sequence;
+  for (size_t i = 0; i < log::kClasses; ++i) {
+    next_sequence[to_str(log::kClassNames[i])] = found.next_sequence[i];
+  }
+  py::dict out;
+  out["failing"] = found.failing;
+  out["reason"] = found.reason;
+  out["flusher_alive"] = found.flusher_alive;
+  out["unwritten_bytes"] = found.unwritten_bytes;
+  out["unsynced_bytes"] = found.unsynced_bytes;
+  out["ring_bytes"] = found.ring_bytes;
+  out["epoch"] = found.epoch;
+  out["checkpoints"] = found.checkpoints;
+  out["syncs"] = found.syncs;
+  out["groups"] = found.groups;
+  out["leader_changes"] = found.leader_changes;
+  out["key_on_host"] = found.key_on_host;
+  out["next_sequence"] = next_sequence;
+  return out;
+}
+
+py::str hex(const log::LogId& id) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string out;
+  for (const uint8_t byte : id) {
+    out.push_back(kHex[byte >> 4]);
+    out.push_back(kHex[byte & 15]);
+  }
+  return to_str(out);
+}
+
+}  // namespace
+
+void bind_log(py::module_& module) {
+  const log::Options defaults;
+  py::class_<log::Log, std::shared_ptr<log::Log>>(module, "Log")
+      .def(py::init(&open_log), py::arg("directory"), py::kw_only(), py::arg("clock") = py::none(),
+           py::arg("host") = "", py::arg("shared") = defaults.shared,
+           py::arg("background") = defaults.background,
+           py::arg("accept_loss") = defaults.accept_loss,
+           py::arg("ring_bytes") = defaults.ring_bytes,
+           py::arg("segment_bytes") = defaults.segment_bytes,
+           py::arg("full_wait_ns") = defaults.full_wait_ns,
+           py::arg("ack_wait_ns") = defaults.ack_wait_ns,
+           py::arg("sync_interval_ns") = defaults.sync_interval_ns,
+           py::arg("epoch_interval_ns") = defaults.epoch_interval_ns,
+           py::arg("checkpoint_interval_ns") = defaults.checkpoint_interval_ns,
+           py::arg("heartbeat_interval_ns") = defaults.heartbeat_interval_ns)
+      .def("append", &append, py::arg("chain"), py::arg("fields"), py::kw_only(),
+           py::arg("tenant") = py::none(), py::arg("time_ns") = 0, py::arg("ack") = "ring")
+      .def("append_many", &append_many, py::arg("events"), py::kw_only(), py::arg("ack") = "disk")
+      .def(
+          "flush",
+          [](log::Log& self, const py::str& ack) {
+            const log::Ack level = log_ack_of(ack);
+            ok_or_raise(unlocked([&] { return self.flush(level); }));
+          },
+          py::arg("ack") = "disk")
+      .def("rotate", [](log::Log& self) { ok_or_raise(unlocked([&] { return self.rotate(); })); })
+      .def("checkpoint",
+           [](log::Log& self) {
+             return to_str(value_or_raise(unlocked([&] { return self.checkpoint(); })));
+           })
+      .def("tend", [](log::Log& self) { ok_or_raise(unlocked([&] { return self.tend(); })); })
+      .def(
+          "position",
+          [](const log::Log& self, const py::str& chain) {
+            return self.position(log_class_of(chain));
+          },
+          py::arg("chain"))
+      .def("health", &health)
+      .def("close", [](log::Log& self) { ok_or_raise(unlocked([&] { return self.close(); })); })
+      .def_property_readonly("id", [](const log::Log& self) { return hex(self.id()); })
+      .def_property_readonly("public_key",
+                             [](const log::Log& self) { return to_str(self.public_key()); })
+      .def_property_readonly("log_directory",
+                             [](const log::Log& self) { return to_str(self.log_directory()); });
+}
+
+}  // namespace tenancy

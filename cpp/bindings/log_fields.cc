@@ -1,0 +1,251 @@
+#include "log_fields.h"
+
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+#include <utility>
+
+#include "canonical_json.h"
+
+namespace tenancy {
+namespace {
+
+using log::FieldId;
+using log::Value;
+
+constexpr std::array<std::pair<std::string_view, FieldId>, 17> kEventFields = {{
+    {"event_id", FieldId::kEventId},
+    {"type", FieldId::kType},
+    {"action", FieldId::kAction},
+    {"resource", FieldId::kResource},
+    {"resource_id", FieldId::kResourceId},
+    {"principal", FieldId::kPrincipal},
+    {"result", FieldId::kResult},
+    {"ip", FieldId::kIp},
+    {"user_agent", FieldId::kUserAgent},
+    {"request_id", FieldId::kRequestId},
+    {"session_id", FieldId::kSessionId},
+    {"policy_revision", FieldId::kPolicyRevision},
+    {"reason", FieldId::kReason},
+    {"source", FieldId::kSource},
+    {"key_id", FieldId::kKeyId},
+    {"metric", FieldId::kMetric},
+    {"quantity", FieldId::kQuantity},
+}};
+
+constexpr std::array<std::pair<std::string_view, FieldId>, 16> kOwnFields = {{
+    {"host", FieldId::kHost},
+    {"public_key", FieldId::kPublicKey},
+    {"key_check", FieldId::kKeyCheck},
+    {"heartbeat_ns", FieldId::kHeartbeatNs},
+    {"next_epoch", FieldId::kNextEpoch},
+    {"boot", FieldId::kBoot},
+    {"cut_segment", FieldId::kCutSegment},
+    {"cut_offset", FieldId::kCutOffset},
+    {"discarded_bytes", FieldId::kDiscardedBytes},
+    {"discarded_hash", FieldId::kDiscardedHash},
+    {"repair_reason", FieldId::kRepairReason},
+    {"checkpoint_number", FieldId::kCheckpointNumber},
+    {"checkpoint_hash", FieldId::kCheckpointHash},
+    {"kept_from", FieldId::kKeptFrom},
+    {"stubs_hash", FieldId::kStubsHash},
+    {"subject_key", FieldId::kSubjectKey},
+}};
+
+FieldId field_id(std::string_view name) {
+  static const std::unordered_map<std::string_view, FieldId> ids(kEventFields.begin(),
+                                                                 kEventFields.end());
+  const auto found = ids.find(name);
+  return found == ids.end() ? FieldId::kNamed : found->second;
+}
+
+[[noreturn]] void refuse(std::string_view name, const std::string& what) {
+  std::string shown(name.substr(0, 60));
+  while (!shown.empty() && (static_cast<uint8_t>(name[shown.size() - 1]) & 0xc0) == 0x80 &&
+         shown.size() < name.size()) {
+    shown.pop_back();  // no half character
+  }
+  raise_error({Code::kInvalidArgument, "fields[\"" + shown + "\"]: " + what});
+}
+
+[[noreturn]] void refuse_type(std::string_view name, const char* expected,
+                              const py::handle& value) {
+  throw py::type_error("fields[\"" + std::string(name) + "\"]: expected " + expected + ", got " +
+                       std::string(Py_TYPE(value.ptr())->tp_name));
+}
+
+// The 16 bytes of "0190163d-8694-739b-aea5-966c26f8ad91"; nothing else is given back as the same
+// text.
+std::string uuid_bytes(std::string_view text) {
+  const auto fail = [&] {
+    refuse("event_id",
+           "expected a UUID like 0190163d-8694-739b-aea5-966c26f8ad91 in lower case, "
+           "got " +
+               std::to_string(text.size()) + " bytes of other text");
+  };
+  std::string out;
+  if (text.size() != 36) fail();
+  int high = -1;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (i == 8 || i == 13 || i == 18 || i == 23) {
+      if (c != '-') fail();
+      continue;
+    }
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (digit < 0) fail();
+    if (high < 0) {
+      high = digit;
+    } else {
+      out.push_back(static_cast<char>(high * 16 + digit));
+      high = -1;
+    }
+  }
+  return out;
+}
+
+Value number_of(std::string_view name, const py::handle& value, bool is_unsigned) {
+  int overflow = 0;
+  const long long number = PyLong_AsLongLongAndOverflow(value.ptr(), &overflow);
+  if (overflow == 0 && !(is_unsigned && number < 0)) {
+    return is_unsigned ? Value::unsigned_integer(static_cast<uint64_t>(number))
+                       : Value::integer(number);
+  }
+  if (overflow > 0) {
+    const unsigned long long large = PyLong_AsUnsignedLongLong(value.ptr());
+    if (PyErr_Occurred() == nullptr) return Value::unsigned_integer(large);
+    PyErr_Clear();
+  }
+  refuse(name, is_unsigned ? "expected an integer from 0 to 2^64 - 1"
+                           : "expected an integer of 64 bits; give larger ones as text");
+}
+
+}  // namespace
+
+log::Class log_class_of(const py::str& name) {
+  const auto chain = log::class_from_name(utf8_view(name));
+  if (!chain) {
+    raise_error({Code::kInvalidArgument, "class: expected security, access, other or usage, got " +
+                                             std::string(utf8_view(name))});
+  }
+  return *chain;
+}
+
+log::Ack log_ack_of(const py::str& name) {
+  const std::string_view text = utf8_view(name);
+  if (text == "ring") return log::Ack::kRing;
+  if (text == "os") return log::Ack::kOs;
+  if (text == "disk") return log::Ack::kDisk;
+  raise_error({Code::kInvalidArgument, "ack: expected ring, os or disk, got " + std::string(text)});
+}
+
+std::string log_field_name(FieldId id) {
+  const auto number = static_cast<size_t>(id);
+  if (number >= 1 && number <= kEventFields.size()) {
+    return std::string(kEventFields[number - 1].first);
+  }
+  const auto first = static_cast<size_t>(FieldId::kHost);
+  if (number >= first && number < first + kOwnFields.size()) {
+    return std::string(kOwnFields[number - first].first);
+  }
+  return "field_" + std::to_string(number);
+}
+
+LogEvent::LogEvent(const py::str& chain, const py::object& tenant, int64_t time_ns,
+                   const py::dict& fields)
+    : chain_(log_class_of(chain)), time_ns_(time_ns) {
+  kept_.reserve(fields.size() + 1);
+  fields_.reserve(fields.size() + 1);
+  if (!tenant.is_none()) tenant_ = text_of(tenant);
+  for (const auto& [key, value] : fields) add(key, value);
+  std::sort(fields_.begin(), fields_.end(), [](const log::Field& a, const log::Field& b) {
+    return a.id != b.id ? a.id < b.id : a.name < b.name;
+  });
+  check_size();
+}
+
+std::string_view LogEvent::text_of(const py::handle& value) {
+  const std::string_view text = utf8_view(value);
+  kept_.push_back(py::reinterpret_borrow<py::object>(value));
+  return text;
+}
+
+void LogEvent::add(const py::handle& key, const py::handle& value) {
+  const std::string_view name = text_of(key);
+  const FieldId id = field_id(name);
+  if (id == FieldId::kNamed) {
+    if (name.empty() || name.size() > log::kNameBytesMax) {
+      refuse(name, "expected a name of 1 to 255 bytes");
+    }
+    fields_.push_back({id, value_of(name, value), name});
+    return;
+  }
+  if (value.is_none()) {
+    if (id != FieldId::kEventId) fields_.push_back({id, Value::null(), {}});
+    return;  // an event without an id gets one
+  }
+  if (id == FieldId::kPolicyRevision) {
+    if (!PyLong_Check(value.ptr()) || PyBool_Check(value.ptr())) refuse_type(name, "int", value);
+    fields_.push_back({id, number_of(name, value, true), {}});
+    return;
+  }
+  if (!PyUnicode_Check(value.ptr())) refuse_type(name, "str or None", value);
+  if (id == FieldId::kEventId) {
+    made_.push_front(uuid_bytes(utf8_view(value)));
+    fields_.push_back({id, Value::uuid(made_.front()), {}});
+    return;
+  }
+  fields_.push_back({id, Value::text(text_of(value)), {}});
+}
+
+log::Value LogEvent::value_of(std::string_view name, const py::handle& value) {
+  PyObject* const object = value.ptr();
+  if (object == Py_None) return Value::null();
+  if (PyUnicode_Check(object)) return Value::text(text_of(value));
+  if (PyBool_Check(object)) return Value::boolean(object == Py_True);
+  if (PyLong_Check(object)) return number_of(name, value, false);
+  if (PyBytes_Check(object)) {
+    kept_.push_back(py::reinterpret_borrow<py::object>(value));
+    return Value::blob({PyBytes_AS_STRING(object), static_cast<size_t>(PyBytes_GET_SIZE(object))});
+  }
+  if (PyDict_Check(object) || PyList_Check(object) || PyTuple_Check(object) ||
+      PyFloat_Check(object)) {
+    return json_of(name, value);
+  }
+  refuse_type(name, "None, bool, int, float, str, bytes, dict or list", value);
+}
+
+log::Value LogEvent::json_of(std::string_view name, const py::handle& value) {
+  std::string text;
+  try {
+    json_value(value, &text);
+  } catch (const py::type_error& fault) {
+    throw py::type_error("fields[\"" + std::string(name) + "\"]: " + fault.what());
+  } catch (const py::value_error& fault) {
+    refuse(name, fault.what());
+  }
+  made_.push_front(std::move(text));
+  return Value::json(made_.front());
+}
+
+// The rest of what encode_record refuses, looked at before any event of a call is recorded.
+void LogEvent::check_size() const {
+  if (tenant_ && tenant_->size() > log::kTenantBytesMax) {
+    raise_error({Code::kInvalidArgument, "tenant: expected at most 1024 bytes of UTF-8, got " +
+                                             std::to_string(tenant_->size()) + " bytes"});
+  }
+  constexpr size_t kFieldBytesMax = 2 + 1 + 2 + 4 + 8;  // of a field without name and bytes
+  size_t bytes = log::kRecordBytesMin + (tenant_ ? tenant_->size() : 0) + kFieldBytesMax + 16;
+  for (const log::Field& field : fields_) {
+    bytes += kFieldBytesMax + field.name.size() + field.value.bytes.size();
+  }
+  // One more field than there are may become the event's id.
+  if (fields_.size() >= log::kFieldsMax || bytes > log::kRecordBytesMax) {
+    raise_error({Code::kInvalidArgument,
+                 "fields: expected at most 4095 of together less than 1 MiB, got " +
+                     std::to_string(fields_.size()) + " of " + std::to_string(bytes) +
+                     " bytes; store what is large elsewhere and log its hash"});
+  }
+}
+
+}  // namespace tenancy
