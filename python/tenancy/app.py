@@ -145,7 +145,6 @@ class Tenancy:
                 "anonymous_bytes": anonymous_bytes,
                 **own,
             },
-            background=works,
         )
         host.open(loaded)
         self = object.__new__(cls)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 
 from audit_support import TYPES, all_rows, log_rows, open_live, outbox_size, verified
-from store_support import open_shop, run_python
+from store_support import run_python
 from tenancy import Tenancy
 from tenancy.errors import TenancyError
 from tenancy.stores.audit_events import chain_of, outbox_serial
@@ -170,9 +168,7 @@ def test_a_threshold_that_left_the_outbox_is_not_written_again(t: Tenancy) -> No
     event = "0190163d-8694-539b-aea5-966c26f8ad91"
     for expected in (event, None):
         with t._host.write("system") as change:
-            written = change.fact(
-                "quota_threshold", "quota:alert", tenant=acme.id, event_id=event
-            )
+            written = change.fact("quota_threshold", "quota:alert", tenant=acme.id, event_id=event)
         assert written == expected
         t._host.facts.settle()
         assert outbox_size(t) == 0
@@ -255,8 +251,8 @@ CRASHING = """
             setattr(place, name, call)
         def partly(batch):
             if stops():
-                if len(batch) > 1:
-                    log.core.append_many(batch[: len(batch) // 2], ack=choose.choice(["ring", "os"]))
+                ack = choose.choice(["ring", "os"])
+                log.core.append_many(batch[: len(batch) // 2], ack=ack)
                 die()
             log.core.append_many(batch, ack="disk")
         if step in ("announce", "done"):

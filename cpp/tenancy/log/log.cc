@@ -104,8 +104,9 @@ Status LogImpl::open() {
   users_ = std::move(*users);
   worker_.store(make_worker().release());
   closed_.store(false);
-  start_thread(worker_.load());
   Status status = alone ? announce() : Status();
+  // Not before: it might find heartbeats due, and a chain begins with its genesis.
+  start_thread(worker_.load());
   if (status && alone && options_.shared) status = users_.shared();
   lock->unlock();
   if (!status) (void)close();

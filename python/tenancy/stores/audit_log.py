@@ -2,7 +2,9 @@
 
 Invariants:
  1. The compiled log is opened once per process and directory; a forked child goes on with it.
- 2. Errors of the log come out as ours, with what was found and the remedy.
+ 2. The log's thread runs in every process, also where the host's background work is off: the
+    process that leads the flushing serves all others, and must not fall asleep as the leader.
+ 3. Errors of the log come out as ours, with what was found and the remedy.
 """
 
 from __future__ import annotations
@@ -21,16 +23,18 @@ from .directory import DataDirectory
 __all__ = ["AuditLog", "read_chain", "translated_log"]
 
 _BATCH = 4096
+SEGMENT_BYTES = 4 << 20
+"""Taken in advance by each chain, so that a disk that fills up is found out early."""
 
 
 class AuditLog:
     """`log/` of a data directory. Any thread; survives forks."""
 
-    def __init__(self, directory: DataDirectory, clock: _core.Clock, *, background: bool) -> None:
+    def __init__(self, directory: DataDirectory, clock: _core.Clock) -> None:
         self.directory = directory.path / "log"
         self.keys = directory.path / "keys"
         with translated_log(self.directory):
-            self.core = _core.Log(str(directory.path), clock=clock, background=background)
+            self.core = _core.Log(str(directory.path), clock=clock, segment_bytes=SEGMENT_BYTES)
         self._closed = False
 
     @property

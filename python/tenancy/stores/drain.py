@@ -136,12 +136,13 @@ class Drain:
             state = _State(self._log.id, 0, 0, {})
             if found is not None:
                 state = _State(found[0], found[1], found[2], json.loads(found[3]))
-            # A batch under way is finished as it was announced.
-            last = state.through if state.under_way else 1 << 62
+            # A batch under way is finished as it was announced, however long one is elsewhere:
+            # each of its rows may be in the log.
+            last, most = (state.through, -1) if state.under_way else (1 << 62, BATCH)
             cursor.execute(
                 f"SELECT {OUTBOX_COLUMNS} FROM outbox"  # noqa: S608
                 " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
-                (state.drained, last, BATCH),
+                (state.drained, last, most),
             )
             return state, [OutboxRow(*row) for row in cursor]
 

@@ -28,15 +28,8 @@ _log = logging.getLogger("tenancy")
 class Facts:
     """Made by `Host`. Any thread; survives forks."""
 
-    def __init__(
-        self,
-        directory: DataDirectory,
-        database: Database,
-        clock: _core.Clock,
-        *,
-        background: bool,
-    ) -> None:
-        self.log = AuditLog(directory, clock, background=background)
+    def __init__(self, directory: DataDirectory, database: Database, clock: _core.Clock) -> None:
+        self.log = AuditLog(directory, clock)
         self.projection = Projection(directory.path / FILE)
         self.drain = Drain(directory, database, self.log, self.projection)
         self._search = AuditSearch(database, self.projection, self.drain)

@@ -78,7 +78,6 @@ class Host:
         default_tenant: str | None,
         actor: Callable[[str | None], Actor],
         engine_options: Mapping[str, Any],
-        background: bool = False,
     ) -> None:
         self.directory = directory
         self.clock = clock
@@ -100,7 +99,7 @@ class Host:
             _raise_counters(directory.counters, error)
         self._word = RevisionWord(self.engine)
         self.database = Database(directory)
-        self.facts = Facts(directory, self.database, clock, background=background)
+        self.facts = Facts(directory, self.database, clock)
         _hosts.add(self)
 
     # ------------------------------------------------------------------------------ catalog
