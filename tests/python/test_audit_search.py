@@ -145,7 +145,7 @@ def test_facts_are_found_by_all_while_they_are_written_and_moved(t: Tenancy) -> 
 def test_following_gives_each_fact_once(t: Tenancy) -> None:
     acme, beta = t.tenants.create("Acme"), t.tenants.create("Beta")
     t.audit.append("data_read", tenant=acme, principal="before")  # still in the outbox
-    following = t.audit.follow(acme, every_s=0.01, for_s=1.0)
+    following = t.audit.follow(acme, every_s=0.01, for_s=4.0)
     expected = []
     for number in range(10):
         expected.append(t.audit.append("data_read", tenant=acme))

@@ -211,7 +211,7 @@ class AuditSearch:
     def _reading(self) -> Any:
         """A cursor on a whole projection, made now if there is none."""
         end = time.monotonic() + READY_S
-        while not self._projection.ready():
+        while not self._projection.usable():
             if not self._drain.run() and time.monotonic() > end:
                 raise StoreBusy(f"{self._projection.path}: another process makes it anew")
         return self._projection.cursor()

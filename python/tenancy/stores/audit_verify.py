@@ -40,7 +40,9 @@ class AuditReport(Record):
 
     @property
     def first(self) -> Mapping[str, Any] | None:
-        """The first finding that makes up the status."""
+        """The first finding that makes up the status; None when the log is whole."""
+        if self.status == WHOLE:
+            return None
         return next((f for f in self.findings if f["status"] == self.status), None)
 
 

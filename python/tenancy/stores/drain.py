@@ -25,7 +25,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from ..errors import StoreBusy, StoreDamaged
+from ..errors import StoreBusy
 from .audit_events import CHAINS, OutboxRow, chain_of, fields_of, outbox_serial
 from .audit_log import AuditLog
 from .database import Database
@@ -92,20 +92,13 @@ class Drain:
             with self._database.operation(), self._lock:
                 if self._seat.win():
                     try:
-                        return self._rebuild()
+                        self._log.flush()
+                        return self._projection.rebuild(self._log)
                     finally:
                         self._seat.resign()
             if time.monotonic() >= end:
                 raise StoreBusy("another process moves audit facts and does not come to an end")
             time.sleep(0.005)
-
-    def _rebuild(self) -> int:
-        self._log.flush()
-        try:
-            return self._projection.rebuild(self._log)
-        except StoreDamaged:
-            self._projection.remove()
-            return self._projection.rebuild(self._log)
 
     def _run(self, turns: int) -> bool:
         with self._database.operation(), self._lock:

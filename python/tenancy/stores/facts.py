@@ -67,11 +67,17 @@ class Facts:
         health = self.log.core.health()
         return [f"log: {health['reason']}"] if health.get("failing") else []
 
-    def close(self) -> None:
-        """Hand on what is left and let go of the log; the next who opens it goes on."""
+    def hand_on(self) -> None:
+        """Move what there is; what cannot be moved now stays in the outbox, and nobody has to wait
+        for a disk to be mended."""
         try:
             self.drain.run(turns=5)
         except TenancyError as error:
-            _log.warning("audit facts stay in the outbox until the next start: %s", error)
+            _log.warning("audit facts stay in the outbox for now: %s", error)
+
+    def close(self) -> None:
+        """Hand on what is left and let go of the log; the next who opens it goes on."""
+        try:
+            self.hand_on()
         finally:
             self.log.close()

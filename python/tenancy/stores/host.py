@@ -112,7 +112,7 @@ class Host:
 
     def open(self, catalog: Catalog | None) -> None:
         """Load everything; make `catalog` the one in force when it is another."""
-        self.facts.drain.run()  # what a process left that ended before its facts were in the log
+        self.facts.hand_on()  # what a process left that ended before its facts were in the log
         stored = self._stored_catalog()
         if stored is None and catalog is None:
             raise InvalidValue(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import StoreDamaged
 from .audit_events import CHAINS, LogRow, outbox_serial
 from .audit_log import AuditLog, read_chain
 from .database import BUSY_TIMEOUT_S, translated
@@ -103,6 +104,21 @@ class Projection:
         with self.cursor() as cursor:
             return _format(cursor) == FORMAT
 
+    def usable(self) -> bool:
+        """`ready`; a file that SQLite cannot read is not, and is made anew like an absent one."""
+        try:
+            return self.ready()
+        except StoreDamaged:
+            return False
+
+    def intact(self) -> bool:
+        """Whether SQLite finds nothing wrong with its files."""
+        try:
+            with self.cursor() as cursor:
+                return bool(cursor.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        except StoreDamaged:
+            return False
+
     @contextmanager
     def cursor(self) -> Iterator[sqlite3.Cursor]:
         """A cursor in one read transaction."""
@@ -125,7 +141,7 @@ class Projection:
 
     def catch_up(self, log: AuditLog) -> int:
         """Read what is new in the log; returns how many events. For who has the seat of `drain`."""
-        if not self.ready():
+        if not self.usable():
             return self.rebuild(log)
         progress, digests = self._state(log.id)
         positions = log.positions()
@@ -144,7 +160,10 @@ class Projection:
         return count
 
     def rebuild(self, log: AuditLog) -> int:
-        """Make the table anew, in one transaction: readers have the old one until then."""
+        """Make the table anew, in one transaction: readers have the old one until then, unless
+        SQLite cannot read it any more."""
+        if self.path.exists() and not self.intact():
+            self.remove()
         with self._writing() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
