@@ -39,7 +39,7 @@ def crc32c(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-def sha(*parts: bytes) -> bytes:
+def sha(*parts: bytes | bytearray) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 

@@ -38,6 +38,7 @@ from .sessions import Sessions
 from .stores.background import Background
 from .stores.change import Actor
 from .stores.directory import open_directory
+from .stores.drain import EVERY_S as DRAIN_EVERY_S
 from .stores.due import EVERY_S, DueJob
 from .stores.events import Events
 from .stores.grants import SYSTEM
@@ -150,6 +151,7 @@ class Tenancy:
         self._start(host, quota_status, hooks or {})
         self.background = Background(host, enabled=works)
         self.background.add("schedule", DueJob(self.tenants, host.clock), every_s=EVERY_S)
+        self.background.add("audit", host.facts.drain, every_s=DRAIN_EVERY_S)
         self.background.start()
         return self
 
@@ -258,8 +260,9 @@ class Tenancy:
         return self.engine.stats()
 
     def health(self) -> Health:
-        """What a person should look at: background work of the host that fails."""
-        return Health.of(self.background.health())
+        """What a person should look at: background work of the host that fails, a log that cannot
+        be written."""
+        return Health.of(self.background.health(), self._host.facts.problems())
 
     # ------------------------------------------------------------------------------ end
 

@@ -1,27 +1,32 @@
 """Audit facts: what changed, who did it, what was refused. `Tenancy.audit`.
 
-Changes of definitions write theirs in their own transaction. Reading across tenants is a separate
-interface, `Tenancy.operator`.
+Changes of definitions write theirs in their own transaction; all facts end in the log, where nobody
+can change them unseen. Reading across tenants is a separate interface, `Tenancy.operator`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from ._text import check_principal, check_text, from_json, to_bounded_json, to_ns
-from .errors import NotFound
-from .stores import outbox
+from ._audit_proofs import check_export, check_receipt
+from ._text import check_principal, check_text, duration_ns, from_json, to_bounded_json, to_ns
+from .errors import InvalidValue, NotFound
+from .stores.audit_export import covering, export_lines, make_receipt
+from .stores.audit_verify import AuditReport, verify_log
 from .stores.host import Host
 from .stores.records import AuditEvent, Page, Tenant
 from .stores.twins import twin
+from .stores.whole_file import write_whole
 
-__all__ = ["Audit", "AuditEvent"]
+__all__ = ["Audit", "AuditEvent", "AuditReport", "check_export", "check_receipt"]
 
 
 class Audit:
-    """Every call has an `a…` twin."""
+    """Every call but `follow` has an `a…` twin."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -41,7 +46,8 @@ class Audit:
         """Write one fact, synced to disk when this returns. Returns its id.
 
         `type` is one of the field's (`login`, `data_read`, …) or your own; `result` is `success`,
-        `failure` or `denied`. `principal` is by default the current context's.
+        `failure` or `denied`. `principal` is by default the current context's. Of `context` the
+        texts `ip`, `session_id` and `request_id` can be searched by.
         """
         check_text(type, "type", 64)
         if principal is not None:
@@ -67,6 +73,8 @@ class Audit:
         assert event is not None
         return event
 
+    # ------------------------------------------------------------------------------ reading
+
     def search(
         self,
         tenant: Tenant | str,
@@ -77,41 +85,134 @@ class Audit:
         resource: str | None = None,
         resource_id: str | None = None,
         result: str | None = None,
+        ip: str | None = None,
+        session: str | None = None,
+        request: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page[AuditEvent]:
-        """Facts of one tenant, newest first; `since` ≤ time < `until`."""
+        """Facts of one tenant, newest first; `since` ≤ time < `until`.
+
+        `ip`, `session` and `request` are those of the fact's context (`ip`, `session_id`,
+        `request_id`). A fact is found as soon as the call that wrote it has returned.
+        """
         filters = {
+            "tenant_id": self._host.tenant_id(tenant),
             "principal": principal,
             "type": type,
             "action": action,
             "resource": resource,
             "resource_id": resource_id,
             "result": result,
+            "ip": ip,
+            "session": session,
+            "request": request,
             "since_ns": None if since is None else to_ns(since, "since"),
             "until_ns": None if until is None else to_ns(until, "until"),
         }
-        return self._search(self._host.tenant_id(tenant), filters, limit, cursor)
+        return self._host.facts.search(filters, limit, cursor)
 
     def get(self, tenant: Tenant | str, event_id: str) -> AuditEvent:
         """One fact of this tenant by its id."""
         tenant_id = self._host.tenant_id(tenant)
-        with self._host.read() as connection:
-            event = outbox.find(connection, event_id)
+        event = self._host.facts.find(event_id)
         if event is None or event.tenant != tenant_id:
             raise NotFound(f"no event {event_id!r}", tenant=tenant_id)
         return event
 
-    def _search(
-        self, tenant_id: str | None, filters: Mapping[str, Any], limit: int, cursor: str | None
-    ) -> Page[AuditEvent]:
-        with self._host.read() as connection:
-            return outbox.search(
-                connection, filters={**filters, "tenant_id": tenant_id}, limit=limit, cursor=cursor
-            )
+    def follow(
+        self, tenant: Tenant | str, *, every_s: float = 0.25, for_s: float | None = None
+    ) -> Iterator[AuditEvent]:
+        """Facts of one tenant from now on, as they come, each once.
+
+        It looks every `every_s` seconds and ends after `for_s` seconds, or never.
+        """
+        tenant_id = self._host.tenant_id(tenant)
+        duration_ns(every_s, "every_s")
+        life = None if for_s is None else duration_ns(for_s, "for_s") / 1e9
+        return self._host.facts.follow(tenant_id, every_s=every_s, for_s=life)
+
+    # ------------------------------------------------------------------------------ proofs
+
+    @property
+    def public_key(self) -> str:
+        """The log's verifier key, one line: receipts and exports are checked with it alone. Give
+        it to tenants in another way than the documents that it checks."""
+        return self._host.facts.log.public_key
+
+    def verify(
+        self, *, key: str | os.PathLike[str] | None = None, anchors: Sequence[str] = ()
+    ) -> AuditReport:
+        """Verify the whole log of this host, and that the table that is searched is the log's.
+
+        `key` is the file of the verification key, by default `keys/log.verify` while it is on the
+        host; `anchors` are checkpoints that were kept elsewhere: without one, a roll-back of the
+        whole directory cannot be seen.
+        """
+        facts = self._host.facts
+        facts.settle()
+        own = facts.log.keys / "log.verify"
+        return verify_log(
+            facts.log.directory,
+            own if key is None else Path(key),
+            anchors,
+            host_key=own,
+            projection=facts.projection.path,
+        )
+
+    def checkpoint(self) -> str:
+        """Sign where the log is now, after every fact that was written before: a C2SP note.
+
+        Kept where the host cannot change it, it is an anchor for `verify`.
+        """
+        self._host.facts.settle()
+        return self._host.facts.log.checkpoint()
+
+    def prove(self, tenant: Tenant | str, event_id: str) -> dict[str, Any]:
+        """A receipt: one event of this tenant with the proof that the log has it.
+
+        JSON can hold it; `tenancy.audit.check_receipt` checks it with the public key alone.
+        """
+        facts = self._host.facts
+        chain, row = facts.locate(event_id, self._host.tenant_id(tenant))
+        log = facts.log
+        note = covering(log.directory, chain, row.sequence) or log.checkpoint()
+        return make_receipt(log.directory, log.public_key, note, chain, row.sequence)
+
+    def export(self, tenant: Tenant | str, path: str | os.PathLike[str]) -> int:
+        """Write all of one tenant's events into a file, one JSON object per line.
+
+        `tenancy.audit.check_export` checks with the public key alone that each is in the log and
+        that none up to the export's checkpoint was left out. Returns how many events it holds. The
+        file must not be there yet.
+        """
+        tenant_id = self._host.tenant_id(tenant)
+        target = Path(path)
+        if target.exists():
+            raise InvalidValue("path", f"{target} is there already", remedy="name another file")
+        log, count = self._host.facts.log, 0
+        note = self.checkpoint()
+
+        def lines() -> Iterator[bytes]:
+            nonlocal count
+            for line in export_lines(log.directory, log.public_key, note, tenant_id):
+                count += '"record":' in line
+                yield line.encode() + b"\n"
+
+        write_whole(target, lines())
+        return count
+
+    def rebuild(self) -> int:
+        """Make the table that is searched anew from the log; returns how many events it has."""
+        return self._host.facts.drain.rebuild()
 
     aappend = twin(append)
     asearch = twin(search)
     aget = twin(get)
+    averify = twin(verify)
+    acheckpoint = twin(checkpoint)
+    aprove = twin(prove)
+    aexport = twin(export)
+    arebuild = twin(rebuild)

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from ._text import check_page, check_text, to_datetime, to_ns
 from .errors import InvalidValue, NotFound
-from .stores import outbox
 from .stores.grants import OPERATOR
 from .stores.host import Host
 from .stores.outbox import decode_cursor, encode_cursor
@@ -125,14 +124,12 @@ class Operator:
         del filters["tenant"]
         if tenant is not None:
             filters["tenant_id"] = self._host.tenant_id(tenant)
-        with self._host.read() as connection:
-            return outbox.search(connection, filters=filters, limit=limit, cursor=cursor)
+        return self._host.facts.search(filters, limit, cursor)
 
     def event(self, event_id: str) -> AuditEvent:
         """One fact, whichever tenant's."""
         self._audit("audit:show", {"event": event_id})
-        with self._host.read() as connection:
-            event = outbox.find(connection, event_id)
+        event = self._host.facts.find(event_id)
         if event is None:
             raise NotFound(f"no event {event_id!r}")
         return event

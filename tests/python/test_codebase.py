@@ -39,6 +39,7 @@ CPP_RANKS = {
 PYTHON_RANKS = {
     "_core": 0,
     "_active_roles": 3,
+    "_audit_proofs": 2,
     "_leases": 1,
     "_log_chain": 2,
     "_log_check": 3,

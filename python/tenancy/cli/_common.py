@@ -101,8 +101,12 @@ def plain(value: Any) -> Any:
     return value
 
 
+def json_text(value: Any) -> str:
+    return json.dumps(plain(value), ensure_ascii=False, indent=2, default=str)
+
+
 def print_json(value: Any) -> None:
-    print(json.dumps(plain(value), ensure_ascii=False, indent=2, default=str))
+    print(json_text(value))
 
 
 def show(value: Any) -> str:

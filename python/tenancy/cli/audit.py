@@ -1,18 +1,24 @@
-"""`tenancy audit`: search what changed, who did it, what was refused."""
+"""`tenancy audit`: search what changed, who did it, what was refused.
+
+What proves that the log is whole is in `audit_log`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
+from ..audit import AuditEvent
 from . import _common as c
 
 __all__ = ["app"]
 
-app = c.make_app("Search what changed, who did it, what was refused.")
+app = c.make_app("Search what changed, who did it, what was refused; prove that it is all there.")
 
-_COLUMNS = {
+_COLUMNS: dict[str, Callable[[AuditEvent], Any]] = {
     "time": lambda e: e.time,
     "tenant": lambda e: e.tenant,
     "principal": lambda e: e.principal,
@@ -32,6 +38,10 @@ def search(
     principal: Annotated[str | None, typer.Option(help="Who did it.")] = None,
     action: Annotated[str | None, typer.Option(help="Such as tenant:suspend.")] = None,
     result: Annotated[str | None, typer.Option(help="success, failure or denied.")] = None,
+    resource: Annotated[str | None, typer.Option(help="Its type; with --tenant.")] = None,
+    ip: Annotated[str | None, typer.Option(help="Address; with --tenant.")] = None,
+    session: Annotated[str | None, typer.Option(help="Session id; with --tenant.")] = None,
+    request: Annotated[str | None, typer.Option(help="Request id; with --tenant.")] = None,
     since: Annotated[str | None, typer.Option(help="ISO 8601 time, or such as 2h ago.")] = None,
     until: Annotated[str | None, typer.Option(help="ISO 8601 time, or such as 1h ago.")] = None,
     reason: Reason = "tenancy audit search",
@@ -41,6 +51,9 @@ def search(
     as_json: c.Json = False,
 ) -> None:
     """Facts, newest first."""
+    narrow = {"resource": resource, "ip": ip, "session": session, "request": request}
+    if tenant is None and any(narrow.values()):
+        raise typer.BadParameter("--resource, --ip, --session and --request need --tenant")
     with c.opened(data, as_json) as t:
         filters = {
             "type": type_,
@@ -54,7 +67,7 @@ def search(
             page = looking.audit(**filters, since=start, until=end, limit=limit, cursor=cursor)
         else:
             page = t.audit.search(
-                tenant, **filters, since=start, until=end, limit=limit, cursor=cursor
+                tenant, **filters, **narrow, since=start, until=end, limit=limit, cursor=cursor
             )
         c.print_page(page, _COLUMNS, as_json)
 
@@ -69,3 +82,24 @@ def show(
     """One fact in full."""
     with c.opened(data, as_json) as t:
         c.print_record(t.operator(by=c.operator(), reason=reason).event(event), as_json)
+
+
+@app.command("follow")
+def follow(
+    tenant: c.Tenant,
+    for_s: Annotated[
+        float | None, typer.Option("--for", min=0.0, help="Seconds; else until interrupted.")
+    ] = None,
+    data: c.Data = None,
+    as_json: c.Json = False,
+) -> None:
+    """Facts of one tenant as they come, a line each."""
+    with c.opened(data, as_json) as t:
+        try:
+            for event in t.audit.follow(tenant, for_s=for_s):
+                if as_json:
+                    print(json.dumps(c.plain(event), ensure_ascii=False), flush=True)
+                else:
+                    print("  ".join(c.show(get(event)) for get in _COLUMNS.values()), flush=True)
+        except KeyboardInterrupt:
+            return

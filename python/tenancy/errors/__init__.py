@@ -41,6 +41,7 @@
     │   ├── StoreNotWritable ├── StoreUnsafe     owner or mode of the directory
     │   ├── StoreBusy        ├── StoreDamaged
     │   └── VersionMismatch  └── StoreUnsupported
+    ├── ProofInvalid                 a receipt or an export of audit events that proves nothing
     ├── StoreClosed                  a `Tenancy` that was closed
     └── ExtraMissing (ImportError)   an optional dependency; names the extra to install
 
@@ -98,6 +99,7 @@ from ._refusals import (
 )
 from ._store import (
     ExtraMissing,
+    ProofInvalid,
     StoreBusy,
     StoreClosed,
     StoreDamaged,
@@ -134,6 +136,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "Problem",
+    "ProofInvalid",
     "QuotaExceeded",
     "RateLimitExceeded",
     "Reason",

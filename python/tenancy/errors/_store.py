@@ -52,6 +52,12 @@ class StoreUnsupported(StoreError):
     code = "STORE_UNSUPPORTED"
 
 
+class ProofInvalid(TenancyError):
+    """A receipt or an export of audit events does not prove what it says."""
+
+    code = "PROOF_INVALID"
+
+
 class StoreClosed(TenancyError):
     """The `Tenancy` was closed."""
 

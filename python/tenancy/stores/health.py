@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .background import BackgroundHealth
@@ -22,11 +23,12 @@ class Health(Record):
         return self.ok
 
     @classmethod
-    def of(cls, background: BackgroundHealth) -> Health:
+    def of(cls, background: BackgroundHealth, others: Sequence[str] = ()) -> Health:
         problems = [] if background.error is None else [background.error]
         for job in background.jobs:
             if job.failing:
                 times = f"failed {job.failing} times in a row"
                 problems.append(f"background job {job.name} {times}: {job.error}")
             problems += [f"background job {job.name}: {text}" for text in job.problems]
+        problems += others
         return cls(not problems, tuple(problems), background)

@@ -42,6 +42,7 @@ from . import loading, schema
 from .change import Actor, Change
 from .database import BUSY_TIMEOUT_S, Database
 from .directory import DataDirectory
+from .facts import Facts
 from .hooks import Hooks
 from .records import Tenant
 from .rehearsal import Rehearsal, private_engine
@@ -98,6 +99,7 @@ class Host:
             _raise_counters(directory.counters, error)
         self._word = RevisionWord(self.engine)
         self.database = Database(directory)
+        self.facts = Facts(directory, self.database, clock)
         _hosts.add(self)
 
     # ------------------------------------------------------------------------------ catalog
@@ -110,6 +112,7 @@ class Host:
 
     def open(self, catalog: Catalog | None) -> None:
         """Load everything; make `catalog` the one in force when it is another."""
+        self.facts.hand_on()  # what a process left that ended before its facts were in the log
         stored = self._stored_catalog()
         if stored is None and catalog is None:
             raise InvalidValue(
@@ -353,8 +356,17 @@ class Host:
     # ------------------------------------------------------------------------------ end
 
     def close(self) -> None:
-        """Let go of the engine; its memory is unmapped with the last decision it made."""
+        """Hand facts on; let go of log and engine, whose memory is unmapped with the last decision
+        it made."""
+        if self._closed:
+            return
         self._closed = True
+        try:
+            self.facts.close()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
         self.engine = closed = cast(_core.Engine, Closed())
         self._word = RevisionWord(closed)
         self._rehearsal = Rehearsal(self.clock)

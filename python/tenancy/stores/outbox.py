@@ -1,4 +1,7 @@
-"""Audit facts as rows of the outbox, written in the transaction of what they tell about."""
+"""Audit facts as rows of the outbox, written in the transaction of what they tell about.
+
+From there they go into the log (`drain`), which is where they are kept.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,15 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Connection
 
 from .. import _core
-from .._text import check_page, from_json, listed, shown, storable, to_datetime, to_json
+from .._text import to_json
 from ..errors import InvalidValue
-from .records import AuditEvent, Page
-from .schema import outbox
+from .schema import outbox, told
 
 __all__ = [
     "RESULTS",
     "append",
     "decode_cursor",
     "encode_cursor",
-    "find",
-    "search",
 ]
 
 
@@ -48,6 +48,10 @@ def append(
     if result not in RESULTS:
         raise InvalidValue("result", f"{result!r} is none of {', '.join(RESULTS)}")
     event = event_id or _core.uuid7(now_ns)
+    if event_id is not None:
+        known = sa.select(told.c.event_id).where(told.c.event_id == event_id)
+        if connection.execute(known).first() is not None:
+            return None  # it has left the outbox
     done = connection.execute(
         insert(outbox)
         .values(
@@ -66,56 +70,6 @@ def append(
         .on_conflict_do_nothing(index_elements=["event_id"])
     )
     return event if done.rowcount else None
-
-
-def search(
-    connection: Connection, *, filters: Mapping[str, Any], limit: int, cursor: str | None
-) -> Page[AuditEvent]:
-    """Newest first. `filters` maps columns to values, and `since_ns`/`until_ns` to times."""
-    check_page(limit)
-    result = filters.get("result")
-    if result is not None and result not in RESULTS:
-        raise InvalidValue("result", shown(result), remedy=f"one of {listed(RESULTS)}")
-    if any(isinstance(text, str) and text and not storable(text) for text in filters.values()):
-        return Page(())  # no fact holds such a text
-    query = sa.select(outbox).order_by(outbox.c.seq.desc()).limit(limit + 1)
-    for name, value in filters.items():
-        if value is None:
-            continue
-        if name == "since_ns":
-            query = query.where(outbox.c.time_ns >= value)
-        elif name == "until_ns":
-            query = query.where(outbox.c.time_ns < value)
-        else:
-            query = query.where(outbox.c[name] == value)
-    if cursor is not None:
-        query = query.where(outbox.c.seq < decode_cursor(cursor))
-    rows = connection.execute(query).all()
-    more = encode_cursor(rows[limit - 1].seq) if len(rows) > limit else None
-    return Page(tuple(_event(row) for row in rows[:limit]), more)
-
-
-def find(connection: Connection, event_id: str) -> AuditEvent | None:
-    row = connection.execute(sa.select(outbox).where(outbox.c.event_id == event_id)).one_or_none()
-    return None if row is None else _event(row)
-
-
-def _event(row: Any) -> AuditEvent:
-    time = to_datetime(row.time_ns)
-    assert time is not None
-    return AuditEvent(
-        id=row.event_id,
-        time=time,
-        tenant=row.tenant_id,
-        principal=row.principal,
-        type=row.type,
-        action=row.action,
-        resource=row.resource,
-        resource_id=row.resource_id,
-        result=row.result,
-        context=from_json(row.context),
-        revision=row.revision,
-    )
 
 
 def encode_cursor(seq: int) -> str:

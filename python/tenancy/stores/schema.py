@@ -26,6 +26,7 @@ __all__ = [
     "assignments",
     "catalogs",
     "changes",
+    "drain",
     "keys",
     "metadata",
     "outbox",
@@ -34,10 +35,11 @@ __all__ = [
     "schedule",
     "sessions",
     "tenants",
+    "told",
 ]
 
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest migration of this release."""
 
 Integer = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
@@ -221,7 +223,7 @@ changes = Table(
     sqlite_strict=True,
 )
 
-# Audit facts, until the log takes them. Only ever appended to.
+# Audit facts, written with what they tell about; the drain moves them into the log.
 outbox = Table(
     "outbox",
     metadata,
@@ -242,4 +244,28 @@ outbox = Table(
     Index("idx_outbox_type", "type", "seq"),
     sqlite_autoincrement=True,
     sqlite_strict=True,
+)
+
+# One row: up to which serial of the outbox everything is in the log (`drained`), and the batch that
+# is under way: up to which serial (`through`), and where the chains ended before it (`positions`).
+drain = Table(
+    "drain",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("log_id", Text, nullable=False),
+    Column("drained", Integer, nullable=False),
+    Column("through", Integer, nullable=False),
+    Column("positions", Text, nullable=False),
+    sqlite_strict=True,
+)
+
+# Events whose ids are made from what they tell, so that they are written once: the ids that have
+# left the outbox.
+told = Table(
+    "told",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("time_ns", Integer, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
 )

@@ -1,0 +1,187 @@
+"""Receipts and exports: what a tenant checks with the log's public key alone.
+
+An export holds, of each chain, the tenant's records with their inclusion proofs and the proof of
+the tenant's head; where the tenant has none, the two heads between which its own would stand. Those
+show of another tenant a digest of its id, how many events it has and a tag, and no event.
+(cpp/LOG_FORMAT.md, 8; `tenancy._audit_proofs` checks.)
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .. import _core
+from .._audit_proofs import (
+    EXPORT,
+    RECEIPT,
+    VerifierKey,
+    canonical,
+    encoded,
+    event_view,
+    tenant_key,
+)
+from .._log_format import CLASSES, Note, Record, sha
+from ..errors import StoreDamaged, StoreUnsupported
+from .audit_log import translated_log
+
+__all__ = ["covering", "export_lines", "make_receipt"]
+
+_HEADER = 4096
+_HASH = 32
+
+
+def make_receipt(
+    directory: Path, public_key: str, note: str, chain: str, sequence: int
+) -> dict[str, Any]:
+    """The record, and the proof that it is in the log of the checkpoint `note`."""
+    with translated_log(directory):
+        data, proof = _core.log_prove_record(str(directory), chain, sequence, note)
+    return {
+        "format": RECEIPT,
+        "version": 1,
+        "public_key": public_key,
+        "checkpoint": note,
+        "record": encoded(data),
+        "proof": [encoded(step) for step in proof],
+        "event": event_view(_parsed(data)),
+    }
+
+
+def covering(directory: Path, chain: str, sequence: int) -> str | None:
+    """The newest checkpoint, when it covers that record already."""
+    try:
+        note = _core.log_last_note(str(directory))
+    except _core.CoreError:
+        return None  # there is none yet
+    match = re.search(rf"^chain {chain} (\d+) ", note, re.MULTILINE)
+    return note if match is not None and sequence < int(match[1]) else None
+
+
+def export_lines(directory: Path, public_key: str, note: str, tenant: str) -> Iterator[str]:
+    """The lines of an export, in RFC 8785's form; memory: 64 bytes per record of a chain."""
+    key = VerifierKey.parse(public_key)
+    head = {
+        "format": EXPORT,
+        "version": 1,
+        "public_key": public_key,
+        "tenant": tenant,
+        "checkpoint": note,
+    }
+    yield canonical(head)
+    checkpoint = Note(note.encode(), key.log_id, key.public_key)
+    for code, name in enumerate(CLASSES):
+        yield from _chain_lines(directory, key.log_id, checkpoint, code, name, tenant)
+
+
+def _chain_lines(
+    directory: Path, log_id: bytes, note: Note, code: int, name: str, tenant: str
+) -> Iterator[str]:
+    size, root, count, tenants_root = note.chains[code]
+    own: list[tuple[int, bytes]] = []
+    heads: dict[bytes, bytes] = {}
+    leaves = bytearray()
+    wanted = tenant.encode()
+    for sequence, data in enumerate(_records(directory, name, size)):
+        leaves += sha(b"\0", data[:-4])
+        owner = _owner(data)
+        if owner is None:
+            continue
+        heads[owner] = data[-76:-68] + data[-36:-4]  # tenant sequence and tag
+        if owner == wanted:
+            own.append((sequence, data))
+    tree = _Tree(leaves)
+    entries = sorted(tenant_key(log_id, code, owner) + head for owner, head in heads.items())
+    tenants = _Tree(bytearray().join(sha(b"\0", entry) for entry in entries))
+    if (tree.root, tenants.root, len(entries)) != (root, tenants_root, count):
+        raise StoreDamaged(
+            f"{directory}: chain {name} is not what its checkpoint says",
+            remedy="`tenancy audit verify` says what is wrong",
+        )
+    for sequence, data in own:
+        line = {
+            "record": encoded(data),
+            "proof": [encoded(step) for step in tree.proof(sequence)],
+            "event": event_view(_parsed(data)),
+        }
+        yield canonical(line)
+    yield canonical({"chain": name, **_ending(entries, tenants, tenant_key(log_id, code, tenant))})
+
+
+def _ending(entries: list[bytes], tree: _Tree, own: bytes) -> dict[str, Any]:
+    """The tenant's head with its proof, or its neighbours with theirs."""
+
+    def proven(index: int) -> dict[str, Any]:
+        return {"index": index, "proof": [encoded(step) for step in tree.proof(index)]}
+
+    place = bisect_left(entries, own)
+    if place < len(entries) and entries[place].startswith(own):
+        return {"head": proven(place)}
+    near = [index for index in (place - 1, place) if 0 <= index < len(entries)]
+    return {"neighbours": [{"entry": encoded(entries[i]), **proven(i)} for i in near]}
+
+
+class _Tree:
+    """All nodes of a Merkle tree (RFC 9162 section 2.1), level by level."""
+
+    def __init__(self, leaves: bytearray) -> None:
+        self.levels = [leaves]
+        while len(self.levels[-1]) > _HASH:
+            below, level = self.levels[-1], bytearray()
+            for at in range(0, len(below), 2 * _HASH):
+                pair = below[at : at + 2 * _HASH]
+                # A node without a neighbour is its own parent.
+                level += sha(b"\1", pair) if len(pair) > _HASH else pair
+            self.levels.append(level)
+
+    @property
+    def root(self) -> bytes:
+        return bytes(self.levels[-1]) or sha()
+
+    def proof(self, index: int) -> Iterator[bytes]:
+        for level in self.levels[:-1]:
+            at = (index ^ 1) * _HASH
+            if at < len(level):
+                yield bytes(level[at : at + _HASH])
+            index >>= 1
+
+
+def _records(directory: Path, chain: str, size: int) -> Iterator[bytes]:
+    """The bytes of the first `size` records of a chain, as the segments have them."""
+    segments = sorted(_segments(directory, chain))
+    if size and (not segments or segments[0][0] != 0):
+        raise StoreUnsupported(
+            f"{directory}: chain {chain} does not begin with its first record any more",
+            remedy="export from an archive that has the whole chain",
+        )
+    for number, (first, path) in enumerate(segments):
+        last = segments[number + 1][0] if number + 1 < len(segments) else size
+        data, at = path.read_bytes(), _HEADER
+        for sequence in range(first, min(last, size)):
+            (length,) = struct.unpack_from("<I", data, at) if at + 4 <= len(data) else (0,)
+            if not 156 <= length <= len(data) - at:
+                raise StoreDamaged(f"{path}: no record {sequence} at offset {at}")
+            yield data[at : at + length]
+            at += length
+
+
+def _segments(directory: Path, chain: str) -> Iterator[tuple[int, Path]]:
+    for path in (directory / "segments").iterdir():
+        match = re.fullmatch(rf"{chain}-(\d{{20}})\.seg", path.name)
+        if match is not None:
+            yield int(match[1]), path
+
+
+def _owner(data: bytes) -> bytes | None:
+    (length,) = struct.unpack_from("<H", data, 12)
+    return None if length == 65_535 else data[40 : 40 + length]
+
+
+def _parsed(data: bytes) -> Record:
+    record = Record(data, 0)
+    record.parse()
+    return record

@@ -1,0 +1,121 @@
+"""The log of a data directory as this process has it open.
+
+Invariants:
+ 1. The compiled log is opened once per process and directory; a forked child goes on with it.
+ 2. The log's thread runs in every process, also where the host's background work is off: the
+    process that leads the flushing serves all others, and must not fall asleep as the leader.
+ 3. Errors of the log come out as ours, with what was found and the remedy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from .. import _core
+from ..errors import StateUnavailable, StoreClosed, StoreDamaged, StoreError, raise_core
+from .audit_events import CHAINS, LogRow
+from .directory import DataDirectory
+
+__all__ = ["AuditLog", "read_chain", "translated_log"]
+
+_BATCH = 4096
+SEGMENT_BYTES = 4 << 20
+"""Taken in advance by each chain, so that a disk that fills up is found out early."""
+
+
+class AuditLog:
+    """`log/` of a data directory. Any thread; survives forks."""
+
+    def __init__(self, directory: DataDirectory, clock: _core.Clock) -> None:
+        self.directory = directory.path / "log"
+        self.keys = directory.path / "keys"
+        with translated_log(self.directory):
+            self.core = _core.Log(str(directory.path), clock=clock, segment_bytes=SEGMENT_BYTES)
+        self._closed = False
+
+    @property
+    def id(self) -> str:
+        return self.core.id
+
+    @property
+    def public_key(self) -> str:
+        """The verifier key (C2SP): all that a receipt or an export is checked with."""
+        return self.core.public_key.strip()
+
+    def positions(self) -> dict[str, int]:
+        """The next sequence of each chain."""
+        with translated_log(self.directory):
+            return {chain: self.core.position(chain) for chain in CHAINS}
+
+    def append(self, events: list[tuple[str, str | None, int, dict[str, object]]]) -> None:
+        """Write facts in this order; they are synced to disk when this returns."""
+        with translated_log(self.directory):
+            self.core.append_many(events, ack="disk")
+
+    def flush(self, ack: str = "disk") -> None:
+        with translated_log(self.directory):
+            self.core.flush(ack)
+
+    def checkpoint(self) -> str:
+        with translated_log(self.directory):
+            return self.core.checkpoint()
+
+    def tend(self) -> None:
+        """What falls due by the clock; done by the log's own thread where it has one."""
+        with translated_log(self.directory):
+            self.core.tend()
+
+    def rows(self, chain: str, start: int, end: int | None = None) -> Iterator[LogRow]:
+        with translated_log(self.directory):
+            yield from read_chain(_core.LogReader(str(self.directory)), chain, start, end)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with translated_log(self.directory):
+            self.core.close()
+        self.core = cast(Any, _Closed())
+
+
+class _Closed:
+    def __getattr__(self, name: str) -> Any:
+        raise StoreClosed("this Tenancy was closed")
+
+
+def read_chain(
+    reader: _core.LogReader, chain: str, start: int, end: int | None = None
+) -> Iterator[LogRow]:
+    """Records of a chain from sequence `start` on, as far as they are in files, or to `end`."""
+    while end is None or start < end:
+        rows = reader.rows(chain, start, _BATCH if end is None else min(_BATCH, end - start))
+        if not rows:
+            return
+        yield from map(LogRow._make, rows)
+        start = rows[-1][0] + 1
+
+
+@contextmanager
+def translated_log(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except _core.CoreError as error:
+        _raise(os.fspath(path), error)
+
+
+def _raise(path: str, error: _core.CoreError) -> NoReturn:
+    code, message = (*error.args, "", "")[:2]
+    if code in ("DAMAGED", "FOREIGN", "CORRUPT"):
+        raise StoreDamaged(
+            f"{path}: {message}",
+            remedy="`tenancy audit verify` says what is wrong; restore the directory from a backup",
+        ) from error
+    if code in ("IO", "IO_ERROR"):
+        raise StoreError(f"{path}: {message}", remedy="free some space or mend the disk") from error
+    if code in ("FULL", "UNAVAILABLE"):
+        raise StateUnavailable(f"{path}: {message}") from error
+    raise_core(error, field="log")

@@ -1,0 +1,108 @@
+"""Verification of a log directory and of the projection beside it, without opening either."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import _core
+from ..errors import TenancyError
+from .projection import Projection, compare
+from .records import Record
+
+__all__ = ["AuditReport", "verify_log"]
+
+WHOLE, TAMPERED, UNVERIFIABLE, RESERVED = 0, 1, 3, 4
+
+
+@dataclass(frozen=True)
+class AuditReport(Record):
+    """What verification found (cpp/LOG_FORMAT.md, 11). True when nothing was tampered with."""
+
+    status: int
+    """0 whole; 1 tampered; 3 cannot be verified; 4 whole, with reservations: no anchor was given,
+    or a torn tail was repaired."""
+    log: str | None
+    records: int
+    chains: Mapping[str, Any]
+    findings: Sequence[Mapping[str, Any]]
+    """Each with `status`, `code`, `class`, `sequence`, `segment`, `offset` and `text`."""
+    checkpoints: int = 0
+    anchors: int = 0
+    projection: str = "absent"
+    """`absent`, `same` as the log, `different`, or `unchecked` since the log is not whole."""
+
+    def __bool__(self) -> bool:
+        return self.status in (WHOLE, RESERVED)
+
+    @property
+    def first(self) -> Mapping[str, Any] | None:
+        """The first finding that makes up the status; None when the log is whole."""
+        if self.status == WHOLE:
+            return None
+        return next((f for f in self.findings if f["status"] == self.status), None)
+
+
+def verify_log(
+    directory: Path,
+    key: Path,
+    anchors: Sequence[str] = (),
+    *,
+    now_ns: int = 0,
+    host_key: Path | None = None,
+    projection: Path | None = None,
+) -> AuditReport:
+    """Verify `directory` (a `log/`) with a key like `keys/log.verify`.
+
+    `anchors` are checkpoints kept elsewhere; with `now_ns` a silence up to then is judged;
+    `projection` is the `audit.sqlite` that is compared with the log.
+    """
+    text = _core.log_verify(
+        str(directory), str(key), list(anchors), now_ns, "" if host_key is None else str(host_key)
+    )
+    found = json.loads(text)
+    findings, status = list(found["findings"]), found["status"]
+    beside = "absent"
+    if projection is not None and projection.exists():
+        beside = "unchecked"
+        if status in (WHOLE, RESERVED):
+            differences = _differences(directory, projection)
+            beside = "different" if differences else "same"
+            if differences:
+                findings, status = [*differences, *findings], TAMPERED
+    return AuditReport(
+        status=status,
+        log=found["log"],
+        records=int(found["records"]),
+        chains=found["chains"],
+        findings=findings,
+        checkpoints=int(found["checkpoints"]),
+        anchors=int(found["anchors"]),
+        projection=beside,
+    )
+
+
+def _differences(directory: Path, path: Path) -> list[dict[str, Any]]:
+    def finding(chain: str | None, sequence: int | None, text: str) -> dict[str, Any]:
+        return {
+            "status": TAMPERED,
+            "code": "projection_content",
+            "class": chain,
+            "sequence": sequence,
+            "segment": path.name,
+            "offset": None,
+            "text": f"{text}; `tenancy audit rebuild` makes the projection anew from the log",
+        }
+
+    try:
+        if not Projection(path).ready():
+            return []  # it is just being made
+        return [
+            finding(one.chain, one.sequence, f"an event that is {one.what}")
+            for one in compare(path, _core.LogReader(str(directory)))
+        ]
+    except TenancyError as error:
+        return [finding(None, None, str(error.message))]

@@ -1,0 +1,208 @@
+"""The outbox drains into the log: every fact once, in the order of its chain.
+
+What may be killed at any instruction:
+
+    A  the batch is announced: up to which serial, and where the chains end before it   (store)
+    B  its facts are appended and synced                                                (log)
+    C  the batch is done                                                                (store)
+
+A drain that finds a batch announced and not done reads the log from the announced places on and
+appends what is not there; before it does, it announces again, at places that are not later. Only
+one drain of the host runs at a time: the seat is a file lock that the kernel frees at death.
+
+Rows leave the outbox when the projection has them as well, so that a search which reads the outbox
+and then the projection always finds every fact.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from ..errors import StoreBusy
+from .audit_events import CHAINS, OutboxRow, chain_of, fields_of, outbox_serial
+from .audit_log import AuditLog
+from .database import Database
+from .directory import DataDirectory
+from .election import Election
+from .projection import Projection
+
+__all__ = ["EVERY_S", "OUTBOX_COLUMNS", "Drain"]
+
+EVERY_S = 0.5
+BATCH = 1000
+WAIT_S = 5.0
+"""How long a writer may hold the store before a turn is given up; the next one follows soon."""
+
+OUTBOX_COLUMNS = (
+    "seq, event_id, time_ns, tenant_id, principal, type, action, resource, resource_id, result, "
+    "context, revision"
+)
+
+
+@dataclass(frozen=True)
+class _State:
+    """The row of `drain`."""
+
+    log_id: str
+    drained: int
+    through: int
+    positions: dict[str, int]
+
+    @property
+    def under_way(self) -> bool:
+        return self.through > self.drained
+
+
+class Drain:
+    """Moves facts from the outbox through the log into the projection. Any thread."""
+
+    def __init__(
+        self, directory: DataDirectory, database: Database, log: AuditLog, projection: Projection
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._projection = projection
+        self._seat = Election(directory.path / "drain")
+        self._lock = threading.Lock()
+
+    def run(self, turns: int = 20, *, wait_s: float = 0.0) -> bool:
+        """Move what there is, in at most `turns` batches. False: another drain is at it, and was
+        for `wait_s` seconds."""
+        end = time.monotonic() + wait_s
+        while not self._run(turns):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def rebuild(self, wait_s: float = 60.0) -> int:
+        """Make the projection anew, whatever state its file is in; returns how many events it has.
+
+        Raises `StoreBusy` when another drain does not come to an end.
+        """
+        end = time.monotonic() + wait_s
+        while True:
+            with self._database.operation(), self._lock:
+                if self._seat.win():
+                    try:
+                        self._log.flush()
+                        return self._projection.rebuild(self._log)
+                    finally:
+                        self._seat.resign()
+            if time.monotonic() >= end:
+                raise StoreBusy("another process moves audit facts and does not come to an end")
+            time.sleep(0.005)
+
+    def _run(self, turns: int) -> bool:
+        with self._database.operation(), self._lock:
+            if not self._seat.win():
+                return False
+            try:
+                for _ in range(turns):
+                    state, rows = self._look()
+                    if not rows:
+                        break
+                    self._batch(state, rows)
+                self._projection.catch_up(self._log)
+                self._forget()
+            finally:
+                self._seat.resign()
+        return True
+
+    def __call__(self) -> Sequence[str]:
+        """As a background job."""
+        self.run()
+        return ()
+
+    def _look(self) -> tuple[_State, list[OutboxRow]]:
+        with self._database.cursor() as cursor:
+            found = cursor.execute(
+                "SELECT log_id, drained, through, positions FROM drain WHERE id = 1"
+            ).fetchone()
+            state = _State(self._log.id, 0, 0, {})
+            if found is not None:
+                state = _State(found[0], found[1], found[2], json.loads(found[3]))
+            # A batch under way is finished as it was announced, however long one is elsewhere:
+            # each of its rows may be in the log.
+            last, most = (state.through, -1) if state.under_way else (1 << 62, BATCH)
+            cursor.execute(
+                f"SELECT {OUTBOX_COLUMNS} FROM outbox"  # noqa: S608
+                " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+                (state.drained, last, most),
+            )
+            return state, [OutboxRow(*row) for row in cursor]
+
+    def _batch(self, state: _State, rows: list[OutboxRow]) -> None:
+        positions = self._log.positions()
+        present: set[int] = set()
+        if state.under_way:
+            if state.log_id == self._log.id:
+                positions = {c: min(positions[c], state.positions.get(c, 0)) for c in CHAINS}
+            else:
+                positions = dict.fromkeys(CHAINS, 0)  # another log took its place
+            present = self._present(positions, rows)
+        through = rows[-1].seq
+        self._write(_State(self._log.id, state.drained, through, positions))
+        events = [
+            (chain_of(row.type), row.tenant, row.time_ns, fields_of(row))
+            for row in rows
+            if row.seq not in present
+        ]
+        if events:
+            self._log.append(events)
+        self._write(_State(self._log.id, through, through, positions))
+
+    def _present(self, positions: dict[str, int], rows: list[OutboxRow]) -> set[int]:
+        """Serials of the rows that the log has from these places on."""
+        self._log.flush()  # what the dead one committed comes into the files
+        ids = {str(fields_of(row)["event_id"]): row.seq for row in rows}
+        found = set()
+        for chain, start in positions.items():
+            for record in self._log.rows(chain, start):
+                seq = ids.get(record.event_id or "")
+                if seq is not None and outbox_serial(record.source) == seq:
+                    found.add(seq)
+        return found
+
+    def _write(self, state: _State) -> None:
+        with self._database.write(timeout_s=WAIT_S) as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO drain (id, log_id, drained, through, positions) VALUES (1, ?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET log_id = excluded.log_id,"
+                " drained = excluded.drained, through = excluded.through,"
+                " positions = excluded.positions",
+                (state.log_id, state.drained, state.through, json.dumps(state.positions)),
+            )
+            connection.commit()
+
+    def _forget(self) -> None:
+        """Takes rows out of the outbox that log and projection have."""
+        while True:
+            with self._database.cursor() as cursor:
+                found: Any = cursor.execute(
+                    "SELECT max(seq) FROM (SELECT seq FROM outbox WHERE seq <="
+                    " (SELECT drained FROM drain WHERE id = 1) ORDER BY seq LIMIT ?)",
+                    (BATCH,),
+                ).fetchone()
+            if found is None or found[0] is None:
+                return
+            with self._database.write(timeout_s=WAIT_S) as connection:
+                _delete(connection, found[0])
+                connection.commit()
+
+
+def _delete(connection: Connection, seq: int) -> None:
+    # What is told once per period is remembered: its id must not be written a second time.
+    connection.exec_driver_sql(
+        "INSERT OR IGNORE INTO told (event_id, time_ns) SELECT event_id, time_ns FROM outbox"
+        " WHERE seq <= ? AND type = 'quota_threshold'",
+        (seq,),
+    )
+    connection.exec_driver_sql("DELETE FROM outbox WHERE seq <= ?", (seq,))

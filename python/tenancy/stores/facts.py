@@ -1,0 +1,83 @@
+"""Where audit facts live: outbox, log and projection of one data directory, wired together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .. import _core
+from ..errors import NotFound, StoreBusy, TenancyError
+from .audit_events import LogRow
+from .audit_log import AuditLog
+from .audit_search import AuditSearch
+from .database import Database
+from .directory import DataDirectory
+from .drain import Drain
+from .projection import Projection
+from .records import AuditEvent, Page
+
+__all__ = ["FILE", "Facts"]
+
+FILE = "audit.sqlite"
+SETTLE_S = 60.0
+
+_log = logging.getLogger("tenancy")
+
+
+class Facts:
+    """Made by `Host`. Any thread; survives forks."""
+
+    def __init__(self, directory: DataDirectory, database: Database, clock: _core.Clock) -> None:
+        self.log = AuditLog(directory, clock)
+        self.projection = Projection(directory.path / FILE)
+        self.drain = Drain(directory, database, self.log, self.projection)
+        self._search = AuditSearch(database, self.projection, self.drain)
+
+    def search(
+        self, filters: Mapping[str, Any], limit: int, cursor: str | None
+    ) -> Page[AuditEvent]:
+        return self._search.search(filters, limit, cursor)
+
+    def find(self, event_id: str) -> AuditEvent | None:
+        return self._search.find(event_id)
+
+    def follow(
+        self, tenant_id: str | None, *, every_s: float, for_s: float | None
+    ) -> Iterator[AuditEvent]:
+        return self._search.follow(tenant_id, every_s=every_s, for_s=for_s)
+
+    def locate(self, event_id: str, tenant_id: str | None) -> tuple[str, LogRow]:
+        """Chain and row of a tenant's fact in the log, moved there if it is still on its way."""
+        found = self._search.locate(event_id)
+        if found is None:
+            self.settle()
+            found = self._search.locate(event_id)
+        if found is None or (tenant_id is not None and found[1].tenant != tenant_id):
+            raise NotFound(f"no event {event_id!r}", tenant=tenant_id)
+        return found
+
+    def settle(self) -> None:
+        """Everything that was written before this call is in log and projection after it."""
+        if not self.drain.run(turns=1 << 30, wait_s=SETTLE_S):
+            raise StoreBusy("another process moves audit facts and does not come to an end")
+
+    def problems(self) -> list[str]:
+        """What an operator should look at."""
+        health = self.log.core.health()
+        return [f"log: {health['reason']}"] if health.get("failing") else []
+
+    def hand_on(self) -> None:
+        """Move what there is; what cannot be moved now stays in the outbox, and nobody has to wait
+        for a disk to be mended."""
+        try:
+            self.drain.run(turns=5)
+        except TenancyError as error:
+            _log.warning("audit facts stay in the outbox for now: %s", error)
+
+    def close(self) -> None:
+        """Hand on what is left and let go of the log; the next who opens it goes on."""
+        try:
+            self.hand_on()
+        finally:
+            self.log.close()

@@ -1,0 +1,299 @@
+"""`audit.sqlite`: the log's events as a table to search in. Made from the log, and only from it.
+
+Invariants:
+ 1. Exactly once: the place in the log up to which a chain was read is stored in the transaction of
+    its rows, with a digest of the last record; when the log has another record there, the table is
+    made anew.
+ 2. One writer at a time: whoever has the seat of `drain`. A reader sees one state of the table.
+ 3. It may be deleted at any time, and is then made anew; so it need not survive a loss of power.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreDamaged
+from .audit_events import CHAINS, LogRow, outbox_serial
+from .audit_log import AuditLog, read_chain
+from .database import BUSY_TIMEOUT_S, translated
+
+__all__ = ["COLUMNS", "SHIFT", "Difference", "Projection", "compare"]
+
+FORMAT = 1
+APPLICATION_ID = 0x74656E62  # "tenb"
+SHIFT = 60
+"""A position is the chain's code, shifted, and the sequence."""
+_CHUNK = 16_384
+EVENT = 0
+
+COLUMNS = (
+    *("time_ns", "tenant", "tenant_sequence", "event_id", "type", "action", "resource"),
+    *("resource_id", "principal", "result", "ip", "user_agent", "request_id", "session_id"),
+    *("policy_revision", "reason", "source", "key_id", "rest"),
+)
+"""Those of a reader's row, behind sequence and kind."""
+
+_SCHEMA = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    """CREATE TABLE progress (
+        chain INTEGER PRIMARY KEY, log_id TEXT NOT NULL, next INTEGER NOT NULL,
+        digest TEXT NOT NULL) STRICT""",
+    # position: chain << 60 | sequence, so that each chain is one range.
+    # serial: the row of the outbox that the event came from; 0 for the engine's own.
+    """CREATE TABLE events (
+        position INTEGER PRIMARY KEY, serial INTEGER NOT NULL, time_ns INTEGER NOT NULL,
+        tenant TEXT, tenant_sequence INTEGER, event_id TEXT, type TEXT, action TEXT,
+        resource TEXT, resource_id TEXT, principal TEXT, result TEXT, ip TEXT, user_agent TEXT,
+        request_id TEXT, session_id TEXT, policy_revision INTEGER, reason TEXT, source TEXT,
+        key_id TEXT, rest TEXT) STRICT""",
+    "CREATE INDEX events_tenant ON events (tenant, time_ns)",
+)
+_SEARCH_INDEXES = (
+    "CREATE INDEX events_time ON events (time_ns)",
+    "CREATE INDEX events_id ON events (event_id)",
+    "CREATE INDEX events_principal ON events (tenant, principal, time_ns)",
+    "CREATE INDEX events_type ON events (tenant, type, time_ns)",
+    "CREATE INDEX events_ip ON events (tenant, ip, time_ns) WHERE ip IS NOT NULL",
+    "CREATE INDEX events_request ON events (tenant, request_id) WHERE request_id IS NOT NULL",
+    "CREATE INDEX events_session ON events (tenant, session_id, time_ns)"
+    " WHERE session_id IS NOT NULL",
+    f"PRAGMA user_version = {FORMAT}",
+)
+
+
+def _insert(chain: int) -> str:
+    """One statement that takes a reader's row as it is."""
+    sequence, source = "?1", f"?{3 + COLUMNS.index('source')}"
+    values = ", ".join(f"?{number + 3}" for number in range(len(COLUMNS)))
+    serial = f"iif({source} GLOB 'outbox [0-9]*', CAST(substr({source}, 8) AS INTEGER), 0)"
+    return (
+        f"INSERT INTO events (position, serial, {', '.join(COLUMNS)})"  # noqa: S608
+        f" VALUES ({chain << SHIFT} | {sequence} | (?2 * 0), {serial}, {values})"
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first event of a chain that the table has otherwise than the log."""
+
+    chain: str
+    sequence: int
+    what: str
+
+
+class Projection:
+    """The table of one data directory. Any thread, any process; nothing is held between calls."""
+
+    def __init__(self, path: Path, *, search_indexes: bool = True) -> None:
+        self.path = path
+        self._search_indexes = search_indexes
+
+    # ------------------------------------------------------------------------------ reading
+
+    def ready(self) -> bool:
+        """Whether there is a whole table to read."""
+        if not self.path.exists():
+            return False
+        with self.cursor() as cursor:
+            return _format(cursor) == FORMAT
+
+    def usable(self) -> bool:
+        """`ready`; a file that SQLite cannot read is not, and is made anew like an absent one."""
+        try:
+            return self.ready()
+        except StoreDamaged:
+            return False
+
+    def intact(self) -> bool:
+        """Whether SQLite finds nothing wrong with its files."""
+        try:
+            with self.cursor() as cursor:
+                return bool(cursor.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        except StoreDamaged:
+            return False
+
+    @contextmanager
+    def cursor(self) -> Iterator[sqlite3.Cursor]:
+        """A cursor in one read transaction."""
+        with translated(self.path):
+            connection = self._connect()
+            try:
+                cursor = connection.cursor()
+                cursor.execute("BEGIN")
+                yield cursor
+            finally:
+                connection.close()
+
+    def progress(self) -> dict[str, int]:
+        """The next sequence to be read, by chain."""
+        with self.cursor() as cursor:
+            found = dict(cursor.execute("SELECT chain, next FROM progress"))
+        return {chain: found.get(code, 0) for code, chain in enumerate(CHAINS)}
+
+    # ------------------------------------------------------------------------------ writing
+
+    def catch_up(self, log: AuditLog) -> int:
+        """Read what is new in the log; returns how many events. For who has the seat of `drain`."""
+        if not self.usable():
+            return self.rebuild(log)
+        progress, digests = self._state(log.id)
+        positions = log.positions()
+        if progress == positions:
+            return 0
+        for chain, done in progress.items():
+            if done > positions[chain] or not self._agrees(log, chain, done, digests[chain]):
+                return self.rebuild(log)
+        count = 0
+        with self._writing() as connection:
+            for code, chain in enumerate(CHAINS):
+                for rows in _chunks(log.rows(chain, progress[chain])):
+                    connection.execute("BEGIN IMMEDIATE")
+                    count += _take(connection, code, log.id, rows)
+                    connection.execute("COMMIT")
+        return count
+
+    def rebuild(self, log: AuditLog) -> int:
+        """Make the table anew, in one transaction: readers have the old one until then, unless
+        SQLite cannot read it any more."""
+        if self.path.exists() and not self.intact():
+            self.remove()
+        with self._writing() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._make(connection)
+                count = 0
+                for code, chain in enumerate(CHAINS):
+                    for rows in _chunks(log.rows(chain, 0)):
+                        count += _take(connection, code, log.id, rows)
+                if self._search_indexes:
+                    for statement in _SEARCH_INDEXES:
+                        connection.execute(statement)
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+        return count
+
+    def remove(self) -> None:
+        """Delete the files, for a table that SQLite cannot read any more."""
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+
+    @staticmethod
+    def _make(connection: sqlite3.Connection) -> None:
+        for kind, name in connection.execute(
+            "SELECT type, name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        ).fetchall():
+            connection.execute(f'DROP {kind} "{name}"')
+        for statement in _SCHEMA:
+            connection.execute(statement)
+
+    def _state(self, log_id: str) -> tuple[dict[str, int], dict[str, str]]:
+        with self.cursor() as cursor:
+            rows = cursor.execute("SELECT chain, log_id, next, digest FROM progress").fetchall()
+        found = {chain: (done, digest) for chain, log, done, digest in rows if log == log_id}
+        if rows and not found:
+            found = dict.fromkeys(range(len(CHAINS)), (1 << 62, ""))  # of another log
+        progress = {chain: found.get(code, (0, ""))[0] for code, chain in enumerate(CHAINS)}
+        return progress, {c: found.get(code, (0, ""))[1] for code, c in enumerate(CHAINS)}
+
+    @staticmethod
+    def _agrees(log: AuditLog, chain: str, done: int, digest: str) -> bool:
+        """Whether the last record that was read is the log's still: a power cut may take what
+        nobody had waited for, and other records get its place."""
+        last = next(log.rows(chain, done - 1, done), None) if done else None
+        return done == 0 or (last is not None and _digest(last) == digest)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with translated(self.path):
+            if not self.path.exists():
+                self.path.touch(mode=0o600)
+            connection = self._connect()
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                yield connection
+            finally:
+                connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA trusted_schema = OFF")
+        return connection
+
+
+def compare(path: Path, reader: Any) -> Iterator[Difference]:
+    """What a table has otherwise than the log, the first of each chain; `reader` reads the log."""
+    projection = Projection(path)
+    with projection.cursor() as cursor:
+        done = dict(cursor.execute("SELECT chain, next FROM progress"))
+        for code, chain in enumerate(CHAINS):
+            cursor.execute(
+                f"SELECT position & {(1 << SHIFT) - 1}, serial, {', '.join(COLUMNS)} FROM events"  # noqa: S608
+                " WHERE position >= ? AND position < ? ORDER BY position",
+                (code << SHIFT, (code + 1) << SHIFT),
+            )
+            found = _first_difference(
+                chain, cursor, read_chain(reader, chain, 0, done.get(code, 0))
+            )
+            if found is not None:
+                yield found
+
+
+def _first_difference(
+    chain: str, table: sqlite3.Cursor, log: Iterator[LogRow]
+) -> Difference | None:
+    for record in log:
+        if record.kind != EVENT:
+            continue
+        row = table.fetchone()
+        if row is None or row[0] > record.sequence:
+            return Difference(chain, record.sequence, "missing")
+        if row[0] < record.sequence:
+            return Difference(chain, row[0], "not in the log")
+        if row[2:] != tuple(record)[2:] or row[1] != outbox_serial(record.source):
+            return Difference(chain, record.sequence, "different")
+    row = table.fetchone()
+    return None if row is None else Difference(chain, row[0], "not in the log")
+
+
+def _take(connection: sqlite3.Connection, code: int, log_id: str, rows: list[LogRow]) -> int:
+    events = [row for row in rows if row[1] == EVENT]
+    connection.executemany(_insert(code), events)
+    connection.execute(
+        "INSERT INTO progress (chain, log_id, next, digest) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (chain) DO UPDATE SET log_id = excluded.log_id, next = excluded.next,"
+        " digest = excluded.digest",
+        (code, log_id, rows[-1].sequence + 1, _digest(rows[-1])),
+    )
+    return len(events)
+
+
+def _digest(row: LogRow) -> str:
+    return hashlib.sha256(repr(tuple(row)).encode()).hexdigest()
+
+
+def _chunks(rows: Iterable[LogRow]) -> Iterator[list[LogRow]]:
+    chunk: list[LogRow] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _format(cursor: sqlite3.Cursor) -> int:
+    return int(cursor.execute("PRAGMA user_version").fetchone()[0])
