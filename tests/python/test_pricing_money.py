@@ -48,6 +48,17 @@ def test_rounding_is_that_of_decimal(amount: Decimal, digits: int, mode: Any) ->
     assert round_money(amount, digits=digits, rounding=mode) == expected
 
 
+def test_the_published_list_agrees() -> None:
+    """Every currency of ISO 4217 that people pay with; metals, funds' units and test codes have no
+    minor unit. What was withdrawn stays in our table: old invoices name it."""
+    iso4217 = pytest.importorskip("iso4217")
+    published = {c.code: c.exponent for c in iso4217.Currency if c.exponent is not None}
+    assert len(published) > 150
+    assert {code: minor_digits(code) for code in published} == published
+    beyond = set(currency_codes()) - set(published)
+    assert beyond <= {"ANG", "BGN", "CUC", "HRK", "SLL", "ZWL"}
+
+
 def test_rounding_to_a_currency() -> None:
     assert round_money("0.125", "USD") == Decimal("0.13")
     assert round_money("-0.125", "USD") == Decimal("-0.13")
