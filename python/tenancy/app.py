@@ -16,7 +16,6 @@ from . import _core
 from ._own_limits import own_limits
 from ._text import check_principal
 from .access import Access
-from .audit import Audit
 from .catalog import Catalog
 from .context import current_tenant
 from .errors import (
@@ -32,6 +31,7 @@ from .keys import Keys
 from .limit_counters import Limits
 from .operators import Operator
 from .quotas import Quotas
+from .reports import ReportingAudit
 from .resources import Resources
 from .roles import Roles
 from .sessions import Sessions
@@ -73,7 +73,7 @@ class Tenancy:
     quotas: Quotas
     limits: Limits
     resources: Resources
-    audit: Audit
+    audit: ReportingAudit
     background: Background
     """Jobs that one elected process of the host runs; see `health`."""
 
@@ -171,7 +171,7 @@ class Tenancy:
         self.quotas = Quotas(host, events)
         self.limits = Limits(host)
         self.resources = Resources(host)
-        self.audit = Audit(host)
+        self.audit = ReportingAudit(host)
         for step, function in hooks.items():
             self.tenants.on(step, after=function)
         # Bound to the parts, not to self: a Tenancy that is forgotten can go.

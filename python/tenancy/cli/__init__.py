@@ -10,6 +10,7 @@ from .. import __version__
 from . import audit, audit_log, keys, limits, plans, roles, sessions, tenants, usage
 from ._common import make_app
 from .adopt import adopt
+from .audit_report import report as audit_report
 from .demo import demo, serve
 from .explain import explain
 from .health import health
@@ -46,6 +47,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(limits.app, name="limits")
 app.add_typer(usage.app, name="usage")
 app.add_typer(sessions.app, name="sessions")
+audit.app.command("report")(audit_report)
 app.command("explain")(explain)
 app.command("health")(health)
 app.command("migrate")(migrate)
