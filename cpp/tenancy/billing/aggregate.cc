@@ -224,9 +224,7 @@ Result<Amounts> price_sums(const UsageSums& sums, std::span<const Price* const> 
     const Result<Decimal> amount =
         quick ? Result<Decimal>(*quick) : price.amount(*Decimal::from_units(units));
     if (!amount.ok()) {
-      const std::string tenant = sums.tenants_are_texts ? sums.tenant_texts[row]
-                                                        : std::to_string(sums.tenant_numbers[row]);
-      return Error{amount.error().code, "tenant " + tenant + ", metric " +
+      return Error{amount.error().code, "tenant " + sums.tenant_text(row) + ", metric " +
                                             metric_names[sums.metrics[row]] + ": " +
                                             amount.error().message};
     }

@@ -21,8 +21,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from .. import _core
-from ..errors import CatalogError, InvalidValue, Problem, UnknownPlan
+from ..errors import CatalogError, Problem, UnknownPlan
 from . import _text
+from ._files import Kind
 from ._import import ImportedPlans, import_plans
 from ._views import (
     Duty,
@@ -61,6 +62,8 @@ __all__ = [
 
 shipped = ("agent-orchestrator", "agent-platform", "spreadsheet-gateway", "stamping-service")
 """The catalogs that come with the package."""
+
+_KIND = Kind("catalog", "catalogs", shipped)
 
 
 class Catalog:
@@ -119,14 +122,8 @@ class Catalog:
         """
         if isinstance(source, Catalog):
             return source
-        if not isinstance(source, (str, os.PathLike)):
-            raise InvalidValue("catalog", f"expected a name or a path, got {type(source).__name__}")
-        name = os.fspath(source)
-        if isinstance(source, str) and name in shipped:
-            file = resources.files("tenancy") / "catalogs" / f"{name}.yaml"
-            return cls.from_text(file.read_text(encoding="utf-8"), source=name)
-        kind: Literal["yaml", "json"] = "json" if name.lower().endswith(".json") else "yaml"
-        return cls.from_text(_text.load(name, shipped, "catalog"), format=kind, source=name)
+        text, kind, name = _KIND.find(source)
+        return cls.from_text(text, format=kind, source=name)
 
     @classmethod
     def from_text(
@@ -137,37 +134,17 @@ class Catalog:
         source: str = "catalog",
     ) -> Catalog:
         """Read YAML 1.2 or JSON. ``source`` stands before the line in messages."""
-        if format not in ("yaml", "json"):
-            raise ValueError(f'format: expected "yaml" or "json", got {format!r}')
-        size = len(text.encode("utf-8", "surrogatepass"))
-        if size > _text.TEXT_BYTES_MAX:
-            message = f"{size} bytes, expected at most {_text.TEXT_BYTES_MAX}"
-            raise CatalogError(source, [Problem("", message, 1)])
-        return cls._from_document(_text.read(text, format), source, lines=True)
+        return cls._judged(_KIND.read(text, format, source), source, lines=True)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], *, source: str = "catalog") -> Catalog:
         """Read a document of mappings, lists, str, int, bool and Decimal. Floats are refused."""
-        return cls._from_document(_text.from_objects(document), source, lines=False)
+        return cls._judged(_text.from_objects(document), source, lines=False)
 
     @classmethod
-    def _from_document(cls, document: _text.Document, source: str, *, lines: bool) -> Catalog:
-        text = document.json()
-        problems = document.problems
-        if not problems or document.value is not None:
-            # Where the text was readable, what it says is judged as well: all problems at once.
-            core = _core.Catalog.parse(text)
-            if isinstance(core, list):
-                known = {problem.path for problem in problems}
-                problems = problems + [
-                    Problem(path, message, document.line(path) if lines else None)
-                    for path, message in core
-                    if path not in known
-                ]
-            elif not problems:
-                return cls._from_core(core, text, source)
-        problems.sort(key=lambda problem: problem.line or 0)
-        raise CatalogError(source, problems)
+    def _judged(cls, document: _text.Document, source: str, *, lines: bool) -> Catalog:
+        core, text = _KIND.judge(document, _core.Catalog.parse, source, lines=lines)
+        return cls._from_core(core, text, source)
 
     @classmethod
     def _from_core(cls, core: _core.Catalog, text: str, source: str) -> Catalog:

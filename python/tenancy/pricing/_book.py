@@ -8,17 +8,19 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib import resources
 from types import MappingProxyType
 from typing import Any, Literal
 
 from .. import _core, catalog
 from ..catalog import _text
-from ..errors import CatalogError, InvalidValue, NotFound, Problem, UnknownPlan
+from ..catalog._files import Kind
+from ..errors import InvalidValue, NotFound, UnknownPlan
 from ._prices import Number, Price, price_of_core
 
 shipped = tuple(_core.shipped_price_books())
 """The price books that come with the package."""
+
+_KIND = Kind("price book", "price_books", shipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,8 @@ class PriceBook(Mapping[str, Price]):
 
         Raises `CatalogError` when there is none or it is not valid.
         """
-        name = os.fspath(source)
-        if isinstance(source, str) and name in shipped:
-            file = resources.files("tenancy") / "price_books" / f"{name}.yaml"
-            return cls.from_text(file.read_text(encoding="utf-8"), source=name)
-        kind: Literal["yaml", "json"] = "json" if name.lower().endswith(".json") else "yaml"
-        return cls.from_text(_text.load(name, shipped, "price book"), format=kind, source=name)
+        text, kind, name = _KIND.find(source)
+        return cls.from_text(text, format=kind, source=name)
 
     @classmethod
     def from_text(
@@ -99,18 +97,12 @@ class PriceBook(Mapping[str, Price]):
         source: str = "price book",
     ) -> PriceBook:
         """Read YAML 1.2 or JSON. ``source`` stands before the line in messages."""
-        if format not in ("yaml", "json"):
-            raise ValueError(f'format: expected "yaml" or "json", got {format!r}')
-        size = len(text.encode("utf-8", "surrogatepass"))
-        if size > _text.TEXT_BYTES_MAX:
-            message = f"{size} bytes, expected at most {_text.TEXT_BYTES_MAX}"
-            raise CatalogError(source, [Problem("", message, 1)], "price book")
-        return cls._of_document(_text.read(text, format), source, lines=True)
+        return cls._judged(_KIND.read(text, format, source), source, lines=True)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], *, source: str = "price book") -> PriceBook:
         """Read a document of mappings, lists, str, int, bool and Decimal. Floats are refused."""
-        return cls._of_document(_text.from_objects(document), source, lines=False)
+        return cls._judged(_text.from_objects(document), source, lines=False)
 
     @classmethod
     def of_plan(cls, source: catalog.Catalog, plan: str) -> PriceBook:
@@ -130,22 +122,9 @@ class PriceBook(Mapping[str, Price]):
         return book.for_plan(plan) if plan in book.plans else book
 
     @classmethod
-    def _of_document(cls, document: _text.Document, source: str, *, lines: bool) -> PriceBook:
-        text = document.json()
-        problems = document.problems
-        if not problems or document.value is not None:
-            core = _core.PriceBook.parse(text)
-            if isinstance(core, list):
-                known = {problem.path for problem in problems}
-                problems = problems + [
-                    Problem(path, message, document.line(path) if lines else None)
-                    for path, message in core
-                    if path not in known
-                ]
-            elif not problems:
-                return cls._of_core(core, text)
-        problems.sort(key=lambda problem: problem.line or 0)
-        raise CatalogError(source, problems, "price book")
+    def _judged(cls, document: _text.Document, source: str, *, lines: bool) -> PriceBook:
+        core, text = _KIND.judge(document, _core.PriceBook.parse, source, lines=lines)
+        return cls._of_core(core, text)
 
     @classmethod
     def _of_core(

@@ -34,6 +34,7 @@ __all__ = [
 
 APPLICATION_ID = 0x74656E61  # "tena"
 BUSY_TIMEOUT_S = 15.0
+_SPACE_MIN = 1 << 20  # below this a write of ours does not fit
 
 _PRAGMAS = (
     f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}",
@@ -187,14 +188,25 @@ def translated(path: Path) -> Iterator[None]:
         raise _meaning(path, error) from error
 
 
+def _is_full(path: Path) -> bool:
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _SPACE_MIN
+
+
 def _meaning(path: Path, error: Exception) -> StoreError:
     text = str(getattr(error, "orig", None) or error)
     if "locked" in text or "busy" in text:
         return StoreBusy(f"{path}: another writer holds it")
     if "readonly" in text or "unable to open" in text or "attempt to write" in text:
         return StoreNotWritable(f"{path}: {text}", remedy="check owner, mode and mount options")
-    if "full" in text:
-        return StoreNotWritable(f"{path}: {text}", remedy="free some space; nothing was changed")
+    # A file that SQLite maps or synchronises fails on a full disk with an error of its own.
+    if "full" in text or ("disk I/O error" in text and _is_full(path)):
+        return StoreNotWritable(
+            f"{path}: the disk is full", remedy="free some space; nothing was changed"
+        )
     if "malformed" in text or "not a database" in text or "corrupt" in text:
         return StoreDamaged(f"{path}: {text}")
     return StoreError(f"{path}: {text}", remedy="look at the disk and the system's log")

@@ -152,4 +152,5 @@ TEST_CASE("sums are priced, each by the price of its metric") {
   REQUIRE(!refused.ok());
   CAPTURE(refused.error().message);
   CHECK(refused.error().message.find("expected a number from 0, got -1") != std::string::npos);
+  CHECK(refused.error().message.starts_with("tenant 2, metric b: "));
 }

@@ -1,0 +1,97 @@
+"""A full disk: changes fail with a clear error and leave nothing half-done, decisions go on."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tenancy import Catalog, Tenancy
+from tenancy.errors import StoreNotWritable
+
+CATALOG = {
+    "catalog": "small",
+    "version": "1",
+    "format": 1,
+    "default_plan": "basic",
+    "quotas": {"tokens": {"kind": "consumption", "period": "month"}},
+    "plans": {"basic": {"quotas": {"tokens": 1000}, "rate_limits": {"work": "2/hour"}}},
+}
+
+
+class Disk:
+    """A file system of 24 MB."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.data = root / "data"
+
+    def fill(self) -> None:
+        with self._junk.open("wb", 0) as junk, pytest.raises(OSError, match="No space left"):
+            junk.writelines(itertools.repeat(b"x" * 4096))
+
+    def free(self) -> None:
+        self._junk.unlink()
+
+    @property
+    def _junk(self) -> Path:
+        return self.root / "junk"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    root = tmp_path / "disk"
+    root.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(root)]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small file system takes root")
+    yield Disk(root)
+    subprocess.run(["umount", "--lazy", str(root)], check=True)
+
+
+def test_a_full_disk_refuses_changes_and_keeps_deciding(disk: Disk) -> None:
+    with Tenancy.open(disk.data, catalog=Catalog.from_dict(CATALOG)) as t:
+        acme = t.tenants.create("Acme", slug="acme")
+        _, secret = t.keys.create(acme, scopes=["a:b"])
+        quiet = t.tenants.create("Quiet", slug="quiet")
+        _, unused = t.keys.create(quiet, scopes=["a:b"])
+        assert t.check(api_key=secret, action="work", consume={"tokens": 1})
+        disk.fill()
+        for change in (
+            lambda: t.tenants.create("Beta", slug="beta"),
+            lambda: t.tenants.create_many([{"name": f"n{i}"} for i in range(500)]),
+            lambda: t.tenants.suspend(acme, "unpaid"),
+            lambda: t.keys.create(acme, scopes=["a:b"]),
+        ):
+            with pytest.raises(StoreNotWritable, match=r"the disk is full.*free some space"):
+                change()
+        # What is counted lies in space that was taken at the beginning.
+        assert t.check(api_key=secret, action="work", consume={"tokens": 1})
+        refused = t.check(api_key=secret, action="work", consume={"tokens": 1})
+        assert refused.code == "RATE_LIMIT_EXCEEDED"
+        assert t.quotas.status(acme, "tokens").used == 2
+        # A counter that needs room is not guessed: refused until there is some.
+        assert t.check(api_key=unused, consume={"tokens": 1}).code in {
+            "STATE_UNAVAILABLE",
+            "ALLOWED",
+        }
+        disk.free()
+        assert t.check(api_key=unused, consume={"tokens": 1})
+        t.tenants.create("Gamma", slug="gamma")
+        t.tenants.suspend(acme, "unpaid")
+        assert t.check(api_key=secret).code == "SUSPENDED_TENANT"
+    with Tenancy.open(disk.data) as again:
+        assert [tenant.slug for tenant in again.tenants.list()] == ["acme", "quiet", "gamma"]
+        assert again.quotas.status(acme, "tokens").used == 2
+
+
+def test_a_directory_is_not_made_on_a_full_disk_and_is_once_there_is_room(disk: Disk) -> None:
+    disk.fill()
+    with pytest.raises(StoreNotWritable, match="free some space"):
+        Tenancy.open(disk.data, catalog=Catalog.from_dict(CATALOG))
+    disk.free()
+    with Tenancy.open(disk.data, catalog=Catalog.from_dict(CATALOG)) as t:
+        assert t.tenants.create("Acme", slug="acme").slug == "acme"
