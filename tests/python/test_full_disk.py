@@ -23,7 +23,7 @@ CATALOG = {
 
 
 class Disk:
-    """A file system of 24 MB."""
+    """A file system of 48 MB: half of it is taken in advance by log and counters."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -45,7 +45,7 @@ class Disk:
 def disk(tmp_path: Path) -> Iterator[Disk]:
     root = tmp_path / "disk"
     root.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(root)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(root)]
     if subprocess.run(command, check=False, capture_output=True).returncode != 0:
         pytest.skip("mounting a small file system takes root")
     yield Disk(root)

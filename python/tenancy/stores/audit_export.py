@@ -26,7 +26,7 @@ from .._audit_proofs import (
     tenant_key,
 )
 from .._log_format import CLASSES, Note, Record, sha
-from ..errors import StoreDamaged, StoreUnsupported
+from ..errors import ExtraMissing, StoreDamaged, StoreUnsupported
 from .audit_log import translated_log
 
 __all__ = ["covering", "export_lines", "make_receipt"]
@@ -73,7 +73,10 @@ def export_lines(directory: Path, public_key: str, note: str, tenant: str) -> It
         "checkpoint": note,
     }
     yield canonical(head)
-    checkpoint = Note(note.encode(), key.log_id, key.public_key)
+    try:
+        checkpoint = Note(note.encode(), key.log_id, key.public_key)
+    except ImportError:
+        raise ExtraMissing("tls", "cryptography") from None
     for code, name in enumerate(CLASSES):
         yield from _chain_lines(directory, key.log_id, checkpoint, code, name, tenant)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from .. import _core
-from ..errors import StateUnavailable, StoreClosed, StoreDamaged, StoreError, raise_core
+from ..errors import StateUnavailable, StoreClosed, StoreDamaged, StoreNotWritable, raise_core
 from .audit_events import CHAINS, LogRow
 from .directory import DataDirectory
 
@@ -115,7 +115,9 @@ def _raise(path: str, error: _core.CoreError) -> NoReturn:
             remedy="`tenancy audit verify` says what is wrong; restore the directory from a backup",
         ) from error
     if code in ("IO", "IO_ERROR"):
-        raise StoreError(f"{path}: {message}", remedy="free some space or mend the disk") from error
+        raise StoreNotWritable(
+            f"{path}: {message}", remedy="free some space, or mend the disk"
+        ) from error
     if code in ("FULL", "UNAVAILABLE"):
         raise StateUnavailable(f"{path}: {message}") from error
     raise_core(error, field="log")

@@ -72,7 +72,7 @@ class Facts:
         for a disk to be mended."""
         try:
             self.drain.run(turns=5)
-        except TenancyError as error:
+        except (TenancyError, OSError) as error:
             _log.warning("audit facts stay in the outbox for now: %s", error)
 
     def close(self) -> None:
