@@ -253,5 +253,7 @@ def test_command_refuses_what_cannot_be_done(sh: Shell, tmp_path: Path) -> None:
     assert "--output" in sh.error
     sh("acme", "--standard", "soc2", *RANGE, "--format", "docx", status=2)
     sh("acme", "--standard", "soc2", *RANGE, "--output", str(tmp_path / "a.txt"), status=2)
+    sh("acme", "--standard", "soc2", *RANGE, "--anchor", str(tmp_path / "none"), status=2)
+    assert "name the file of a checkpoint" in sh.error
     sh("nobody", "--standard", "soc2", *RANGE, status=1)
     sh("acme", "--standard", "soc2", status=2)

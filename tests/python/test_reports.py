@@ -336,8 +336,15 @@ def test_a_verified_log_is_in_the_report(
 ) -> None:
     findings = [{"status": status, "code": "mac", "text": "<b>bad</b>"}] if status == 1 else []
     found = SimpleNamespace(status=status, log="ab12", records=12345, findings=findings)
-    monkeypatch.setattr(type(shop.audit), "verify", lambda _: found, raising=False)
-    made = report(shop, "pci-dss")
+    asked = []
+
+    def verify(_: Any, **how: Any) -> Any:
+        asked.append(how)
+        return found
+
+    monkeypatch.setattr(type(shop.audit), "verify", verify, raising=False)
+    made = report(shop, "pci-dss", key="kept/log.verify", anchors=["note"])
+    assert asked == [{"key": "kept/log.verify", "anchors": ("note",)}]
     assert (made.chain.status, made.source.log) == (word, "ab12")
     assert made.control("10.3.4").checks[0].status == check
     assert made.control("10.3.4").exceptions == (check == "EXCEPTION")
@@ -347,7 +354,7 @@ def test_a_verified_log_is_in_the_report(
 
 
 def test_a_log_that_cannot_be_verified_is_no_crash(shop: Tenancy, monkeypatch: Any) -> None:
-    def fails(_: Any) -> None:
+    def fails(_: Any, **how: Any) -> None:
         raise StoreNotWritable("keys/log.verify: not there")
 
     monkeypatch.setattr(type(shop.audit), "verify", fails, raising=False)

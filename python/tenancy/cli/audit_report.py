@@ -30,6 +30,12 @@ def report(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="File to write; replaced.")] = None,
     rows: Annotated[int, typer.Option(min=0, max=1000, help="Events shown per control.")] = 20,
+    key: Annotated[
+        Path | None, typer.Option(help="The log's verification key, if it is not on the host.")
+    ] = None,
+    anchor: Annotated[
+        list[Path] | None, typer.Option(help="A checkpoint kept elsewhere; may be repeated.")
+    ] = None,
     data: c.Data = None,
     as_json: c.Json = False,
 ) -> None:
@@ -43,7 +49,16 @@ def report(
         start, end = c.parse_time(since, "--since"), c.parse_time(until or "0s", "--until")
         assert isinstance(start, datetime)
         assert isinstance(end, datetime)
-        made = t.audit.report(tenant, standard, start, end, rows=rows, by=c.operator())
+        made = t.audit.report(
+            tenant,
+            standard,
+            start,
+            end,
+            rows=rows,
+            by=c.operator(),
+            key=key,
+            anchors=[_read(path) for path in anchor or ()],
+        )
         if output is not None:
             made.save(output, format)
             _say_saved(made, output, as_json)
@@ -64,6 +79,14 @@ def _check(format: str | None, output: Path | None) -> None:  # noqa: A002
     if output is not None and format is None and output.suffix.lower()[1:] not in FORMATS:
         endings = ", ".join(f".{name}" for name in FORMATS)
         raise InvalidValue("--output", str(output), remedy=f"end it in {endings}, or use --format")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "name the file of a checkpoint"
+        raise InvalidValue("--anchor", f"{path}: {error}", remedy=remedy) from None
 
 
 def _say_saved(made: Report, output: Path, as_json: bool) -> None:

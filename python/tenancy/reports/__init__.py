@@ -10,6 +10,8 @@ reviewer has to look at, and what the engine cannot know. HTML and PDF need the 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from datetime import datetime
 
 from .. import _core
@@ -22,7 +24,7 @@ from ._controls import Control, Standard
 from ._query import Query
 from ._report import FORMATS, Outcome, Report, Source
 from ._standards import STANDARDS, find_standard
-from ._state import RETENTION_DAYS, Chain, Check, Retention
+from ._state import RETENTION_DAYS, Chain, Check, Retention, chain_of
 
 __all__ = [
     "FORMATS",
@@ -53,12 +55,15 @@ class ReportingAudit(Audit):
         *,
         rows: int = 20,
         by: str | None = None,
+        key: str | os.PathLike[str] | None = None,
+        anchors: Sequence[str] = (),
     ) -> Report:
         """Evidence for `standard` (`soc2`, `hipaa`, `gdpr`, `pci-dss`): `since` ≤ time < `until`.
 
         Counts are exact; of each control the newest `rows` events are shown (0 to 1,000), and as
         many exceptions. That a report was made is itself a fact, `audit:report`, in the name of
-        `by`. The whole log of the host is verified for it where there is one.
+        `by`. The whole log of the host is verified for it where there is one: `key` is the file of
+        the verification key if it was moved off the host, `anchors` are checkpoints kept elsewhere.
 
         Raises `InvalidValue` for another standard, times without a zone and an empty range.
         """
@@ -79,7 +84,15 @@ class ReportingAudit(Audit):
             principal=by,
         )
         return build(
-            self._host, self, chosen, record, start, end, rows=rows, version=_core.__version__
+            self._host,
+            self,
+            chosen,
+            record,
+            start,
+            end,
+            rows=rows,
+            version=_core.__version__,
+            chain=lambda: chain_of(self, key, tuple(anchors)),
         )
 
     areport = twin(report)

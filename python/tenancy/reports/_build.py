@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 
 from .._text import shown, to_datetime, to_ns
@@ -14,7 +14,7 @@ from ..stores.records import AuditEvent, Tenant
 from ..tenants import Tenants
 from ._controls import Control, Standard
 from ._report import Outcome, Report, Source
-from ._state import NOT_CONFIGURED, Chain, Retention, chain_of, check, retention_of
+from ._state import NOT_CONFIGURED, Chain, Retention, check, retention_of
 
 __all__ = ["ROWS_MOST", "build", "check_range", "check_rows"]
 
@@ -58,8 +58,11 @@ def build(
     *,
     rows: int,
     version: str,
+    chain: Callable[[], Chain],
 ) -> Report:
-    """The arguments were checked. Counts are of all events, rows the newest of them."""
+    """The arguments were checked. Counts are of all events, rows the newest of them.
+
+    `chain` is asked when all events are read, so that it speaks of them."""
     tallies = [_Tally(control, rows) for control in standard.controls]
     collecting = [tally for tally in tallies if tally.control.population is not None]
     events = 0
@@ -67,7 +70,7 @@ def build(
         events += 1
         for tally in collecting:
             tally.take(event)
-    chain = chain_of(audit)
+    verified = chain()
     days = Tenants(host).effective(tenant).retention_days
     retention = retention_of(tenant, days.value, str(days.origin))
     generated = to_datetime(host.clock.wall_ns())
@@ -84,7 +87,7 @@ def build(
         range_over=until <= generated,
         scope=f"tenant = {tenant.id} and {_utc(since)} <= time and time < {_utc(until)}",
         source=Source(
-            log=chain.log or NOT_CONFIGURED,
+            log=verified.log or NOT_CONFIGURED,
             events=events,
             revision=host.engine.revision,
             catalog=host.catalog.name,
@@ -92,9 +95,9 @@ def build(
             tenancy_version=version,
             not_included=_NOT_INCLUDED,
         ),
-        chain=chain,
+        chain=verified,
         retention=retention,
-        controls=tuple(tally.outcome(chain, retention) for tally in tallies),
+        controls=tuple(tally.outcome(verified, retention) for tally in tallies),
         rows_most=rows,
     )
 

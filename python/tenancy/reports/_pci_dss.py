@@ -201,7 +201,7 @@ _KEPT = (
         "10.3.2",
         "Audit logs are protected from modification",
         checks=("chain",),
-        outside="The accounts of the host.",
+        outside="The chain shows a modification; accounts and modes of the host prevent it.",
     ),
     organisation(
         "10.3.3",

@@ -213,7 +213,7 @@ class _Pages:
     # ------------------------------------------------------------------------------ pieces
 
     def _heading(self, text: str) -> None:
-        if self._pdf.will_page_break(30):
+        if self._pdf.will_page_break(56):  # not alone at the end of a page
             self._pdf.add_page()
         self._pdf.ln(5)
         self._line(text, size=13, bold=True)

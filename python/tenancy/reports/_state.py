@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,9 @@ class Check(Record):
     text: str
 
 
-def chain_of(audit: Audit) -> Chain:
+def chain_of(
+    audit: Audit, key: str | os.PathLike[str] | None = None, anchors: Sequence[str] = ()
+) -> Chain:
     """Verify the whole log, if this installation writes one."""
     verify = getattr(audit, "verify", None)
     if verify is None:
@@ -97,7 +100,7 @@ def chain_of(audit: Audit) -> Chain:
             "be verified.",
         )
     try:
-        found = verify()
+        found = verify(key=key, anchors=anchors)
     except TenancyError as error:
         return Chain("CANNOT VERIFY", str(error))
     status, text = _VERIFIED.get(found.status, ("CANNOT VERIFY", f"status {found.status}"))
