@@ -433,6 +433,19 @@ def test_the_only_process_killed_leaves_a_log_that_opens_again(data: Path) -> No
     assert verified(data)["status"] == 4
 
 
+def test_each_chain_begins_with_its_genesis_whoever_comes_first(tmp_path: Path) -> None:
+    """The flusher's thread finds heartbeats due at once in an empty chain: it has to come later."""
+    for number in range(20):
+        data = tmp_path / str(number)
+        data.mkdir()
+        log = opened(data)
+        log.flush()
+        reader = _core.LogReader(log.log_directory)
+        for chain in ("security", "access", "other", "usage"):
+            assert reader.rows(chain, 0, 1)[0][1] == 1
+        log.close()
+
+
 def test_two_processes_cannot_share_a_private_log(data: Path, log: _core.Log) -> None:
     with pytest.raises(_core.CoreError, match="open it shared") as error:
         _core.Log(str(data), shared=False)
