@@ -302,18 +302,21 @@ CRASHING = """
 """
 
 
+ROUNDS = int(os.environ.get("TENANCY_KILL_ROUNDS", "40"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("steps", "rounds"), [(list(STEPS), 200), (["any"], 120)])
+@pytest.mark.parametrize("steps", [list(STEPS), ["any"]], ids=["each step", "any moment"])
 def test_every_acknowledged_fact_is_in_the_log_once_whenever_processes_are_killed(
-    tmp_path: Path, steps: list[str], rounds: int
+    tmp_path: Path, steps: list[str]
 ) -> None:
     with open_live(tmp_path) as t:
         acme = t.tenants.create("Acme", slug="acme")
     seed = random.randrange(1 << 30)
-    done = run_python(CRASHING, tmp_path, rounds, json.dumps(steps), seed)
+    done = run_python(CRASHING, tmp_path, ROUNDS, json.dumps(steps), seed)
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"
     *acknowledged, last = done.stdout.split("\n")[:-1]
-    assert int(last.split()[1]) >= 100, last
+    assert int(last.split()[1]) >= ROUNDS // 2, last
     with open_live(tmp_path) as t:
         note = t.audit.checkpoint()
         assert outbox_size(t) == 0

@@ -23,8 +23,6 @@ from .directory import DataDirectory
 __all__ = ["AuditLog", "read_chain", "translated_log"]
 
 _BATCH = 4096
-SEGMENT_BYTES = 4 << 20
-"""Taken in advance by each chain, so that a disk that fills up is found out early."""
 
 
 class AuditLog:
@@ -34,7 +32,7 @@ class AuditLog:
         self.directory = directory.path / "log"
         self.keys = directory.path / "keys"
         with translated_log(self.directory):
-            self.core = _core.Log(str(directory.path), clock=clock, segment_bytes=SEGMENT_BYTES)
+            self.core = _core.Log(str(directory.path), clock=clock)
         self._closed = False
 
     @property
