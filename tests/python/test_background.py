@@ -104,7 +104,7 @@ class Workers:
         return pid
 
     def until(self, condition: Callable[[], Any], what: str) -> None:
-        """Waits while their time goes on: a job that ran when it was moved is due a second later."""
+        """Waits while time goes on: a job that ran while it was moved is due a second later."""
 
         def looked() -> Any:
             self.clock.advance(1)
