@@ -167,7 +167,8 @@ size_t bytes_of(const KeyEntry& entry) {
 size_t bytes_of(const SessionEntry& entry) {
   size_t roles = 0;
   if (entry.roles != nullptr) {
-    roles = sizeof(*entry.roles) + entry.roles->capacity() * sizeof(std::string) + 2 * kAllocation;
+    roles = sizeof(std::vector<std::string>) + entry.roles->capacity() * sizeof(std::string) +
+            2 * kAllocation;
     for (const std::string& role : *entry.roles) roles += heap_bytes(role);
   }
   return sizeof(entry) + kShared + heap_bytes(entry.principal) + heap_bytes(entry.platform) + roles;
