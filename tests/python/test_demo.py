@@ -172,7 +172,10 @@ def test_workers_end_with_the_demonstration(how: signal.Signals, tmp_path: Path)
         _, alive = psutil.wait_procs(everyone, timeout=PATIENCE_S)
         assert alive == []
         status = parent.wait(PATIENCE_S)
-    assert status == (130 if how != signal.SIGKILL else -signal.SIGKILL)
+    # Python ends itself by SIGINT when the interrupt came inside an `exec`, such as the making of a
+    # dataclass, even if it was caught: to a shell that is 130 as well.
+    ended = {-signal.SIGKILL} if how == signal.SIGKILL else {130, -signal.SIGINT}
+    assert status in ended
 
 
 def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
