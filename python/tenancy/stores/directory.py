@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreDamaged, StoreError, StoreNotWritable, StoreUnsafe, VersionMismatch
+from .whole_file import write_whole
 
 __all__ = ["DataDirectory", "file_system_of", "open_directory"]
 
@@ -72,7 +73,7 @@ class DataDirectory:
         path = self.path / KEYS / name
         with self.locked():
             if not path.exists():
-                _write_new(path, secrets.token_bytes(size))
+                write_whole(path, [secrets.token_bytes(size)])
             _check_private(path, 0o600)
             value = path.read_bytes()
         if len(value) != size:
@@ -156,29 +157,6 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _write_new(path: Path, data: bytes) -> None:
-    """Write a file that is either whole or absent, whenever we are stopped."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.unlink(missing_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise StoreNotWritable(
-            f"{path}: cannot be written ({error.strerror})",
-            remedy="free some space, or name a directory that this user may write to",
-        ) from error
-
-
 def _initialise(path: Path) -> None:
     foreign = sorted(
         entry.name
@@ -199,7 +177,7 @@ def _initialise(path: Path) -> None:
             remedy="name a directory that this user may write to",
         ) from error
     text = json.dumps({"format": FORMAT, "major": MAJOR, "minor": MINOR})
-    _write_new(path / VERSION, text.encode() + b"\n")
+    write_whole(path / VERSION, [text.encode() + b"\n"])
 
 
 def _read_version(path: Path) -> tuple[int, int]:
