@@ -29,7 +29,7 @@ demo: install ## Run the demonstration: a web application, several workers, thre
 test: test-cpp test-python ## Run every C++ and Python test
 
 ##@ Develop
-.PHONY: setup build build-cpp install quick test-cpp test-python test-web test-package
+.PHONY: setup build build-cpp install quick test-cpp test-python test-web test-package test-fallback
 setup: ## Install system packages, make .venv, install Python packages
 	@.ci/setup
 
@@ -59,6 +59,9 @@ test-web: install ## Run the web tests against the oldest and newest FastAPI and
 
 test-package: setup ## Install from a clean copy into an empty environment and use it
 	.ci/package-check
+
+test-fallback: setup ## Build on a system without the libraries, from the pinned sources (ARGS=all: everything)
+	.ci/fallback-check $(ARGS)
 
 ##@ Check
 .PHONY: lint lint-python lint-cpp format asan tsan fuzz bench

@@ -3,7 +3,8 @@
 # Each library is looked for in three places, in this order:
 #   1. the system, through find_package;
 #   2. a source directory given as -DTENANCY_<DEP>_DIR=… (or FETCHCONTENT_SOURCE_DIR_<DEP>);
-#   3. a pinned source that is downloaded, only with -DTENANCY_FETCH_DEPS=ON.
+#   3. a pinned source that is downloaded, only with -DTENANCY_FETCH_DEPS=ON: from its home, or from
+#      -DTENANCY_DEPS_MIRROR=<address>, where archives lie under the names below. The hash decides.
 # What is found nowhere is collected, so that one message names one command that mends everything.
 
 include(FetchContent)
@@ -16,11 +17,11 @@ set(_tenancy_missing_packages "")
 set(_tenancy_missing_names "")
 
 # tenancy_dependency(<name> APT <package> TARGET <target> FIND <find_package arguments>...
-#                    [URL <archive> SHA256 <hash>])
+#                    [ARCHIVE <name in a mirror> URL <its home> SHA256 <hash>])
 #
 # A macro, because find_package sets variables that later calls read.
 macro(tenancy_dependency NAME)
-  cmake_parse_arguments(_dep "" "APT;TARGET;URL;SHA256" "FIND" ${ARGN})
+  cmake_parse_arguments(_dep "" "APT;TARGET;ARCHIVE;URL;SHA256" "FIND" ${ARGN})
   string(TOLOWER ${NAME} _dep_content)
   if(TENANCY_${NAME}_DIR)
     set(FETCHCONTENT_SOURCE_DIR_${NAME} "${TENANCY_${NAME}_DIR}")
@@ -30,6 +31,9 @@ macro(tenancy_dependency NAME)
   endif()
   if(NOT TARGET ${_dep_TARGET})
     if(_dep_URL AND (TENANCY_FETCH_DEPS OR FETCHCONTENT_SOURCE_DIR_${NAME}))
+      if(TENANCY_DEPS_MIRROR)
+        set(_dep_URL "${TENANCY_DEPS_MIRROR}/${_dep_ARCHIVE}")
+      endif()
       FetchContent_Declare(${_dep_content} URL "${_dep_URL}" URL_HASH SHA256=${_dep_SHA256})
       FetchContent_MakeAvailable(${_dep_content})
     else()
@@ -56,16 +60,19 @@ find_package(Threads REQUIRED)
 # A security library is never fetched: it comes from the system, which keeps it patched.
 tenancy_dependency(OPENSSL APT libssl-dev TARGET OpenSSL::Crypto FIND OpenSSL 3.0)
 tenancy_dependency(ABSL APT libabsl-dev TARGET absl::flat_hash_map FIND absl CONFIG
+  ARCHIVE abseil-cpp-20240722.0.tar.gz
   URL https://github.com/abseil/abseil-cpp/archive/refs/tags/20240722.0.tar.gz
   SHA256 f50e5ac311a81382da7fa75b97310e4b9006474f9560ac46f54a9967f07d4ae3)
 tenancy_dependency(JSON APT nlohmann-json3-dev TARGET nlohmann_json::nlohmann_json
   FIND nlohmann_json 3.10 CONFIG
-  URL https://github.com/nlohmann/json/releases/download/v3.11.3/json.tar.xz
-  SHA256 d6c65aca6b1ed68e7a182f4757257b107ae403032760ed6ef121c9d55e81757d)
+  ARCHIVE json-3.11.3.tar.gz
+  URL https://github.com/nlohmann/json/archive/refs/tags/v3.11.3.tar.gz
+  SHA256 0d8ef5af7f9794e3263480193c491549b2ba6cc74bb018906202ada498a79406)
 if(TENANCY_BUILD_TESTS)
   tenancy_dependency(CATCH2 APT catch2 TARGET Catch2::Catch2 FIND Catch2 CONFIG
-    URL https://github.com/catchorg/Catch2/archive/v3.4.0.tar.gz
-    SHA256 122928b814b75717316c71af69bd2b43387643ba076a6ec16e7882bfb2dfacbb)
+    ARCHIVE Catch2-3.7.1.tar.gz
+    URL https://github.com/catchorg/Catch2/archive/refs/tags/v3.7.1.tar.gz
+    SHA256 c991b247a1a0d7bb9c39aa35faf0fe9e19764213f28ffba3109388e62ee0269c)
 endif()
 
 if(_tenancy_missing_packages)

@@ -53,3 +53,17 @@ def test_the_tests_need_no_library_that_the_package_does_not(tmp_path: Path) -> 
     """Somebody who only installs the package is not asked for the test framework."""
     done = configure(tmp_path, "TENANCY_BUILD_TESTS=OFF", *without("Catch2"))
     assert done.returncode == 0, done.stderr
+
+
+def test_a_mirror_is_used_but_not_trusted(tmp_path: Path) -> None:
+    """The pinned hash decides, wherever an archive comes from."""
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / "json-3.11.3.tar.gz").write_bytes(b"not what is pinned")
+    mirror_at = f"TENANCY_DEPS_MIRROR={mirror.as_uri()}"
+    fetch = ["TENANCY_FETCH_DEPS=ON", "TENANCY_BUILD_TESTS=OFF"]
+    done = configure(tmp_path / "build", *fetch, mirror_at, *without("nlohmann_json"))
+    assert done.returncode != 0
+    told = done.stdout + done.stderr
+    assert "mirror/json-3.11.3.tar.gz" in told
+    assert "does not match expected value" in told
