@@ -163,7 +163,7 @@ Status AccessEditor::set_shared(std::span<const RoleDef> roles,
   for (const std::string& permission : permissions) {
     if (valid_permission(permission, false)) continue;
     return {Code::kInvalidArgument,
-            "permission " + quoted(permission) + " is not \"resource:action\" without '*'"};
+            "permission " + in_quotes(permission) + " is not \"resource:action\" without '*'"};
   }
   access::Edit& edit = impl_->edit;
   access::Edit::Savepoint before(edit);
@@ -205,13 +205,13 @@ void AccessEditor::Impl::mark_dynamic_roles() {
 Status AccessEditor::Impl::set_duties(std::span<const DutyRule> rules) {
   auto duties = std::make_shared<access::Duties>();
   for (const DutyRule& rule : rules) {
-    const std::string where = "separation of duty " + quoted(rule.name) + ": ";
+    const std::string where = "separation of duty " + in_quotes(rule.name) + ": ";
     if (rule.at_most == 0) return {Code::kInvalidArgument, where + "at_most must be at least 1"};
     access::DutyCodes codes{rule.name, {}, rule.at_most};
     for (const std::string& name : rule.roles) {
       const access::RoleCode code = edit.state.find_role(nullptr, name);
       if (code == access::kNoRole) {
-        return {Code::kNotFound, where + "role " + quoted(name) + " is unknown"};
+        return {Code::kNotFound, where + "role " + in_quotes(name) + " is unknown"};
       }
       if (std::ranges::find(codes.roles, code) == codes.roles.end()) codes.roles.push_back(code);
     }
@@ -257,8 +257,8 @@ Result<ScopeSetId> AccessEditor::intern_scopes(std::span<const std::string> patt
   std::string text;
   for (const std::string_view pattern : sorted) {
     if (!valid_permission(pattern, true)) {
-      return {Code::kInvalidArgument,
-              "scope " + quoted(pattern) + " is not \"resource:action\" with '*' for a whole side"};
+      return {Code::kInvalidArgument, "scope " + in_quotes(pattern) +
+                                          " is not \"resource:action\" with '*' for a whole side"};
     }
     text.append(pattern).push_back(' ');
   }

@@ -25,14 +25,14 @@ Status check_names(std::string_view principal, std::string_view resource) {
   const bool good = resource.size() <= kResourceBytesMax && slash != resource.npos &&
                     is_name(resource.substr(0, slash)) && slash + 1 < resource.size();
   if (good) return {};
-  return {Code::kInvalidArgument, "resource " + quoted(resource) +
+  return {Code::kInvalidArgument, "resource " + in_quotes(resource) +
                                       ": expected \"type/id\" of at most " +
                                       std::to_string(kResourceBytesMax) + " bytes"};
 }
 
 std::string join(const std::vector<std::string>& names) {
   std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + quoted(name);
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + in_quotes(name);
   return text;
 }
 
@@ -52,7 +52,7 @@ Status assign(Edit& edit, TenantIndex index, std::string_view principal, const N
   if (same != grants.end()) {
     same->until_ns = grant.until_ns;
   } else if (grants.size() == kGrantsPerPrincipalMax) {
-    return {Code::kFull, quoted(principal) + " holds " + std::to_string(kGrantsPerPrincipalMax) +
+    return {Code::kFull, in_quotes(principal) + " holds " + std::to_string(kGrantsPerPrincipalMax) +
                              " assignments already; unassign some first"};
   } else {
     grants.push_back({role, grant.resource, grant.until_ns});
@@ -63,8 +63,8 @@ Status assign(Edit& edit, TenantIndex index, std::string_view principal, const N
       const auto broken =
           broken_static_rule(edit.state, tenant == nullptr ? kNobody : *tenant, grants);
       if (broken) {
-        return {Code::kConflict, "separation of duty " + quoted(broken->rule) + ": " +
-                                     quoted(principal) + " may hold at most " +
+        return {Code::kConflict, "separation of duty " + in_quotes(broken->rule) + ": " +
+                                     in_quotes(principal) + " may hold at most " +
                                      std::to_string(broken->at_most) + " of " +
                                      join(broken->roles) + "; unassign one first"};
       }

@@ -71,8 +71,8 @@ Status check_active_roles(const State& state, const TenantAccess* tenant, NameMa
       return !held;
     });
     if (!held) {
-      return {Code::kInvalidArgument, "role " + quoted(name) + " is not held by " +
-                                          quoted(active.principal) +
+      return {Code::kInvalidArgument, "role " + in_quotes(name) + " is not held by " +
+                                          in_quotes(active.principal) +
                                           ": active roles are some of those that it holds"};
     }
     codes.push_back(code);
@@ -86,9 +86,9 @@ Status check_active_roles(const State& state, const TenantAccess* tenant, NameMa
     if (in_use > rule.at_most) {
       std::string names;
       for (const RoleCode code : rule.roles) {
-        names += (names.empty() ? "" : ", ") + quoted(state.role(tenant, code).name);
+        names += (names.empty() ? "" : ", ") + in_quotes(state.role(tenant, code).name);
       }
-      return {Code::kConflict, "separation of duty " + quoted(rule.name) + ": at most " +
+      return {Code::kConflict, "separation of duty " + in_quotes(rule.name) + ": at most " +
                                    std::to_string(rule.at_most) + " of " + names +
                                    " may be active at once"};
     }

@@ -29,7 +29,7 @@ std::string time_text(int64_t wall_ns) {
 
 std::string join(const std::vector<std::string>& names) {
   std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + quoted(name);
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + in_quotes(name);
   return text;
 }
 
@@ -43,7 +43,7 @@ class Explainer {
     path.reason = decide(state_, query_);
     path.allowed = path.reason == AccessReason::kAllowed;
     if (path.reason == AccessReason::kMalformed) {
-      path.nearest_miss = quoted(query_.permission) +
+      path.nearest_miss = in_quotes(query_.permission) +
                           " is not a permission: expected \"resource:action\" without '*'";
       return path;
     }
@@ -191,7 +191,7 @@ class Explainer {
       if (!question_.judge(tenant_, used.role).allow) return true;
       const DutyCodes* rule = broken_dynamic_rule(state_, *tenant_, holding_, query_, used.role);
       if (rule == nullptr) return true;
-      text = "separation of duty " + quoted(rule->name) + ": at most " +
+      text = "separation of duty " + in_quotes(rule->name) + ": at most " +
              std::to_string(rule->at_most) + " of " + join(names_of(rule->roles)) +
              " may be used at once; name the active roles";
       return false;
@@ -203,7 +203,7 @@ class Explainer {
     std::string text = "no role would allow it without the denial";
     for_each_used_role(state_, *tenant_, holding_, query_, [&](const UsedRole& used) {
       if (!question_.judge(tenant_, used.role).allow) return true;
-      text = "without the denial, role " + quoted(state_.role(tenant_, used.role).name) +
+      text = "without the denial, role " + in_quotes(state_.role(tenant_, used.role).name) +
              " would allow it";
       return false;
     });
@@ -216,11 +216,11 @@ class Explainer {
     for_each_grant(holding_, [&](RoleCode code, std::string_view resource, int64_t until_ns) {
       const Verdict verdict = question_.judge(tenant_, code);
       if (!verdict.allow || verdict.deny) return true;
-      text = "role " + quoted(state_.role(tenant_, code).name) + " would allow it, but ";
+      text = "role " + in_quotes(state_.role(tenant_, code).name) + " would allow it, but ";
       if (until_ns <= query_.wall_ns) {
         text += "its assignment ended at " + time_text(until_ns);
       } else if (!resource.empty() && resource != query_.resource) {
-        text += "is assigned for " + quoted(resource) + " only";
+        text += "is assigned for " + in_quotes(resource) + " only";
       } else {
         text += "is not among the active roles";
       }
@@ -243,7 +243,7 @@ class Explainer {
           std::make_tuple(closure.flags().wildcards, rights, state_.role(tenant_, code).name);
       if (!best || candidate < *best) best = std::move(candidate);
     }
-    if (best) return "no role held allows it; role " + quoted(std::get<2>(*best)) + " would";
+    if (best) return "no role held allows it; role " + in_quotes(std::get<2>(*best)) + " would";
     std::vector<std::string> known;
     for (const RoleCode code : state_.visible_roles(tenant_)) {
       for (const PatternKey key : state_.role(tenant_, code).allow) {
@@ -253,7 +253,7 @@ class Explainer {
     const std::vector<std::string_view> views(known.begin(), known.end());
     const std::string_view near = nearest_name(query_.permission, views);
     return "no role of this tenant allows it" +
-           (near.empty() ? std::string() : "; did you mean " + quoted(near) + "?");
+           (near.empty() ? std::string() : "; did you mean " + in_quotes(near) + "?");
   }
 
   const State& state_;

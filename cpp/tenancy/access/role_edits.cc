@@ -39,7 +39,7 @@ uint32_t find_position(const State& state, TenantIndex owner, std::string_view n
   return value == 0 ? kNoRole : value - 1;
 }
 
-std::string role_text(std::string_view name) { return "role " + quoted(name); }
+std::string role_text(std::string_view name) { return "role " + in_quotes(name); }
 
 Status check_form(const RoleDef& def) {
   if (!is_name(def.name)) {
@@ -54,7 +54,7 @@ Status check_form(const RoleDef& def) {
     for (const std::string& pattern : *patterns) {
       if (valid_permission(pattern, true)) continue;
       return {Code::kInvalidArgument,
-              role_text(def.name) + ": " + quoted(pattern) +
+              role_text(def.name) + ": " + in_quotes(pattern) +
                   " is not \"resource:action\" with '*' allowed for a whole side"};
     }
   }
@@ -233,9 +233,10 @@ Status check_static_duty_of(const State& state, const TenantAccess& tenant) {
   tenant.principals.for_each([&](std::string_view principal, NameMap::Found holding) {
     if (!status.ok()) return;
     if (const auto broken = broken_static_rule(state, tenant, read_grants(holding))) {
-      status = {Code::kConflict, "separation of duty " + quoted(broken->rule) + ": " +
-                                     quoted(principal) + " would hold " + quoted(broken->roles[0]) +
-                                     " and " + quoted(broken->roles[1]) + "; unassign one first"};
+      status = {Code::kConflict, "separation of duty " + in_quotes(broken->rule) + ": " +
+                                     in_quotes(principal) + " would hold " +
+                                     in_quotes(broken->roles[0]) + " and " +
+                                     in_quotes(broken->roles[1]) + "; unassign one first"};
     }
   });
   return status;
@@ -251,7 +252,7 @@ Status unknown_role(const State& state, const TenantAccess* owner, std::string_v
   const std::string_view near = nearest_name(name, known);
   return {Code::kNotFound,
           where + role_text(name) + " is unknown" +
-              (near.empty() ? std::string() : "; did you mean " + quoted(near) + "?")};
+              (near.empty() ? std::string() : "; did you mean " + in_quotes(near) + "?")};
 }
 
 void Edit::flush() {
@@ -348,7 +349,7 @@ Status remove_role(Edit& edit, TenantIndex owner, std::string_view name, bool fr
     for (const DutyCodes& rule : *rules) {
       if (std::ranges::find(rule.roles, code) != rule.roles.end()) {
         return {Code::kConflict,
-                role_text(name) + ": separation of duty " + quoted(rule.name) + " names it"};
+                role_text(name) + ": separation of duty " + in_quotes(rule.name) + " names it"};
       }
     }
   }

@@ -16,9 +16,9 @@ constexpr std::string_view kMaximum = "maximum";
 
 Error unknown(std::string_view what, std::string_view name,
               const std::vector<std::string_view>& known) {
-  std::string message = "unknown " + std::string(what) + " " + quoted(name);
+  std::string message = "unknown " + std::string(what) + " " + in_quotes(name);
   const std::string_view near = nearest_name(name, known);
-  if (!near.empty()) return {Code::kNotFound, message + "; did you mean " + quoted(near) + "?"};
+  if (!near.empty()) return {Code::kNotFound, message + "; did you mean " + in_quotes(near) + "?"};
   message += known.empty() ? "; the book names none" : "; the book has ";
   for (size_t i = 0; i < known.size(); ++i) message += (i == 0 ? "" : ", ") + std::string(known[i]);
   return {Code::kNotFound, std::move(message)};

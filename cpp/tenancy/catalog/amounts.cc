@@ -123,7 +123,7 @@ std::optional<int64_t> read_duration(const Field& field, std::string_view exampl
     const Result<LimitPolicy> policy = LimitPolicy::parse("1/" + field.json().as_string());
     if (policy.ok()) return policy->window_ns;
   }
-  field.expected("a duration with its unit, such as " + quoted(example));
+  field.expected("a duration with its unit, such as " + in_quotes(example));
   return std::nullopt;
 }
 

@@ -15,7 +15,7 @@ std::string alternatives(const std::vector<std::string_view>& names) {
   std::string result;
   for (size_t i = 0; i < names.size(); ++i) {
     if (i > 0) result += i + 1 == names.size() ? " or " : ", ";
-    result += quoted(names[i]);
+    result += in_quotes(names[i]);
   }
   return result;
 }
@@ -73,7 +73,7 @@ void Field::expected(std::string_view what) const {
     message += ", got nothing";
   } else {
     message += ", got ";
-    message += kind() == Json::Kind::kString ? quoted(json_->as_string()) : json_->describe();
+    message += kind() == Json::Kind::kString ? in_quotes(json_->as_string()) : json_->describe();
   }
   error(std::move(message));
 }
@@ -82,10 +82,10 @@ void Field::unknown(std::string_view what, std::string_view name,
                     const std::vector<std::string_view>& known) const {
   constexpr size_t kListedMax = 16;
   if (errors_->full()) return errors_->add({}, {});  // looking for the nearest of many names costs
-  std::string message = "unknown " + std::string(what) + " " + quoted(name);
+  std::string message = "unknown " + std::string(what) + " " + in_quotes(name);
   const std::string_view near = nearest_name(name, known);
   if (!near.empty()) {
-    message += "; did you mean " + quoted(near) + "?";
+    message += "; did you mean " + in_quotes(near) + "?";
   } else if (known.empty()) {
     message += "; none is defined";
   } else if (known.size() <= kListedMax) {
@@ -160,7 +160,7 @@ std::vector<std::string> Field::texts(bool (*accept)(std::string_view),
     if (!item.json().is_string() || !accept(item.json().as_string())) {
       item.expected(what);
     } else if (!seen.insert(item.json().as_string()).second) {
-      item.error(quoted(item.json().as_string()) + " is listed twice; remove one");
+      item.error(in_quotes(item.json().as_string()) + " is listed twice; remove one");
     } else {
       result.push_back(item.json().as_string());
     }

@@ -178,7 +178,8 @@ class LimitReader {
     }
     if (amount) {
       limit.error("\"window\" is missing: write " +
-                  quoted(std::to_string(amount->value) + "/minute") + ", or add \"window: 60s\"");
+                  in_quotes(std::to_string(amount->value) + "/minute") +
+                  ", or add \"window: 60s\"");
     }
     good_ = false;
   }
@@ -261,7 +262,7 @@ class LimitReader {
       good_ = false;
     } else if (patch_.scope && *patch_.scope != *value) {
       field.error("all windows of one limit have one scope, and " +
-                  quoted(scope_text(*patch_.scope)) + " was said before; make a second limit");
+                  in_quotes(scope_text(*patch_.scope)) + " was said before; make a second limit");
       good_ = false;
     } else {
       patch_.scope = value;

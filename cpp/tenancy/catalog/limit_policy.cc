@@ -116,7 +116,7 @@ std::optional<uint64_t> unit_ns(std::string_view name) {
 }
 
 Error bad(std::string_view text, const std::string& what) {
-  return {Code::kInvalidArgument, "rate limit " + quoted(text) + ": " + what};
+  return {Code::kInvalidArgument, "rate limit " + in_quotes(text) + ": " + what};
 }
 
 std::string duration_text(uint64_t ns) {
@@ -147,13 +147,13 @@ Result<int64_t> parse_window(std::string_view whole, std::string_view text) {
   if (!unit && name == "ns" && !digits.empty()) unit = 1;  // what `text` writes for odd lengths
   if (!unit || !rest.empty()) {
     return bad(whole, "expected the unit of time " + std::string(kUnitRule) + ", got " +
-                          quoted(trim(text)));
+                          in_quotes(trim(text)));
   }
   if (!count) return bad(whole, "the number before the unit does not fit 64 bits");
   const Wide ns = Wide{*count} * *unit;
   if (ns < Wide{static_cast<uint64_t>(kWindowNsMin)} ||
       ns > Wide{static_cast<uint64_t>(kWindowNsMax)}) {
-    return bad(whole, "a window is 1 ms to 400 days long, got " + quoted(trim(text)));
+    return bad(whole, "a window is 1 ms to 400 days long, got " + in_quotes(trim(text)));
   }
   return static_cast<int64_t>(static_cast<uint64_t>(ns));
 }
@@ -207,7 +207,7 @@ Result<Algorithm> algorithm_from_name(std::string_view name) {
     known += (known.empty() ? "" : ", ") + std::string(entry.name);
   }
   return Error{Code::kInvalidArgument,
-               "algorithm: expected one of " + known + ", got " + quoted(name)};
+               "algorithm: expected one of " + known + ", got " + in_quotes(name)};
 }
 
 Result<LimitPolicy> LimitPolicy::parse(std::string_view text) {
@@ -216,7 +216,7 @@ Result<LimitPolicy> LimitPolicy::parse(std::string_view text) {
   const std::string_view digits = take_while(&rest, [](char c) { return is_digit(c) || c == '_'; });
   if (digits.empty()) return bad(text, "expected " + std::string(kForm));
   const std::optional<uint64_t> limit = number(digits);
-  if (!limit) return bad(text, quoted(digits) + " is no whole number of 64 bits");
+  if (!limit) return bad(text, in_quotes(digits) + " is no whole number of 64 bits");
   if (rest.starts_with(".") || rest.starts_with(",")) {
     return bad(
         text,

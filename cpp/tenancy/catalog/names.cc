@@ -91,7 +91,7 @@ std::string_view nearest_name(std::string_view name, const std::vector<std::stri
   return best;
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr size_t kShownBytesMax = 80;
   size_t end = std::min(text.size(), kShownBytesMax);
   // Never inside a UTF-8 sequence.

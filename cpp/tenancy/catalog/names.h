@@ -31,6 +31,6 @@ size_t edit_distance(std::string_view a, std::string_view b);
 std::string_view nearest_name(std::string_view name, const std::vector<std::string_view>& known);
 
 // `text` in double quotes for a message: cut to a bearable length, control characters as '?'.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 }  // namespace tenancy

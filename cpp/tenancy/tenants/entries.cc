@@ -14,7 +14,7 @@ constexpr size_t kSlugMax = 50;
 constexpr size_t kErrorsShown = 5;
 
 // What came, short enough for a message.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr size_t kShown = 60;
   std::string out = "\"";
   for (const char c : text.substr(0, kShown)) {
@@ -35,7 +35,7 @@ Status check_reference(const char* field, std::string_view text) {
   }
   if (has_control(text)) {
     return {Code::kInvalidArgument,
-            std::string(field) + ": expected no control characters, got " + quoted(text)};
+            std::string(field) + ": expected no control characters, got " + in_quotes(text)};
   }
   return {};
 }
@@ -109,7 +109,7 @@ Result<std::shared_ptr<const Entitlements>> Entitler::resolve(std::string_view p
             plan.empty()
                 ? "plan: none is named and the catalog has no default plan; expected one of " +
                       known_plans(*catalog_)
-                : "plan: expected one of " + known_plans(*catalog_) + ", got " + quoted(plan)};
+                : "plan: expected one of " + known_plans(*catalog_) + ", got " + in_quotes(plan)};
   }
   std::string key = std::to_string(index) + ' ' + overrides;
   if (auto found = resolved_.find(key); found != resolved_.end()) return found->second;
@@ -144,7 +144,7 @@ Status check_tenant_row(const TenantRow& row) {
   if (!row.slug.empty() && !valid_slug(row.slug)) {
     return {Code::kInvalidArgument,
             "slug: expected 1 to 50 of a-z 0-9 - _, beginning with a letter or digit, got " +
-                quoted(row.slug)};
+                in_quotes(row.slug)};
   }
   if (!row.settings.empty()) {
     if (Result<Json> json = parse_object("settings", row.settings); !json.ok()) return json.error();

@@ -49,13 +49,13 @@ TEST_CASE("the nearest name forgives spelling, not meaning") {
 }
 
 TEST_CASE("quoted texts are cut between characters and hide control characters") {
-  CHECK(quoted("a\nb") == "\"a?b\"");
+  CHECK(in_quotes("a\nb") == "\"a?b\"");
   const std::string umlauts = [] {
     std::string text;
     for (int i = 0; i < 100; ++i) text += "ä";
     return text;
   }();
-  const std::string cut = quoted("x" + umlauts);
+  const std::string cut = in_quotes("x" + umlauts);
   CHECK(cut.size() < 90);
   CHECK(cut.substr(cut.size() - 4) == "…\"");
   CHECK((cut.size() - 6) % 2 == 0);  // quotes, x and … apart: whole two-byte characters
