@@ -67,6 +67,15 @@ class Hmac {
   std::array<uint64_t, 4> outer_;
 };
 
+// The MAC of some bytes and the SHA-256 of a byte and others, for whoever needs both: where the
+// processor has instructions for SHA-256 they take little longer than one of them.
+struct MacAndHash {
+  Digest256 mac;
+  Digest256 hash;
+};
+MacAndHash mac_and_hash(const HmacKey& key, std::string_view maced, char first,
+                        std::string_view rest);
+
 // HKDF with SHA-256 (RFC 5869); 0 < bytes <= 8,160.
 std::string hkdf_sha256(std::string_view salt, std::string_view key, std::string_view info,
                         size_t bytes);

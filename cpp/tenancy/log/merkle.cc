@@ -22,6 +22,10 @@ Digest256 leaf_hash(std::string_view leaf) {
   return hash.finish();
 }
 
+MacAndHash mac_and_leaf_hash(const HmacKey& key, std::string_view maced, std::string_view leaf) {
+  return mac_and_hash(key, maced, kLeafPrefix, leaf);
+}
+
 Digest256 node_hash(const Digest256& left, const Digest256& right) {
   std::array<char, 65> bytes;
   bytes[0] = kNodePrefix;

@@ -15,6 +15,8 @@
 namespace tenancy::log {
 
 Digest256 leaf_hash(std::string_view leaf);
+// The MAC of some bytes together with the hash of a leaf: cheaper than one after the other.
+MacAndHash mac_and_leaf_hash(const HmacKey& key, std::string_view maced, std::string_view leaf);
 Digest256 node_hash(const Digest256& left, const Digest256& right);
 
 // A perfect subtree: leaves [begin, begin + 2^level), begin a multiple of 2^level.

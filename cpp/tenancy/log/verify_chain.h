@@ -99,7 +99,7 @@ class ChainVerifier {
   bool finish();
 
   bool check_record(const RecordView& record);
-  bool check_mac(const RecordView& record);
+  bool check_mac(const RecordView& record, Digest256* leaf);
   bool check_tenant(const RecordView& record);
   bool check_kind(const RecordView& record);
   bool check_genesis(const RecordView& record);

@@ -11,9 +11,12 @@ constexpr size_t kSilencesMax = 100;
 // Records sealed again are looked for under so many keys.
 constexpr uint32_t kResignedEpochsMax = 4096;
 
-bool tag_is(const HmacKey* key, const RecordView& record) {
-  return key != nullptr && equal_constant_time(as_view(key->mac(record.maced())),
-                                               record.bytes().substr(record.size() - 36, 32));
+bool tag_is(const Digest256& mac, const RecordView& record) {
+  return equal_constant_time(as_view(mac), record.bytes().substr(record.size() - 36, 32));
+}
+
+bool made_with(const HmacKey* key, const RecordView& record) {
+  return key != nullptr && tag_is(key->mac(record.maced()), record);
 }
 
 std::optional<uint64_t> number(const RecordView& record, FieldId id) {
@@ -33,11 +36,15 @@ bool has_no_tenant(Kind kind) {
 
 }  // namespace
 
-bool ChainVerifier::check_mac(const RecordView& record) {
-  if (tag_is(record_key_, record)) return true;
+bool ChainVerifier::check_mac(const RecordView& record, Digest256* leaf) {
+  if (record_key_ != nullptr) {
+    const MacAndHash both = mac_and_leaf_hash(*record_key_, record.maced(), record.leaf());
+    *leaf = both.hash;
+    if (tag_is(both.mac, record)) return true;
+  }
   const uint32_t newest = std::min(std::max(claims_->epoch_max, epoch_ + 1), kResignedEpochsMax);
   for (uint32_t epoch = 0; epoch <= newest; ++epoch) {
-    if (epoch != epoch_ && tag_is(keys_->record_key(claims_->chain, epoch), record)) {
+    if (epoch != epoch_ && made_with(keys_->record_key(claims_->chain, epoch), record)) {
       return bad("record_resigned", "the record is of key epoch " + std::to_string(epoch_) +
                                         " and was sealed with the key of epoch " +
                                         std::to_string(epoch));
@@ -62,7 +69,8 @@ bool ChainVerifier::check_record(const RecordView& record) {
     return bad("record_epoch", "expected key epoch " + std::to_string(epoch_) + ", got " +
                                    std::to_string(record.epoch()));
   }
-  if (!check_mac(record)) return false;
+  Digest256 leaf;
+  if (!check_mac(record, &leaf)) return false;
   if (record.sequence() != next_) {
     return bad("record_sequence", "expected record " + std::to_string(next_) + ", found record " +
                                       std::to_string(record.sequence()));
@@ -87,7 +95,7 @@ bool ChainVerifier::check_record(const RecordView& record) {
   if (const auto tenant = record.tenant()) {
     tenants_.touch(tenants_.of(*tenant), record.tenant_sequence(), tag_);
   }
-  range_.append(leaf_hash(record.leaf()));
+  range_.append(leaf);
   ++next_;
   counts_.next_sequence = next_;
   ++counts_.records;

@@ -201,6 +201,25 @@ TEST_CASE("a key absorbed ahead gives the vectors of RFC 4231") {
   CHECK(gone.states() == HmacKey::States{});
 }
 
+TEST_CASE("a MAC and a hash made side by side are those made one by one") {
+  // Every way to lie in blocks: either one is empty, shorter, longer, at another alignment.
+  std::string bytes(1024, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 31 + 7);
+  const std::string_view all = bytes;
+  const HmacKey key("a key");
+  for (size_t maced = 0; maced < 300; ++maced) {
+    for (const size_t hashed : {size_t{0}, size_t{1}, maced / 3, maced, maced + 31, 3 * maced}) {
+      const std::string_view first = all.substr(maced % 7, maced);
+      const std::string_view rest = all.substr(hashed % 5, hashed);
+      const MacAndHash both = mac_and_hash(key, first, '\x80', rest);
+      const bool same =
+          both.mac == key.mac(first) && both.hash == sha256(std::string("\x80").append(rest));
+      CAPTURE(maced, hashed);
+      REQUIRE(same);
+    }
+  }
+}
+
 TEST_CASE("HKDF gives the vectors of RFC 5869") {
   const std::string key(22, '\x0b');
   CHECK(hex_of(hkdf_sha256(unhex("000102030405060708090a0b0c"), key, unhex("f0f1f2f3f4f5f6f7f8f9"),
