@@ -26,6 +26,7 @@ __all__ = [
     "decoded",
     "encoded",
     "event_view",
+    "raw_fields",
     "tenant_key",
 ]
 
@@ -335,19 +336,27 @@ def event_view(record: Record) -> dict[str, Any]:
 
 
 def _fields(record: Record) -> Iterator[tuple[str, Any]]:
+    for field, named, kind, value in raw_fields(record):
+        if named is not None:
+            # Named by the application: told apart from ours, whatever it chose.
+            yield f"context.{named}", _value(kind, value)
+        else:
+            name = _FIELDS[field - 1] if 1 <= field <= len(_FIELDS) else f"field_{field}"
+            yield name, _value(kind, value)
+
+
+def raw_fields(record: Record) -> Iterator[tuple[int, str | None, int, bytes]]:
+    """Of each field its id, its name if the application named it, its type and its bytes."""
     rest = record.raw_fields
     for _ in range(record.count):
         field, kind = struct.unpack_from("<HB", rest)
-        rest, name = rest[3:], f"field_{field}"
+        rest, named = rest[3:], None
         if field == _NAMED:
             (length,) = struct.unpack_from("<H", rest)
-            # Named by the application: told apart from ours, whatever it chose.
-            name, rest = f"context.{rest[2 : 2 + length].decode()}", rest[2 + length :]
-        elif 1 <= field <= len(_FIELDS):
-            name = _FIELDS[field - 1]
+            named, rest = rest[2 : 2 + length].decode(), rest[2 + length :]
         (length,) = struct.unpack_from("<I", rest)
         value, rest = rest[4 : 4 + length], rest[4 + length :]
-        yield name, _value(kind, value)
+        yield field, named, kind, value
 
 
 def _value(kind: int, value: bytes) -> Any:

@@ -15,18 +15,36 @@ from typing import Any
 from ._audit_proofs import check_export, check_receipt
 from ._text import check_principal, check_text, duration_ns, from_json, to_bounded_json, to_ns
 from .errors import InvalidValue, NotFound
+from .stores.archive import Archive, new_ranges, read_archive, time_ranges
+from .stores.archive_check import ArchiveReport, check_archive
+from .stores.archive_part import ArchivePart
 from .stores.audit_export import covering, export_lines, make_receipt
 from .stores.audit_verify import AuditReport, verify_log
+from .stores.bulk import bulk_lines, check_bulk
 from .stores.host import Host
+from .stores.ocsf import to_ocsf
 from .stores.records import AuditEvent, Page, Tenant
 from .stores.twins import twin
 from .stores.whole_file import write_whole
 
-__all__ = ["Audit", "AuditEvent", "AuditReport", "check_export", "check_receipt"]
+__all__ = [
+    "Archive",
+    "ArchivePart",
+    "ArchiveReport",
+    "Audit",
+    "AuditEvent",
+    "AuditReport",
+    "check_archive",
+    "check_export",
+    "check_receipt",
+    "read_archive",
+    "to_ocsf",
+]
 
 
 class Audit:
-    """Every call but `follow` has an `a…` twin."""
+    """Every call has an `a…` twin but those that give one thing after the other: `follow`,
+    `events`, `bulk`, `ocsf`."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -134,6 +152,103 @@ class Audit:
         life = None if for_s is None else duration_ns(for_s, "for_s") / 1e9
         return self._host.facts.follow(tenant_id, every_s=every_s, for_s=life)
 
+    # ------------------------------------------------------------------------------ elsewhere
+
+    def events(
+        self,
+        tenant: Tenant | str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> Iterator[AuditEvent]:
+        """All facts of one tenant, or of all and of none; newest first, `since` ≤ time < `until`.
+
+        Across tenants it is itself a fact (`cross_tenant_access`), by `by` and for `reason`.
+        """
+        return self._events(tenant, since, until, "audit:events", by, reason)
+
+    def bulk(
+        self,
+        tenant: Tenant | str | None = None,
+        *,
+        index: str = "tenancy-audit",
+        operation: str = "create",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> Iterator[str]:
+        """`events` in the bulk form of Elasticsearch and OpenSearch: lines of JSON, two for each
+        fact, which joined are the body of `POST /_bulk`.
+
+        The document's id is the fact's: sent twice, `create` answers 409 for it and `index` writes
+        the same again.
+        """
+        check_bulk(index, operation)
+        found = self._events(tenant, since, until, "audit:bulk", by, reason)
+        return bulk_lines(found, index, operation)
+
+    def ocsf(
+        self,
+        tenant: Tenant | str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """`events` as those of the Open Cybersecurity Schema Framework 1.5.0; see `to_ocsf`."""
+        return map(to_ocsf, self._events(tenant, since, until, "audit:ocsf", by, reason))
+
+    def _events(
+        self,
+        tenant: Tenant | str | None,
+        since: datetime | None,
+        until: datetime | None,
+        action: str,
+        by: str | None,
+        reason: str | None,
+    ) -> Iterator[AuditEvent]:
+        filters = {
+            "tenant_id": None if tenant is None else self._host.tenant_id(tenant),
+            "since_ns": None if since is None else to_ns(since, "since"),
+            "until_ns": None if until is None else to_ns(until, "until"),
+        }
+        if tenant is None:
+            context = {"since": _iso(since), "until": _iso(until), "reason": reason}
+            with self._host.write(by) as change:
+                change.fact("cross_tenant_access", action, context=context)
+        return self._host.facts.every(filters)
+
+    def archive(
+        self,
+        url: str,
+        *,
+        format: str = "parquet",  # noqa: A002 - what it is called everywhere
+        since: datetime | None = None,
+        until: datetime | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> tuple[ArchivePart, ...]:
+        """Write the log into an archive at `url`: the records that it has not yet, or with `since`
+        or `until` those of that time. Returns the parts that are there then.
+
+        `url` is a directory, `s3://bucket/path`, `gs://bucket/path` or what else fsspec knows, and
+        `storage_options` are its file system's; see `Archive`. The archive has all tenants' facts
+        and the log's own records, chain by chain, and is checked with `check_archive`.
+        """
+        self._host.facts.settle()
+        log, place = (
+            self._host.facts.log,
+            Archive(url, format=format, storage_options=storage_options),
+        )
+        if since is None and until is None:
+            ranges = new_ranges(log, place.covered(log.id))
+        else:
+            ranges = time_ranges(log, since, until)
+        return tuple(place.write(log, *one) for one in ranges)
+
     # ------------------------------------------------------------------------------ proofs
 
     @property
@@ -211,8 +326,13 @@ class Audit:
     aappend = twin(append)
     asearch = twin(search)
     aget = twin(get)
+    aarchive = twin(archive)
     averify = twin(verify)
     acheckpoint = twin(checkpoint)
     aprove = twin(prove)
     aexport = twin(export)
     arebuild = twin(rebuild)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import audit, audit_log, keys, limits, plans, roles, sessions, tenants, usage
+from . import audit, audit_archive, audit_log, keys, limits, plans, roles, sessions, tenants, usage
 from ._common import make_app
 from .adopt import adopt
 from .audit_report import report as audit_report
@@ -43,6 +43,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(roles.app, name="roles")
 app.add_typer(plans.app, name="plans")
 audit_log.add_to(audit.app)
+audit_archive.add_to(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(limits.app, name="limits")
 app.add_typer(usage.app, name="usage")

@@ -26,12 +26,12 @@ from .._audit_proofs import (
     tenant_key,
 )
 from .._log_format import CLASSES, Note, Record, sha
-from ..errors import ExtraMissing, StoreDamaged, StoreUnsupported
+from ..errors import ExtraMissing, StoreDamaged
 from .audit_log import translated_log
+from .log_records import read_records
 
 __all__ = ["covering", "export_lines", "make_receipt"]
 
-_HEADER = 4096
 _HASH = 32
 
 
@@ -89,7 +89,7 @@ def _chain_lines(
     heads: dict[bytes, bytes] = {}
     leaves = bytearray()
     wanted = tenant.encode()
-    for sequence, data in enumerate(_records(directory, name, size)):
+    for sequence, data in enumerate(read_records(directory, name, 0, size)):
         leaves += sha(b"\0", data[:-4])
         owner = _owner(data)
         if owner is None:
@@ -151,32 +151,6 @@ class _Tree:
             if at < len(level):
                 yield bytes(level[at : at + _HASH])
             index >>= 1
-
-
-def _records(directory: Path, chain: str, size: int) -> Iterator[bytes]:
-    """The bytes of the first `size` records of a chain, as the segments have them."""
-    segments = sorted(_segments(directory, chain))
-    if size and (not segments or segments[0][0] != 0):
-        raise StoreUnsupported(
-            f"{directory}: chain {chain} does not begin with its first record any more",
-            remedy="export from an archive that has the whole chain",
-        )
-    for number, (first, path) in enumerate(segments):
-        last = segments[number + 1][0] if number + 1 < len(segments) else size
-        data, at = path.read_bytes(), _HEADER
-        for sequence in range(first, min(last, size)):
-            (length,) = struct.unpack_from("<I", data, at) if at + 4 <= len(data) else (0,)
-            if not 156 <= length <= len(data) - at:
-                raise StoreDamaged(f"{path}: no record {sequence} at offset {at}")
-            yield data[at : at + length]
-            at += length
-
-
-def _segments(directory: Path, chain: str) -> Iterator[tuple[int, Path]]:
-    for path in (directory / "segments").iterdir():
-        match = re.fullmatch(rf"{chain}-(\d{{20}})\.seg", path.name)
-        if match is not None:
-            yield int(match[1]), path
 
 
 def _owner(data: bytes) -> bytes | None:

@@ -21,6 +21,7 @@ __all__ = ["FILE", "Facts"]
 
 FILE = "audit.sqlite"
 SETTLE_S = 60.0
+_PAGE = 1000
 
 _log = logging.getLogger("tenancy")
 
@@ -38,6 +39,15 @@ class Facts:
         self, filters: Mapping[str, Any], limit: int, cursor: str | None
     ) -> Page[AuditEvent]:
         return self._search.search(filters, limit, cursor)
+
+    def every(self, filters: Mapping[str, Any]) -> Iterator[AuditEvent]:
+        """All that `search` finds, page after page, newest first."""
+        page = self._search.search(filters, _PAGE, None)
+        while True:
+            yield from page
+            if page.cursor is None:
+                return
+            page = self._search.search(filters, _PAGE, page.cursor)
 
     def find(self, event_id: str) -> AuditEvent | None:
         return self._search.find(event_id)
