@@ -184,6 +184,7 @@ void bind_engine(py::module_& module) {
       .def("refund_limits", &refund_limits, py::arg("tenant"), py::arg("action"),
            py::arg("principal"), py::arg("cost"))
       .def("set_log", &Engine::set_log, py::arg("log"))
+      .def("threshold_wanted", &Engine::threshold_wanted, py::arg("refused"))
       .def("key_usage", &key_usage, py::arg("public_id"))
       .def("stats", &stats);
   bind_engine_quotas(engine);

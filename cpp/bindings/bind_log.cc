@@ -2,6 +2,8 @@
 //
 // Appending to the ring takes less time than giving the GIL away; all that may wait for a disk or
 // another process gives it away first.
+#include <pybind11/stl.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -149,11 +151,11 @@ void bind_log(py::module_& module) {
       .def("append_many", &append_many, py::arg("events"), py::kw_only(), py::arg("ack") = "disk")
       .def(
           "flush",
-          [](log::Log& self, const py::str& ack) {
+          [](log::Log& self, const py::str& ack, std::optional<int64_t> wait_ns) {
             const log::Ack level = log_ack_of(ack);
-            ok_or_raise(unlocked([&] { return self.flush(level); }));
+            ok_or_raise(unlocked([&] { return self.flush(level, wait_ns); }));
           },
-          py::arg("ack") = "disk")
+          py::arg("ack") = "disk", py::kw_only(), py::arg("wait_ns") = py::none())
       .def("rotate", [](log::Log& self) { ok_or_raise(unlocked([&] { return self.rotate(); })); })
       .def("checkpoint",
            [](log::Log& self) {

@@ -110,7 +110,7 @@ void read_gauges(PyGate* gate, Arguments* arguments, const Decision& decision) {
 }
 
 void report_events(PyGate* gate, PyDecision* object) {
-  if (!object->decision.suspected_crossing && !object->decision.alerts) return;
+  if (!object->decision.alerts) return;
   PyObject* answer = PyObject_CallOneArg(gate->on_event, reinterpret_cast<PyObject*>(object));
   if (answer == nullptr) {
     PyErr_WriteUnraisable(gate->on_event);  // the decision stands whatever becomes of its report
@@ -118,21 +118,6 @@ void report_events(PyGate* gate, PyDecision* object) {
     Py_DECREF(answer);
   }
   object->decision.alerts = false;
-}
-
-// Runs `decide` until it was made with the newest definitions.
-template <class Decide>
-void until_current(PyGate* gate, PyDecision* object, Decide&& decide) {
-  for (int attempt = 0; attempt < kStaleMax; ++attempt) {
-    object->decision.stale = false;
-    decide();
-    if (!object->decision.stale) return;
-    if (!refresh(gate)) break;
-  }
-  object->decision.stale = false;
-  object->decision.reason = Reason::kStateUnavailable;
-  object->decision.detail = "definitions";
-  if (object->decision.definitions == nullptr) object->decision.definitions = newest(gate);
 }
 
 py::object new_answer(PyGate* gate) {
@@ -148,38 +133,54 @@ struct Call {
   Py_ssize_t first;
   PyObject* names;
   const char* function;
+  bool dry_run = false;
 
   void read(Arguments* arguments) const {
     read_keywords(arguments, &gate->state->keywords, args, first, names, function);
+    arguments->request.dry_run = dry_run;
   }
   NameCaches* name_caches() const { return &gate->state->names; }
 };
+
+// Runs `decide` until it was made with the newest definitions.
+template <class Decide>
+void until_current(const Call& call, PyDecision* object, Decide&& decide) {
+  for (int attempt = 0; attempt < kStaleMax; ++attempt) {
+    object->decision.stale = false;
+    const auto& definitions = newest(call.gate);
+    Arguments arguments(call.name_caches());
+    call.read(&arguments);
+    decide(definitions, &arguments);
+    if (!object->decision.stale) return;
+    if (!refresh(call.gate)) break;
+  }
+  newest(call.gate);
+  Arguments arguments(call.name_caches());
+  call.read(&arguments);
+  call.gate->state->engine->give_up(arguments.request, "definitions", &object->decision);
+}
 
 void name_default_action(PyGate* gate, Arguments* arguments) {
   if (arguments->action_named) return;
   arguments->request.admit_action = gate->state->definitions->catalog->default_action();
 }
 
-void run_check(const Call& call, PyDecision* object, bool dry_run) {
+void run_check(const Call& call, PyDecision* object) {
   Engine& engine = *call.gate->state->engine;
   bool admitted = false;
-  until_current(call.gate, object, [&] {
-    const auto& definitions = newest(call.gate);
-    Arguments arguments(call.name_caches());
-    call.read(&arguments);
-    arguments.request.dry_run = dry_run;
-    name_default_action(call.gate, &arguments);
-    if (!arguments.any_gauge) {
-      engine.check(definitions, arguments.request, &object->decision);
+  until_current(call, object, [&](const auto& definitions, Arguments* arguments) {
+    name_default_action(call.gate, arguments);
+    if (!arguments->any_gauge) {
+      engine.check(definitions, arguments->request, &object->decision);
       return;
     }
     if (!admitted) {
-      engine.admit(definitions, arguments.request, &object->decision);
+      engine.admit(definitions, arguments->request, &object->decision);
       if (!object->decision.allowed()) return;
       admitted = true;
     }
-    read_gauges(call.gate, &arguments, object->decision);
-    engine.authorize(arguments.request, &object->decision);
+    read_gauges(call.gate, arguments, object->decision);
+    engine.authorize(arguments->request, &object->decision);
   });
 }
 
@@ -197,7 +198,7 @@ PyObject* decide_whole(PyObject* self, PyObject* const* args, Py_ssize_t count, 
     need_definitions(gate);
     py::object answer = new_answer(gate);
     auto* object = reinterpret_cast<PyDecision*>(answer.ptr());
-    run_check(Call{gate, args, 0, names, function}, object, dry_run);
+    run_check(Call{gate, args, 0, names, function, dry_run}, object);
     if (!dry_run) report_events(gate, object);
     return answer.release().ptr();
   });
@@ -219,17 +220,14 @@ PyObject* gate_admit(PyObject* self, PyObject* const* args, Py_ssize_t count, Py
     py::object answer = new_answer(gate);
     auto* object = reinterpret_cast<PyDecision*>(answer.ptr());
     const Call call{gate, args, 0, names, "admit"};
-    until_current(gate, object, [&] {
-      const auto& definitions = newest(gate);
-      Arguments arguments(call.name_caches());
-      call.read(&arguments);
-      arguments.request.reserve = true;
-      name_default_action(gate, &arguments);
+    until_current(call, object, [&](const auto& definitions, Arguments* arguments) {
+      arguments->request.reserve = true;
+      name_default_action(gate, arguments);
       // A named action takes the place of the default one in this half.
-      if (arguments.action_named) {
-        arguments.request.admit_action = std::exchange(arguments.request.action, kNoIndex);
+      if (arguments->action_named) {
+        arguments->request.admit_action = std::exchange(arguments->request.action, kNoIndex);
       }
-      gate->state->engine->admit(definitions, arguments.request, &object->decision);
+      gate->state->engine->admit(definitions, arguments->request, &object->decision);
     });
     report_events(gate, object);
     return answer.release().ptr();
@@ -244,15 +242,12 @@ PyObject* gate_authorize(PyObject* self, PyObject* const* args, Py_ssize_t count
     }
     auto* object = reinterpret_cast<PyDecision*>(args[0]);
     const Call call{gate, args, 1, names, "authorize"};
-    until_current(gate, object, [&] {
-      newest(gate);
-      Arguments arguments(call.name_caches());
-      call.read(&arguments);
-      arguments.request.reserve = true;
-      if (object->decision.allowed() && arguments.any_gauge) {
-        read_gauges(gate, &arguments, object->decision);
+    until_current(call, object, [&](const auto&, Arguments* arguments) {
+      arguments->request.reserve = true;
+      if (object->decision.allowed() && arguments->any_gauge) {
+        read_gauges(gate, arguments, object->decision);
       }
-      gate->state->engine->authorize(arguments.request, &object->decision);
+      gate->state->engine->authorize(arguments->request, &object->decision);
     });
     report_events(gate, object);
     return Py_NewRef(args[0]);

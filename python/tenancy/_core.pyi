@@ -124,8 +124,9 @@ class Log:
         later says how many were recorded.
         """
 
-    def flush(self, ack: str = "disk") -> None:
-        """Wait until all that was recorded so far is at ``ack``."""
+    def flush(self, ack: str = "disk", *, wait_ns: int | None = None) -> None:
+        """Wait until all that was recorded so far is at ``ack``, for ``wait_ns`` or
+        ``ack_wait_ns``. Raises `CoreError` IO when it is not by then."""
 
     def rotate(self) -> None:
         """Move to the next key epoch; the old key is destroyed."""
@@ -374,9 +375,16 @@ class Engine:
     def set_log(self, log: Log | None) -> None:
         """Facts of decisions go there from now on, as the catalog's ``audit`` says; None: nowhere.
 
-        A fact for which the log has no room within its ``full_wait_ns`` makes the decision
-        STATE_UNAVAILABLE, or is counted as ``lost`` where the catalog says ``on_full: count``.
+        A fact for which the log has no room within 2 ms is counted as ``lost`` and makes the
+        decision STATE_UNAVAILABLE, unless the catalog says ``on_full: count``; while there is no
+        room, later ones wait 0.1 ms. Thresholds of quotas are not written: see
+        `threshold_wanted`.
         """
+
+    def threshold_wanted(self, refused: bool) -> bool:
+        """Whether the catalog's ``audit`` wants the fact of a quota threshold that was just
+        reached, by a decision that was ``refused`` or not. Ask once for each: samples are drawn,
+        and what is held back counts as ``suppressed``. True without a log."""
 
     def stats(self) -> dict[str, Any]:
         """``decided`` by reason, ``latency_us_log2``, ``facts`` (``recorded``, ``suppressed`` by
@@ -500,7 +508,7 @@ class Gate:
     ) -> None:
         """``on_stale`` reads and applies the changes of the store; the gate asks again afterwards.
 
-        ``on_event`` is called for a suspected cross-tenant access and for crossed quota thresholds.
+        ``on_event`` is called for a decision that crossed quota thresholds.
         ``on_gauge(tenant_id, quota)`` answers the current value of a quota that the application
         counts itself, or ``None``. ``reasons`` are the members of `tenancy.Reason` in the engine's
         order.

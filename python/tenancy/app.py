@@ -42,7 +42,7 @@ from .stores.drain import EVERY_S as DRAIN_EVERY_S
 from .stores.due import EVERY_S, DueJob
 from .stores.events import Events
 from .stores.grants import SYSTEM
-from .stores.health import Health
+from .stores.health import FactCounts, Health
 from .stores.host import Closed, Host
 from .stores.options import check_sizes, works_in_background
 from .stores.twins import twin
@@ -247,8 +247,8 @@ class Tenancy:
         return self.tenants.process_due()
 
     def refused_operator(self, context: Any, action: str, **details: Any) -> None:
-        """Write down that somebody asked for what only operators may. Capped per source, like
-        suspected crossings; what the cap swallows is counted in the source's next fact."""
+        """Write down that somebody asked for what only operators may. Capped per source; what the
+        cap swallows is counted in the source's next fact."""
         self._events.refused_operator(context, action, details)
 
     def operator(self, *, by: str, reason: str) -> Operator:
@@ -256,13 +256,15 @@ class Tenancy:
         return Operator(self._host, by, reason, self)
 
     def stats(self) -> dict[str, Any]:
-        """Decisions by reason, latency, memory: of this process, for monitoring."""
+        """Decisions by reason, facts they left in the log, latency, memory: of this process, for
+        monitoring."""
         return self.engine.stats()
 
     def health(self) -> Health:
         """What a person should look at: background work of the host that fails, a log that cannot
-        be written."""
-        return Health.of(self.background.health(), self._host.facts.problems())
+        be written, facts of decisions that it did not take."""
+        facts = FactCounts(**self.engine.stats()["facts"])
+        return Health.of(self.background.health(), facts, self._host.facts.problems())
 
     # ------------------------------------------------------------------------------ end
 

@@ -244,23 +244,19 @@ def test_a_spent_quota_is_answered_as_configured(tmp_path: Path) -> None:
         assert spent.value.status == 429
 
 
-def test_a_suspected_crossing_is_audited_but_floods_nothing(
-    t: Tenancy, acme: Tenant, clock: _core.FakeClock
+def test_a_suspected_crossing_is_a_fact_of_the_tenant_whose_key_it_was(
+    t: Tenancy, acme: Tenant
 ) -> None:
-    t.tenants.create("Beta", slug="beta")
+    beta = t.tenants.create("Beta", slug="beta")
     key, secret = t.keys.create(acme, scopes=["ticket:read"])
-    for _ in range(200):
-        assert t.check(api_key=secret, hints=["beta"]).code == "TENANT_CONFLICT"
-    looking = t.operator(by="eve", reason="test")
-    facts = looking.audit(type="security_violation", limit=1000)
-    assert len(facts) == 10
-    assert {e.result for e in facts} == {"denied"}
-    assert facts[0].context["key"] == key.id
-    clock.advance_ns(61 * 10**9)
-    t.check(api_key=secret, hints=["beta"])
-    newest = looking.audit(type="security_violation")[0]
-    assert newest.context["not_written_before"] == 190
-    t.check(api_key=secret, hints=["beta"])
+    decision = t.check(api_key=secret, hints=["beta"], ip="192.0.2.7")
+    assert decision.code == "TENANT_CONFLICT"
+    (fact,) = t.audit.search(acme, type="cross_tenant")
+    assert (fact.result, fact.revision) == ("denied", decision.revision)
+    assert fact.context == {
+        "code": "TENANT_CONFLICT", "key": key.id, "ip": "192.0.2.7", "named_tenant": "beta",
+    }  # fmt: skip
+    assert not t.audit.search(beta, type="cross_tenant")
 
 
 # -------------------------------------------------------------------------------------- audit

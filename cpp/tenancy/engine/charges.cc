@@ -147,12 +147,14 @@ bool Engine::settle(const QuotaTarget& target, QuotaEntry* entry, bool keep,
   return true;  // this took so long that another attempt took over, and is charged
 }
 
-// Outside of a web request consumption is final at once; here that is a reservation, kept.
-void Engine::keep_charged(Decision* decision, size_t first) {
-  for (size_t i = first; i < decision->quotas.size(); ++i) {
-    QuotaEntry& entry = decision->quotas[i];
+// Outside of a web request consumption is final at once; here that is a reservation, kept when the
+// decision stands and its fact is in the log.
+void Engine::keep_charged(const Request& request, Decision* decision) {
+  if (request.reserve || decision->idempotency == 0 || !decision->allowed()) return;
+  const CounterTable::Hold hold(*counters_);
+  for (QuotaEntry& entry : decision->quotas) {
     if (entry.lease) continue;
-    if (entry.charge) {
+    if (entry.charge && !entry.settled) {
       const QuotaTarget target =
           quota_target(*decision->definitions, *decision->tenant, entry.quota);
       settle(target, &entry, true, std::nullopt);

@@ -61,6 +61,7 @@ void Engine::check(const std::shared_ptr<const Definitions>& definitions, const 
     if (admit_stages(request, &scope, decision)) authorize_stages(request, scope, decision);
   }
   decided(request, true, decision);
+  keep_charged(request, decision);
 }
 
 void Engine::admit(const std::shared_ptr<const Definitions>& definitions, const Request& request,
@@ -89,7 +90,20 @@ void Engine::authorize(const Request& request, Decision* decision) {
     const CounterTable::Hold hold(*counters_);
     allowed = activate_roles(request, decision) && authorize_stages(request, scope, decision);
   }
-  if (!allowed || decision->alerts) decided(request, false, decision);
+  if (!allowed) decided(request, false, decision);  // what the first half allowed was counted there
+  keep_charged(request, decision);
+}
+
+void Engine::give_up(const Request& request, std::string_view detail, Decision* decision) {
+  decision->stale = false;
+  decision->reason = Reason::kStateUnavailable;
+  decision->detail.assign(detail);
+  decision->now_wall_ns = clock_->wall_ns();
+  if (decision->definitions == nullptr) {
+    decision->definitions = definitions();
+    decision->ip.assign(request.ip);
+  }
+  if (decision->definitions != nullptr) decided(request, false, decision);
 }
 
 // A decision is made: it is counted, and leaves its fact. Without a Hold, because the log may make
@@ -98,8 +112,6 @@ void Engine::decided(const Request& request, bool opening, Decision* decision) {
   if (Facts* const facts = facts_.load(std::memory_order_acquire); facts != nullptr) {
     tell(facts, request, opening, decision);
   }
-  // What the first half allowed was counted there.
-  if (!opening && decision->reason == Reason::kAllowed) return;
   decided_[static_cast<size_t>(decision->reason)].fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -260,6 +260,9 @@ class Engine {
              Decision* decision);
   // Continues an admitted decision with what the router found.
   void authorize(const Request& request, Decision* decision);
+  // Refuses what cannot be decided: STATE_UNAVAILABLE, with its fact. The definitions at hand are
+  // not the newest, so nothing is looked up in them.
+  void give_up(const Request& request, std::string_view detail, Decision* decision);
   // Settles reservations and leases once: commit below 500, release from 500 on.
   void finish(Decision* decision, int http_status);
 
@@ -277,6 +280,9 @@ class Engine {
   // log that is replaced stays open as long as the engine.
   void set_log(std::shared_ptr<log::Log> log);
   FactCounts facts() const;
+  // Whether that policy wants the fact of a threshold which a decision, or a call about a quota,
+  // has reached. Asked once for each: samples are drawn, and what is held back is counted.
+  bool threshold_wanted(bool refused) const;
 
   // Decisions of this process by reason, and how long requests took from admit to finish: bucket i
   // counts durations below 2^i microseconds (and not below 2^(i-1)).
@@ -348,7 +354,7 @@ class Engine {
   uint64_t charge_key(const QuotaTarget& target, const QuotaEntry& entry,
                       const Decision& decision) const;
   ChargeTerms charge_terms() const;
-  void keep_charged(Decision* decision, size_t first);
+  void keep_charged(const Request& request, Decision* decision);
 
   Options options_;
   std::shared_ptr<const Clock> clock_;

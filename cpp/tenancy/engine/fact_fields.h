@@ -28,12 +28,6 @@ class FactFields {
   void number(log::FieldId id, uint64_t value) {
     add({id, log::Value::unsigned_integer(value), {}});
   }
-  void named_number(std::string_view name, uint64_t value) {
-    add({log::FieldId::kNamed, log::Value::unsigned_integer(value), name});
-  }
-  void uuid(std::string_view sixteen_bytes) {
-    add({log::FieldId::kEventId, log::Value::uuid(sixteen_bytes), {}});
-  }
   // "192.0.2.1", or the eight bytes of an IPv6 network as "2001:db8:0:1::/64".
   void address(std::string_view ip);
 

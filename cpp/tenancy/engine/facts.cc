@@ -131,17 +131,25 @@ bool Facts::record(const Request& request, bool opening, const Decision& decisio
   bool kept = true;
   if (opening && decision.key != nullptr) kept &= key_used(request, decision);
   if (decision.reason != Reason::kAllowed) kept &= refused(request, decision);
-  if (decision.alerts) kept &= thresholds(request, decision);
   return kept;
 }
 
 bool Facts::wanted(AuditClass of, const Decision& decision) {
-  const AuditRule& rule = decision.definitions->catalog->audit().rule(of);
+  return wanted(decision.definitions->catalog->audit(), of, decision.reason != Reason::kAllowed,
+                decision.now_wall_ns);
+}
+
+bool Facts::threshold_wanted(const AuditPolicy& policy, bool refused, int64_t now_wall_ns) {
+  return wanted(policy, AuditClass::kThresholds, refused, now_wall_ns);
+}
+
+bool Facts::wanted(const AuditPolicy& policy, AuditClass of, bool refused, int64_t now_wall_ns) {
+  const AuditRule& rule = policy.rule(of);
   bool yes = false;
   switch (rule.mode) {
     case AuditRule::Mode::kAlways: return true;
     case AuditRule::Mode::kNever: return false;
-    case AuditRule::Mode::kRefusals: return decision.reason != Reason::kAllowed;
+    case AuditRule::Mode::kRefusals: return refused;
     case AuditRule::Mode::kSampled:
       yes = mixed(seed_ + drawn_.fetch_add(1, std::memory_order_relaxed) * 0x9e3779b97f4a7c15) %
                 1'000'000 <
@@ -149,7 +157,7 @@ bool Facts::wanted(AuditClass of, const Decision& decision) {
       break;
     case AuditRule::Mode::kBounded:
       yes = within(seconds_[static_cast<size_t>(of)],
-                   static_cast<uint64_t>(std::max<int64_t>(decision.now_wall_ns, 0) / kSecondNs),
+                   static_cast<uint64_t>(std::max<int64_t>(now_wall_ns, 0) / kSecondNs),
                    rule.per_second);
       break;
   }
@@ -157,14 +165,18 @@ bool Facts::wanted(AuditClass of, const Decision& decision) {
   return yes;
 }
 
-bool Facts::append(log::Class chain, const TenantEntry* tenant, std::span<const log::Field> fields,
+bool Facts::append(const TenantEntry* tenant, std::span<const log::Field> fields,
                    const Decision& decision) {
   log::Entry entry;
-  entry.chain = chain;
+  entry.chain = log::Class::kSecurity;
   if (tenant != nullptr) entry.tenant = tenant->id;
   entry.fields = fields;
   entry.time_ns = decision.now_wall_ns;
-  if (log_->append(entry, log::Ack::kRing).ok()) {
+  const bool full = full_.load(std::memory_order_relaxed);
+  entry.wait_ns = full ? kWaitWhileFullNs : kWaitNs;
+  const bool taken = log_->append(entry, log::Ack::kRing).ok();
+  if (full == taken) full_.store(!taken, std::memory_order_relaxed);
+  if (taken) {
     recorded_.fetch_add(1, std::memory_order_relaxed);
     return true;
   }
@@ -182,7 +194,7 @@ bool Facts::refused(const Request& request, const Decision& decision) {
   if (decision.suspected_crossing || decision.tenant == nullptr) {
     fields.named("named_tenant", named_tenant(request));
   }
-  return append(log::Class::kSecurity, owner(decision), fields.fields(), decision);
+  return append(owner(decision), fields.fields(), decision);
 }
 
 bool Facts::key_used(const Request& request, const Decision& decision) {
@@ -191,54 +203,7 @@ bool Facts::key_used(const Request& request, const Decision& decision) {
   const bool allowed = decision.reason == Reason::kAllowed;
   put_request("key_used", allowed ? "success" : "denied", request, decision, &fields);
   fields.named("endpoint", request.endpoint);
-  return append(log::Class::kSecurity, owner(decision), fields.fields(), decision);
-}
-
-bool Facts::thresholds(const Request& request, const Decision& decision) {
-  (void)request;
-  bool kept = true;
-  for (const QuotaEntry& entry : decision.quotas) {
-    for (size_t place = 0; place < 8; ++place) {
-      if ((entry.state.crossed >> place & 1) != 0) kept &= threshold(decision, entry, place);
-    }
-  }
-  return kept;
-}
-
-// Reported by each call until somebody acknowledges it: here once per process, and under one id
-// wherever it is written again.
-bool Facts::threshold(const Decision& decision, const QuotaEntry& entry, size_t place) {
-  const QuotaDef& quota = decision.definitions->catalog->quotas()[entry.quota];
-  if (place >= quota.alert_percents.size()) return true;
-  const std::string percent = std::to_string(quota.alert_percents[place]);
-  const std::string name = "tenancy quota threshold\n" + decision.tenant->id + "\n" + quota.name +
-                           "\n" + std::to_string(entry.state.period_start_wall_ns) + "\n" +
-                           percent + "\n" + std::to_string(entry.state.limit);
-  Digest256 id = sha256(name);
-  id[6] = static_cast<uint8_t>(0x80 | (id[6] & 0x0f));  // UUID version 8: made from what it names
-  id[8] = static_cast<uint8_t>(0x80 | (id[8] & 0x3f));
-  uint64_t mark = 0;
-  for (size_t i = 0; i < 8; ++i) mark = mark << 8 | id[16 + i];
-  std::atomic<uint64_t>& told = told_[mark % told_.size()];
-  if (told.load(std::memory_order_relaxed) == mark) return true;
-  if (!wanted(AuditClass::kThresholds, decision)) return true;
-  FactFields fields;
-  fields.uuid({reinterpret_cast<const char*>(id.data()), 16});
-  fields.text(FieldId::kType, "quota_threshold");
-  fields.text(FieldId::kAction, "quota:alert");
-  fields.text(FieldId::kResource, "quota");
-  fields.text(FieldId::kResourceId, quota.name);
-  if (!decision.principal_is_hint) fields.text(FieldId::kPrincipal, decision.principal);
-  fields.text(FieldId::kResult, decision.allowed() ? "success" : "denied");
-  fields.number(FieldId::kPolicyRevision, decision.definitions->revision);
-  if (decision.key != nullptr) fields.text(FieldId::kKeyId, decision.key->id);
-  if (!entry.state.unlimited) fields.named_number("limit", entry.state.limit);
-  fields.named_number("percent", quota.alert_percents[place]);
-  fields.named_number("used", entry.state.used + entry.state.reserved);
-  const uint64_t lost = lost_.load(std::memory_order_relaxed);
-  const bool kept = append(log::Class::kOther, decision.tenant, fields.fields(), decision);
-  if (lost == lost_.load(std::memory_order_relaxed)) told.store(mark, std::memory_order_relaxed);
-  return kept;
+  return append(owner(decision), fields.fields(), decision);
 }
 
 // ------------------------------------------------------------------------------ of the engine
@@ -264,6 +229,13 @@ FactCounts Engine::facts() const {
     sum.lost += counts.lost;
   }
   return sum;
+}
+
+bool Engine::threshold_wanted(bool refused) const {
+  const std::shared_ptr<const Definitions> definitions = this->definitions();
+  Facts* const facts = facts_.load(std::memory_order_acquire);
+  if (facts == nullptr || definitions == nullptr) return true;
+  return facts->threshold_wanted(definitions->catalog->audit(), refused, clock_->wall_ns());
 }
 
 // What was decided goes into the log, or is taken back.

@@ -154,7 +154,6 @@ bool Engine::take_quotas(const Request& request, Decision* decision) {
       return false;
     }
   }
-  if (!request.reserve && decision->idempotency != 0) keep_charged(decision, first);
   return true;
 }
 

@@ -185,7 +185,7 @@ Status LogImpl::begin_chain(Class chain, const std::string& boot) {
   }
   draft.fields = fields;
   Committed committed;
-  return commit(draft, &committed);
+  return commit(draft, options_.full_wait_ns, &committed);
 }
 
 std::unique_ptr<Worker> LogImpl::make_worker() {

@@ -11,7 +11,7 @@
 //     committed but whose acknowledgement did not come in time (kIo with "recorded, but") is there.
 //  2. Sequences of a chain have no gaps, those of a tenant in a chain neither.
 //  3. No append waits for the disk unless it asks for kOs or kDisk, or the ring is full; then it
-//     waits at most `full_wait_ns`, and fails. Nothing is dropped silently.
+//     waits at most `full_wait_ns` (its own `wait_ns`), and fails. Nothing is dropped silently.
 //  4. Killing any process at any instruction leaves a log that the others go on writing.
 //
 // Ownership: unique; several Logs of one directory may be open in one process and in many. Thread
@@ -59,6 +59,7 @@ struct Entry {
   std::optional<std::string_view> tenant{};  // none: the platform's own event
   std::span<const Field> fields{};           // ascending, see record.h
   int64_t time_ns = 0;                       // 0: now
+  std::optional<int64_t> wait_ns{};          // for room and the mutex; none: `full_wait_ns`
 };
 
 struct Health {
@@ -90,15 +91,16 @@ class Log {
   static Result<std::unique_ptr<Log>> open(const Options& options);
   virtual ~Log() = default;  // as close(), errors unheard
 
-  // kFull: the ring stayed full, or the mutex or the flusher did not move, for full_wait_ns;
+  // kFull: the ring stayed full, or the mutex or the flusher did not move, for that long;
   // nothing was recorded. kInvalidArgument: see encode_record. kIo with "recorded, but": it is
   // recorded, and not (known to be) at `ack` yet.
   virtual Result<Position> append(const Entry& entry, Ack ack = Ack::kRing) = 0;
   // All in order, one acknowledgement for the last; stops at the first that fails.
   virtual Result<Position> append_all(std::span<const Entry> entries, Ack ack) = 0;
 
-  // Everything committed so far reaches `ack` (kRing does nothing).
-  virtual Status flush(Ack ack = Ack::kDisk) = 0;
+  // Everything committed so far reaches `ack` (kRing does nothing), within `wait_ns` (none:
+  // `ack_wait_ns`); else kIo.
+  virtual Status flush(Ack ack = Ack::kDisk, std::optional<int64_t> wait_ns = std::nullopt) = 0;
   // Moves to the next key epoch; the old key is gone when it returns.
   virtual Status rotate() = 0;
   // Makes a checkpoint and returns its signed note.

@@ -42,27 +42,28 @@ Status LogImpl::make_room(int64_t deadline) {
   if (left <= 0) {
     return {Code::kFull, "the log's ring of " + std::to_string(ring_->ring_bytes()) +
                              " bytes stayed full: the flusher does not keep up or is stopped (" +
-                             health().reason + "); nothing was recorded"};
+                             failure(0) + "); nothing was recorded"};
   }
   futex_wait(header.done, done, std::min(left, kSliceNs));
   return {};
 }
 
-Status LogImpl::commit(const RecordDraft& draft, Committed* committed) {
-  const int64_t deadline = real_ns() + options_.full_wait_ns;
+Status LogImpl::commit(const RecordDraft& draft, int64_t wait_ns, Committed* committed) {
+  int64_t left = std::max<int64_t>(wait_ns, 0);
+  int64_t deadline = 0;  // read when something has to be waited for
   Status error;
   while (true) {
-    const int64_t left = std::max<int64_t>(deadline - real_ns(), 0);
     switch (appender_->append(draft, left, committed, &error)) {
       case Appender::Outcome::kDone: return {};
       case Appender::Outcome::kRefused: return error;
       case Appender::Outcome::kBusy:
-        return {Code::kFull, "the log's mutex was not free for " +
-                                 std::to_string(options_.full_wait_ns / 1'000'000) +
-                                 " ms: a process that holds it is stopped; nothing was recorded"};
+        return {Code::kFull, "the log's mutex was not free for " + std::to_string(wait_ns / 1'000) +
+                                 " us: a process that holds it is stopped; nothing was recorded"};
       case Appender::Outcome::kNoRoom: break;
     }
+    if (deadline == 0) deadline = real_ns() + left;
     if (Status status = make_room(deadline); !status) return status;
+    left = std::max<int64_t>(deadline - real_ns(), 0);
   }
 }
 
@@ -73,9 +74,10 @@ Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
   draft.time_ns = entry.time_ns != 0 ? entry.time_ns : clock_->wall_ns();
   draft.tenant = entry.tenant;
   draft.fields = entry.fields;
+  const int64_t wait_ns = entry.wait_ns.value_or(options_.full_wait_ns);
   Committed committed;
   if (!entry.fields.empty() && entry.fields.front().id == FieldId::kEventId) {
-    if (Status status = commit(draft, &committed); !status) return status;
+    if (Status status = commit(draft, wait_ns, &committed); !status) return status;
   } else {
     thread_local std::vector<Field> fields;
     const std::array<uint8_t, 16> event_id = new_event_id(draft.time_ns);
@@ -83,7 +85,7 @@ Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
     fields.push_back({FieldId::kEventId, Value::uuid(view_of(event_id)), {}});
     fields.insert(fields.end(), entry.fields.begin(), entry.fields.end());
     draft.fields = fields;
-    if (Status status = commit(draft, &committed); !status) return status;
+    if (Status status = commit(draft, wait_ns, &committed); !status) return status;
   }
   if (ack == Ack::kRing) {
     // The flusher is woken early enough that nobody has to wait for room.
@@ -94,7 +96,7 @@ Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
     }
     return committed.position;
   }
-  if (Status status = wait_for(committed.end, ack); !status) return status;
+  if (Status status = wait_for(committed.end, ack, options_.ack_wait_ns); !status) return status;
   return committed.position;
 }
 
@@ -110,14 +112,14 @@ Result<Position> LogImpl::append_all(std::span<const Entry> entries, Ack ack) {
   return last;
 }
 
-Status LogImpl::wait_for(uint64_t end, Ack ack) {
+Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
   const Result<Worker*> found = worker();
   if (!found) return found.status();
   Worker& worker = **found;
   RingHeader& header = ring_->header();
   const bool disk = ack == Ack::kDisk;
   raise_to(disk ? header.sync_wanted : header.write_wanted, end);
-  const int64_t deadline = real_ns() + options_.ack_wait_ns;
+  const int64_t deadline = real_ns() + wait_ns;
   while (true) {
     const uint32_t done = header.done.load();
     if (ring_->synced() >= end || (!disk && ring_->written() >= end)) return {};
@@ -137,7 +139,7 @@ Status LogImpl::wait_for(uint64_t end, Ack ack) {
     const int64_t left = deadline - real_ns();
     if (left <= 0) {
       return {Code::kIo, "recorded, but not yet " + std::string(disk ? "durable" : "written") +
-                             ": the flusher does not keep up or is stopped (" + health().reason +
+                             ": the flusher does not keep up or is stopped (" + failure(kSliceNs) +
                              ")"};
     }
     const uint64_t leader = header.leader.load();
@@ -149,9 +151,10 @@ Status LogImpl::wait_for(uint64_t end, Ack ack) {
   }
 }
 
-Status LogImpl::flush(Ack ack) {
+Status LogImpl::flush(Ack ack, std::optional<int64_t> wait_ns) {
   if (const Result<Worker*> found = worker(); !found) return found.status();
-  return ack == Ack::kRing ? Status() : wait_for(ring_->tail(), ack);
+  if (ack == Ack::kRing) return {};
+  return wait_for(ring_->tail(), ack, wait_ns.value_or(options_.ack_wait_ns));
 }
 
 // Here if this process leads or may lead; else the leader is asked.
@@ -180,7 +183,7 @@ Status LogImpl::run_request(Request request, std::string* note) {
     if (header.served[which].load() >= ticket) break;
     wake_leader();
     const int64_t left = deadline - real_ns();
-    if (left <= 0) return {Code::kIo, "the flusher has not done it in time: " + health().reason};
+    if (left <= 0) return {Code::kIo, "the flusher has not done it in time: " + failure(kSliceNs)};
     futex_wait(header.done, done, std::min(left, kSliceNs));
   }
   if (request == Request::kRotate) return {};
@@ -209,14 +212,18 @@ Status LogImpl::tend() {
   return (*found)->flusher.tend();
 }
 
+std::string LogImpl::failure(int64_t wait_ns) const {
+  const RingHeader& header = ring_->header();
+  if (header.failure.load() == 0) return {};
+  const RingLock lock(*ring_, wait_ns);
+  return lock.held() ? std::string(header.failure_text) : std::string();
+}
+
 Health LogImpl::health() const {
   const RingHeader& header = ring_->header();
   Health out;
   out.failing = header.failure.load() != 0;
-  if (out.failing) {
-    const RingLock lock(*ring_, kSliceNs);
-    if (lock.held()) out.reason = header.failure_text;
-  }
+  out.reason = failure(kSliceNs);
   const uint64_t leader = header.leader.load();
   out.flusher_alive = leader != 0 && process_alive(leader);
   const uint64_t tail = ring_->tail();

@@ -46,7 +46,7 @@ class LogImpl final : public Log {
   Status open();
   Result<Position> append(const Entry& entry, Ack ack) override;
   Result<Position> append_all(std::span<const Entry> entries, Ack ack) override;
-  Status flush(Ack ack) override;
+  Status flush(Ack ack, std::optional<int64_t> wait_ns) override;
   Status rotate() override;
   Result<std::string> checkpoint() override;
   Status tend() override;
@@ -72,9 +72,11 @@ class LogImpl final : public Log {
   void follow(Worker& worker, uint32_t followers_seen);
   void nap(Worker& worker, uint32_t wake_seen, bool failing, bool idle);
   // Appends, waiting for room; the record's end in the ring.
-  Status commit(const RecordDraft& draft, Committed* committed);
+  Status commit(const RecordDraft& draft, int64_t wait_ns, Committed* committed);
   Status make_room(int64_t deadline);
-  Status wait_for(uint64_t end, Ack ack);
+  Status wait_for(uint64_t end, Ack ack, int64_t wait_ns);
+  // Why nothing can be written; empty when it can, or when that cannot be read in time.
+  std::string failure(int64_t wait_ns) const;
   Status run_request(Request request, std::string* note);
   void wake_leader();
 

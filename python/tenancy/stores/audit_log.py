@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from .. import _core
+from .._text import NS
 from ..errors import StateUnavailable, StoreClosed, StoreDamaged, StoreNotWritable, raise_core
 from .audit_events import CHAINS, LogRow
 from .directory import DataDirectory
@@ -23,6 +24,7 @@ from .directory import DataDirectory
 __all__ = ["AuditLog", "read_chain", "translated_log"]
 
 _BATCH = 4096
+_NOT_WRITTEN = ("IO", "IO_ERROR")
 
 
 class AuditLog:
@@ -57,6 +59,21 @@ class AuditLog:
     def flush(self, ack: str = "disk") -> None:
         with translated_log(self.directory):
             self.core.flush(ack)
+
+    def readable(self, wait_s: float) -> bool:
+        """Wait until what was appended so far can be read: synced, since a reader never sees what
+        a loss of power takes back. False: the log cannot be written, or not within `wait_s`
+        seconds."""
+        with translated_log(self.directory):
+            if self.core.health()["failing"]:
+                return False
+            try:
+                self.core.flush("disk", wait_ns=int(wait_s * NS))
+            except _core.CoreError as error:
+                if error.args[0] not in _NOT_WRITTEN:
+                    raise
+                return False
+        return True
 
     def checkpoint(self) -> str:
         with translated_log(self.directory):
@@ -112,7 +129,7 @@ def _raise(path: str, error: _core.CoreError) -> NoReturn:
             f"{path}: {message}",
             remedy="`tenancy audit verify` says what is wrong; restore the directory from a backup",
         ) from error
-    if code in ("IO", "IO_ERROR"):
+    if code in _NOT_WRITTEN:
         raise StoreNotWritable(
             f"{path}: {message}", remedy="free some space, or mend the disk"
         ) from error

@@ -2,7 +2,8 @@
 
 The order is (time, serial of the outbox, event id), the same for a fact in either place, so the
 cursor of a page holds while facts move. The outbox is read before the projection: a fact that moves
-meanwhile is found twice, never not at all.
+meanwhile is found twice, never not at all. Before both, what decisions left in the log's ring is
+brought into the projection: a refusal is found as soon as it was answered.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class AuditSearch:
         before = None if cursor is None else _decode(cursor)
         if any(isinstance(text, str) and not storable(text) for text in filters.values()):
             return Page(())  # no fact holds such a text
+        self._drain.catch_up()
         found = dict(self._pending(filters, limit + 1, before))
         for key, event in self._projected(filters, limit + 1, before):
             found.setdefault(key, event)
@@ -77,6 +79,7 @@ class AuditSearch:
             row = cursor.execute(query, (event_id,)).fetchone()
         if row is not None:
             return event_of_outbox(OutboxRow(*row))
+        self._drain.catch_up()
         record = self.locate(event_id)
         return None if record is None else event_of_log(record[1])
 
@@ -92,6 +95,7 @@ class AuditSearch:
     ) -> Iterator[AuditEvent]:
         """Facts as they come, from the call on, each once."""
         start = self._newest_serial()
+        self._drain.catch_up()
         with self._reading() as cursor:
             places = dict(cursor.execute("SELECT chain, next FROM progress"))
         end = math.inf if for_s is None else time.monotonic() + for_s
@@ -109,6 +113,7 @@ class AuditSearch:
         seen: OrderedDict[str, None] = OrderedDict()
         while True:
             batch = []
+            self._drain.catch_up()
             for row in self._outbox_from(outbox, tenant_id):
                 outbox = row.seq
                 batch.append(event_of_outbox(row))

@@ -39,6 +39,9 @@ EVERY_S = 0.5
 BATCH = 1000
 WAIT_S = 5.0
 """How long a writer may hold the store before a turn is given up; the next one follows soon."""
+READABLE_S = 2.0
+"""How long a search waits for what is in the log's ring to come onto the disk."""
+CATCH_UP_S = 60.0
 
 OUTBOX_COLUMNS = (
     "seq, event_id, time_ns, tenant_id, principal, type, action, resource, resource_id, result, "
@@ -71,6 +74,7 @@ class Drain:
         self._projection = projection
         self._seat = Election(directory.path / "drain")
         self._lock = threading.Lock()
+        self._projected: dict[str, int] = {}
 
     def run(self, turns: int = 20, *, wait_s: float = 0.0) -> bool:
         """Move what there is, in at most `turns` batches. False: another drain is at it, and was
@@ -82,7 +86,44 @@ class Drain:
             time.sleep(0.005)
         return True
 
-    def rebuild(self, wait_s: float = 60.0) -> int:
+    def catch_up(self) -> None:
+        """Bring into the projection what the log has now, so that decisions made before this call
+        are found. Next to nothing where nothing is new.
+
+        While the log cannot be written, what has not left its ring stays unseen. Raises `StoreBusy`
+        when another process projects and does not come to an end.
+        """
+        positions = self._log.positions()
+        if positions == self._projected:
+            return
+        readable = self._log.readable(READABLE_S)
+        end = time.monotonic() + (CATCH_UP_S if readable else 0.0)
+        while not self._project() and not self._projection.covers(positions):
+            if time.monotonic() >= end:
+                if not readable:
+                    return
+                raise StoreBusy("another process moves audit facts and does not come to an end")
+            time.sleep(0.002)
+        if readable:
+            self._projected = positions
+
+    def _project(self) -> bool:
+        """False: another thread or process has the seat."""
+        with self._database.operation():
+            if not self._lock.acquire(blocking=False):
+                return False
+            try:
+                if not self._seat.win():
+                    return False
+                try:
+                    self._projection.catch_up(self._log)
+                finally:
+                    self._seat.resign()
+            finally:
+                self._lock.release()
+        return True
+
+    def rebuild(self, wait_s: float = CATCH_UP_S) -> int:
         """Make the projection anew, whatever state its file is in; returns how many events it has.
 
         Raises `StoreBusy` when another drain does not come to an end.

@@ -1,9 +1,12 @@
-"""What single decisions report: suspected crossings and quota thresholds, as audit facts.
+"""Audit facts that single requests leave by way of the store: quota thresholds, and operators'
+endpoints refused. Refusals of decisions go into the log by themselves.
 
-A crossing is written at once but capped, per source and in total, so that an attacker fills neither
-the disk nor the time of requests; what the cap swallows is counted in the next fact of its source.
-A threshold is written exactly once per tenant, quota, period and percent: its event id is made from
-these, and the counters are told only after the row is stored.
+A threshold is told exactly once per tenant, quota, period and percent, over all processes: its
+event id is made from these, and the counters are told only after the row is stored. The catalog's
+audit policy says whether it becomes a fact.
+A refused operator is written at once but capped, per source and in total, so that an attacker fills
+neither the disk nor the time of requests; what the cap swallows is counted in the next fact of its
+source.
 """
 
 from __future__ import annotations
@@ -23,12 +26,14 @@ from .host import Host
 from .records import Record
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
     from .._core import Decision
 
 __all__ = ["AlertFunction", "Events", "QuotaAlert"]
 
 PER_SOURCE = 10
-"""Crossings of one key, session or tenant that are written in a minute."""
+"""Refused operators of one key or tenant that are written in a minute."""
 PER_PROCESS = 60
 SOURCES_KEPT = 4096
 WAIT_S = 0.25
@@ -72,48 +77,52 @@ class Events:
         self._alert_functions.append(function)
 
     def on_decision(self, decision: Decision) -> None:
-        """The gate's report of one decision. Never raises: the decision stands."""
+        """The gate's report of a decision that reached thresholds. Never raises: the decision
+        stands."""
         try:
-            crossed = [state for state in decision.quotas if state["crossed"]]
-            for state in crossed:
-                self.thresholds(str(decision.tenant), state)
-            if not crossed and not decision.allowed:
-                self._crossing(decision)
+            for state in decision.quotas:
+                self.thresholds(str(decision.tenant), state, refused=not decision)
         except TenancyError:
             _log.exception("a decision's report could not be written")
 
     # ------------------------------------------------------------------------------ thresholds
 
-    def thresholds(self, tenant_id: str, state: Mapping[str, Any]) -> None:
+    def thresholds(
+        self, tenant_id: str, state: Mapping[str, Any], *, refused: bool = False
+    ) -> None:
         """Store the thresholds that this call reached, then tell the counters and the functions."""
         alerts = [self._alert(tenant_id, state, percent) for percent in state["crossed"]]
         if not alerts:
             return
-        new = []
-        now_ns = self._host.clock.wall_ns()
         with self._host.database.write(timeout_s=WAIT_S) as connection:
-            for alert in alerts:
-                written = outbox.append(
-                    connection,
-                    now_ns=now_ns,
-                    by="system",
-                    type="quota_threshold",
-                    action="quota:alert",
-                    tenant=tenant_id,
-                    resource="quota",
-                    resource_id=alert.quota,
-                    context={"percent": alert.percent, "used": alert.used, "limit": alert.limit},
-                    event_id=alert.event_id,
-                    revision=self._host.engine.revision,
-                )
-                if written:
-                    new.append(alert)
+            new = [a for a in alerts if not outbox.known(connection, a.event_id)]
+            for alert in new:
+                self._write(connection, alert, refused)
             connection.commit()
         self._host.engine.quota_acknowledge(
             tenant_id, state["quota"], state["period_start_wall_ns"], state["crossed"]
         )
         for alert in new:
             self._tell(alert)
+
+    def _write(self, connection: Connection, alert: QuotaAlert, refused: bool) -> None:
+        now_ns = self._host.clock.wall_ns()
+        if not self._host.engine.threshold_wanted(refused):
+            outbox.remember(connection, alert.event_id, now_ns)
+            return
+        outbox.append(
+            connection,
+            now_ns=now_ns,
+            by="system",
+            type="quota_threshold",
+            action="quota:alert",
+            tenant=alert.tenant,
+            resource="quota",
+            resource_id=alert.quota,
+            context={"percent": alert.percent, "used": alert.used, "limit": alert.limit},
+            event_id=alert.event_id,
+            revision=self._host.engine.revision,
+        )
 
     @staticmethod
     def _alert(tenant_id: str, state: Mapping[str, Any], percent: int) -> QuotaAlert:
@@ -137,22 +146,7 @@ class Events:
             except Exception:  # noqa: PERF203 - one failing function spares the next
                 _log.exception("an alert function failed for %s", alert)
 
-    # ------------------------------------------------------------------------------ crossings
-
-    def _crossing(self, decision: Decision) -> None:
-        context: dict[str, Any] = {"code": decision.code}
-        if decision.key:
-            context["key"] = decision.key
-        self._violation(
-            decision.key or decision.tenant or decision.principal or "anonymous",
-            by=decision.principal or decision.key or "anonymous",
-            type="security_violation",
-            action="tenant:cross",
-            tenant=decision.tenant or decision.credential_tenant,
-            resource="tenant",
-            context=context,
-            revision=decision.revision,
-        )
+    # ------------------------------------------------------------------------------ operators
 
     def refused_operator(self, context: Any, action: str, details: Mapping[str, Any]) -> None:
         """Somebody asked for what only operators may, in a `TenantContext` or in none. Never
@@ -228,8 +222,8 @@ class Events:
                 connection,
                 now_ns=self._host.clock.wall_ns(),
                 by="system",
-                type="security_violation",
-                action="tenant:cross",
+                type="cross_tenant_access",
+                action="operator:refused",
                 result="denied",
                 context={"not_written": sum(swallowed.values()), "sources": dict(largest)},
                 revision=self._host.engine.revision,

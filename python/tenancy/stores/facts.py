@@ -69,6 +69,7 @@ class Facts:
 
     def settle(self) -> None:
         """Everything that was written before this call is in log and projection after it."""
+        self.log.flush()  # decisions leave their facts in the ring
         if not self.drain.run(turns=1 << 30, wait_s=SETTLE_S):
             raise StoreBusy("another process moves audit facts and does not come to an end")
 

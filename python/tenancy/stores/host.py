@@ -100,6 +100,7 @@ class Host:
         self._word = RevisionWord(self.engine)
         self.database = Database(directory)
         self.facts = Facts(directory, self.database, clock)
+        self.engine.set_log(self.facts.log.core)
         _hosts.add(self)
 
     # ------------------------------------------------------------------------------ catalog
@@ -361,6 +362,7 @@ class Host:
         if self._closed:
             return
         self._closed = True
+        self.engine.set_log(None)
         try:
             self.facts.close()
         finally:

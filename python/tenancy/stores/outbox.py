@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Connection
 
 from .. import _core
@@ -23,6 +22,8 @@ __all__ = [
     "append",
     "decode_cursor",
     "encode_cursor",
+    "known",
+    "remember",
 ]
 
 
@@ -47,14 +48,11 @@ def append(
     """Write one fact and return its id; None when `event_id` was written before."""
     if result not in RESULTS:
         raise InvalidValue("result", f"{result!r} is none of {', '.join(RESULTS)}")
+    if event_id is not None and known(connection, event_id):
+        return None
     event = event_id or _core.uuid7(now_ns)
-    if event_id is not None:
-        known = sa.select(told.c.event_id).where(told.c.event_id == event_id)
-        if connection.execute(known).first() is not None:
-            return None  # it has left the outbox
-    done = connection.execute(
-        insert(outbox)
-        .values(
+    connection.execute(
+        sa.insert(outbox).values(
             event_id=event,
             time_ns=now_ns,
             tenant_id=tenant,
@@ -67,9 +65,20 @@ def append(
             context=to_json(context),
             revision=revision,
         )
-        .on_conflict_do_nothing(index_elements=["event_id"])
     )
-    return event if done.rowcount else None
+    return event
+
+
+def known(connection: Connection, event_id: str) -> bool:
+    """Whether a fact of this id was written, or remembered, before."""
+    here = sa.select(outbox.c.event_id).where(outbox.c.event_id == event_id)
+    left = sa.select(told.c.event_id).where(told.c.event_id == event_id)
+    return connection.execute(here.union_all(left)).first() is not None
+
+
+def remember(connection: Connection, event_id: str, now_ns: int) -> None:
+    """Note that something was told which is not to be a fact."""
+    connection.execute(sa.insert(told).values(event_id=event_id, time_ns=now_ns))
 
 
 def encode_cursor(seq: int) -> str:

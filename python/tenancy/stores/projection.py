@@ -137,10 +137,18 @@ class Projection:
             found = dict(cursor.execute("SELECT chain, next FROM progress"))
         return {chain: found.get(code, 0) for code, chain in enumerate(CHAINS)}
 
+    def covers(self, positions: dict[str, int]) -> bool:
+        """Whether it was read up to these places."""
+        if not self.usable():
+            return False
+        progress = self.progress()
+        return all(progress[chain] >= place for chain, place in positions.items())
+
     # ------------------------------------------------------------------------------ writing
 
     def catch_up(self, log: AuditLog) -> int:
-        """Read what is new in the log; returns how many events. For who has the seat of `drain`."""
+        """Read what is new in the log, as far as it is on the disk now; returns how many events.
+        For who has the seat of `drain`."""
         if not self.usable():
             return self.rebuild(log)
         progress, digests = self._state(log.id)
@@ -153,7 +161,8 @@ class Projection:
         count = 0
         with self._writing() as connection:
             for code, chain in enumerate(CHAINS):
-                for rows in _chunks(log.rows(chain, progress[chain])):
+                # Not to the end of the files: others may write faster than this reads.
+                for rows in _chunks(log.rows(chain, progress[chain], positions[chain])):
                     connection.execute("BEGIN IMMEDIATE")
                     count += _take(connection, code, log.id, rows)
                     connection.execute("COMMIT")

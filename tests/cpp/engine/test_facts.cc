@@ -275,24 +275,72 @@ TEST_CASE("the second half of a request leaves its refusal too") {
   CHECK(t.facts().size() == 1);
 }
 
-TEST_CASE("a threshold is told once, with how much was used") {
+TEST_CASE("thresholds are for others to write, as their rule says") {
   AuditedEngine t;
   const QuotaAsk ask[] = {{t.quota("tokens"), 85, false, 0}};
   Request r = t.request(t.acme);
   r.consume = ask;
   REQUIRE(t.check(r).alerts);
-  const QuotaAsk more[] = {{t.quota("tokens"), 1, false, 0}};
-  r.consume = more;
-  REQUIRE(t.check(r).alerts);  // nobody has acknowledged it
-  const auto facts = t.facts(log::Class::kOther);
+  CHECK(t.facts(log::Class::kOther).empty());
+  CHECK(t.facts().empty());
+  CHECK(t.engine->threshold_wanted(false));
+  t.put(R"({"thresholds": "refusals"})");
+  CHECK(t.engine->threshold_wanted(true));
+  CHECK_FALSE(t.engine->threshold_wanted(false));
+  t.put(R"({"thresholds": "never"})");
+  CHECK_FALSE(t.engine->threshold_wanted(true));
+  CHECK(t.engine->facts().suppressed == 0);
+  t.put(R"({"thresholds": {"per_second": 2}})");
+  int wanted = 0;
+  for (int i = 0; i < 5; ++i) wanted += t.engine->threshold_wanted(false) ? 1 : 0;
+  CHECK(wanted == 2);
+  CHECK(t.engine->facts().suppressed == 3);
+  t.engine->set_log(nullptr);
+  CHECK(t.engine->threshold_wanted(false));
+}
+
+TEST_CASE("what cannot be decided leaves a fact too, among those of strangers") {
+  AuditedEngine t(R"({"anonymous": "always"})");
+  Request r = t.request(t.acme);
+  r.ip = "192.0.2.7";
+  Decision d;
+  t.engine->give_up(r, "definitions", &d);
+  CHECK(d.reason == Reason::kStateUnavailable);
+  const auto facts = t.facts();
   REQUIRE(facts.size() == 1);
-  CHECK(facts[0].tenant == "ten_acme");
-  CHECK(facts[0]["type"] == "quota_threshold");
-  CHECK(facts[0]["resource_id"] == "tokens");
-  CHECK(facts[0]["percent"] == "80");
-  CHECK(facts[0]["used"] == "85");
-  CHECK(facts[0]["limit"] == "100");
-  CHECK(static_cast<uint8_t>(facts[0]["event_id"][6]) >> 4 == 8);
+  CHECK(facts[0]["type"] == "state_unavailable");
+  CHECK(facts[0]["detail"] == "definitions");
+  CHECK(facts[0]["ip"] == "192.0.2.7");
+  CHECK(facts[0]["policy_revision"] == "2");
+  CHECK_FALSE(facts[0].tenant);
+  r.dry_run = true;
+  t.engine->give_up(r, "definitions", &d);
+  CHECK(t.facts().size() == 1);
+}
+
+TEST_CASE("a decision that is refused because of the log leaves its idempotency key free") {
+  const bool reserve = GENERATE(false, true);
+  AuditedEngine t(R"({"key_use": "always"})");
+  const QuotaAsk ask[] = {{t.quota("tokens"), 10, false, 0}};
+  Request r = t.request(t.acme);
+  r.consume = ask;
+  r.has_idempotency_key = true;
+  r.idempotency_key = "7f0c-1";
+  r.reserve = reserve;
+  const std::shared_ptr<log::Log> open = t.log;
+  REQUIRE(open->close().ok());
+  Decision refused = t.check(r);
+  REQUIRE(refused.reason == Reason::kStateUnavailable);
+  t.engine->finish(&refused, 503);
+  t.engine->set_log(nullptr);
+  Decision first = t.check(r);
+  REQUIRE(first.allowed());
+  CHECK_FALSE(first.repeated);
+  t.engine->finish(&first, 200);
+  Decision second = t.check(r);
+  REQUIRE(second.allowed());
+  CHECK(second.repeated);
+  CHECK(second.quotas[0].state.used == 10);
 }
 
 TEST_CASE("where the log has no room, the decision is refused and takes no quota") {
