@@ -3,7 +3,8 @@
 Beside it the usual way to put the same together from installable parts: SHA-256 from hashlib and a
 dict of keys, six `limits` windows (moving window, in memory: the kind that is exact like ours),
 casbin for the permission and a counter for the quota. The peer keeps all state in one process; ours
-is shared by all workers.
+is shared by all workers. A second table has the price of the fact that a decision leaves in the
+log: a refusal, and the use of a key.
 
     python benchmarks/bench_decision.py [--tenants 1000]
 """
@@ -56,8 +57,9 @@ def zipf_order(count: int, draws: int, seed: int = 1) -> list[int]:
 class Ours:
     """`Tenancy.check` on a real data directory."""
 
-    def __init__(self, directory: str, tenants: int) -> None:
-        self.tenancy = Tenancy.open(directory, catalog=Catalog.from_dict(CATALOG))
+    def __init__(self, directory: str, tenants: int, **audit: str) -> None:
+        catalog = Catalog.from_dict({**CATALOG, "audit": audit})
+        self.tenancy = Tenancy.open(directory, catalog=catalog)
         self.secrets = []
         for i in range(tenants):
             tenant = self.tenancy.tenants.create(name=f"Tenant {i}", slug=f"t{i}", plan="pro")
@@ -69,6 +71,11 @@ class Ours:
         """One tenant over and over, with nothing around the call."""
         check, secret = self.tenancy.check, self.secrets[0]
         return lambda: check(api_key=secret, permission="agent:create", consume={"tokens": 1})
+
+    def refused(self) -> Callable[[], object]:
+        """As `hot`, but the permission is missing."""
+        check, secret = self.tenancy.check, self.secrets[0]
+        return lambda: check(api_key=secret, permission="agent:delete", consume={"tokens": 1})
 
     def decide(self, i: int) -> bool:
         return self.tenancy.check(
@@ -136,6 +143,24 @@ def measure(side: Ours | Assembled, tenants: int, calls: int) -> tuple[float, li
     return hot, each_ns(lambda n: side.decide(order[n]), len(order))
 
 
+def facts() -> None:
+    """What a fact costs its decision."""
+    rows = []
+    for name, rule, call in (
+        ("allowed", {"key_use": "never"}, Ours.hot),
+        ("allowed, use of its key in the log", {"key_use": "always"}, Ours.hot),
+        ("refused", {"refusals": "never"}, Ours.refused),
+        ("refused, in the log", {"refusals": "always"}, Ours.refused),
+    ):
+        with tempfile.TemporaryDirectory() as directory:
+            ours = Ours(directory, 1, **rule)
+            cost = median_ns(call(ours), calls=5_000)
+            lost = ours.tenancy.stats()["facts"]["lost"]
+            ours.tenancy.close()
+        rows.append([name, f"{cost:,.0f}", f"{lost}"])
+    print_table("Whole decision and its fact, one tenant", rows, ["", "hot ns", "facts lost"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tenants", type=int, default=1000)
@@ -164,6 +189,7 @@ def main() -> None:
         rows,
         ["", "hot ns", "Zipf p50 ns", "Zipf p99 ns", "hot ratio"],
     )
+    facts()
 
 
 if __name__ == "__main__":

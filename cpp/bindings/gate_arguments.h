@@ -74,13 +74,14 @@ enum class Keyword : uint8_t {
   kIp,
   kPermission,
   kPrincipal,
+  kRequestId,
   kResource,
   kRoles,
   kSession,
   kTenant,
   kTrustHints,
 };
-constexpr size_t kKeywords = 19;
+constexpr size_t kKeywords = 20;
 
 // Tuple of keyword names -> what they are. A compiled call passes the same tuple each time.
 class KeywordCache {

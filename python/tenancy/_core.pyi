@@ -375,7 +375,7 @@ class Engine:
     def set_log(self, log: Log | None) -> None:
         """Facts of decisions go there from now on, as the catalog's ``audit`` says; None: nowhere.
 
-        A fact for which the log has no room within 2 ms is counted as ``lost`` and makes the
+        A fact for which the log has no room within 5 ms is counted as ``lost`` and makes the
         decision STATE_UNAVAILABLE, unless the catalog says ``on_full: count``; while there is no
         room, later ones wait 0.1 ms. Thresholds of quotas are not written: see
         `threshold_wanted`.
@@ -533,6 +533,7 @@ class Gate:
         consume: Mapping[str, int] | None = None,
         ip: str | None = None,
         endpoint: str | None = None,
+        request_id: str | bytes | None = None,
         idempotency_key: str | bytes | None = None,
         fingerprint: str | bytes | None = None,
         roles: Sequence[str] | None = None,
@@ -547,6 +548,8 @@ class Gate:
         ``consume`` maps quotas to amounts; a concurrency quota takes as many leases. Unknown names
         of quotas, actions and features raise
         ``ValueError`` with the nearest known name.
+
+        ``request_id`` is only written down, with the fact that the decision leaves.
 
         With an ``idempotency_key`` (1 to 255 visible ASCII characters), what the same caller
         consumes under it is charged once, however often it asks; ``fingerprint`` is what the key
@@ -566,6 +569,7 @@ class Gate:
         cost: int = 1,
         ip: str | None = None,
         endpoint: str | None = None,
+        request_id: str | bytes | None = None,
         action: str | None = None,
         idempotency_key: str | bytes | None = None,
         fingerprint: str | bytes | None = None,

@@ -30,6 +30,7 @@ class Web:
         self.resolver = resolver = Resolver(settings, tenancy)
         self.wanted = resolver.wanted | {_ORIGIN}
         self.lone_key = resolver.api_key if resolver.simple and settings.cost == 1 else None
+        self.request_id = resolver.request_id
         self.is_exempt = resolver.exempt.holds if settings.exempt else None
         self.fields = ResponseFields(
             limits=settings.limit_headers,

@@ -58,6 +58,7 @@ class TenancyMiddleware:
         self._wanted = web.wanted
         self._is_exempt = web.is_exempt
         self._lone_key = web.lone_key
+        self._request_id = web.request_id
         self._admit = tenancy.admit
         self._is_current = tenancy.engine.current
 
@@ -123,8 +124,10 @@ class TenancyMiddleware:
         peer = client[0] if client else None
         resolved = None
         key = found.get(self._lone_key)
-        if key and key.__class__ is bytes and len(found) == 1:
-            decision = self._admit(api_key=key, ip=peer)
+        request_id = found.get(self._request_id)
+        alone = len(found) == 1 or (len(found) == 2 and request_id.__class__ is bytes)
+        if alone and key.__class__ is bytes and key:
+            decision = self._admit(api_key=key, ip=peer, request_id=request_id)
         else:
             method, query = scope.get("method", "GET"), scope.get("query_string", b"")
             decision, resolved = web.admit(found, method, path, query, peer, scope)

@@ -69,6 +69,8 @@ class Options:
     session_header: str | None = None
     idempotency_header: str | None = "Idempotency-Key"
     """What a request with it consumes is charged once, however often it is repeated. None: off."""
+    request_id_header: str | None = "X-Request-ID"
+    """Its value is written down with what the decision leaves in the log. None: off."""
     query_parameter: str | None = None
     path: str | None = None
     """Such as `/api/tenants/{tenant}/`."""
@@ -141,6 +143,7 @@ class Resolver:
         self.user = _wire(options.user_header)
         self.session = _wire(options.session_header)
         self.idempotency = _wire(options.idempotency_header)
+        self.request_id = _wire(options.request_id_header)
         certificates = options.client_certificates
         self.certificate = _wire(None if certificates is None else certificates.header)
         self.wanted = frozenset(
@@ -152,6 +155,7 @@ class Resolver:
                 self.user,
                 self.session,
                 self.idempotency,
+                self.request_id,
                 self.certificate,
                 RFC_9440_CHAIN if self.certificate == RFC_9440 else None,
                 b"host" if options.base_domain is not None else None,
@@ -205,6 +209,9 @@ class Resolver:
         address = self._address(found, peer) if trusted else peer
         if address is not None:
             arguments["ip"] = address
+        request_id = found.get(self.request_id) if self.request_id is not None else None
+        if request_id is not None and not isinstance(request_id, list):
+            arguments["request_id"] = request_id
         if options.cost != 1:
             cost = options.cost
             arguments["cost"] = cost(method, path) if callable(cost) else cost

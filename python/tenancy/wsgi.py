@@ -52,7 +52,8 @@ class TenancyMiddleware:
         lone = None if web.lone_key is None else _variable(web.lone_key)
         self._is_exempt = web.is_exempt
         self._lone_key = lone
-        self._others = frozenset(self._wanted) - {lone}
+        self._request_id = None if web.request_id is None else _variable(web.request_id)
+        self._others = frozenset(self._wanted) - {lone, self._request_id}
         self._admit = tenancy.admit
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -71,7 +72,11 @@ class TenancyMiddleware:
         try:
             key = environ.get(self._lone_key)  # type: ignore[arg-type]
             if key and environ.keys().isdisjoint(self._others):
-                decision = self._admit(api_key=key, ip=environ.get("REMOTE_ADDR") or None)
+                decision = self._admit(
+                    api_key=key,
+                    ip=environ.get("REMOTE_ADDR") or None,
+                    request_id=environ.get(self._request_id),  # type: ignore[arg-type]
+                )
                 context = TenantContext(self.tenancy, decision, None, environ) if decision else None
                 if context is None:
                     problem = web.refusal(decision, None, path)

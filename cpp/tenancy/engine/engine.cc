@@ -48,6 +48,7 @@ bool Engine::begin(const std::shared_ptr<const Definitions>& definitions, const 
   decision->taken_ns = counters_->now_ns();
   decision->started_ns = decision->taken_ns;
   decision->ip.assign(request.ip);
+  decision->request_id.assign(request.request_id);
   if (request.has_idempotency_key) note_idempotency_key(request, decision);
   return true;
 }
@@ -102,6 +103,7 @@ void Engine::give_up(const Request& request, std::string_view detail, Decision* 
   if (decision->definitions == nullptr) {
     decision->definitions = definitions();
     decision->ip.assign(request.ip);
+    decision->request_id.assign(request.request_id);
   }
   if (decision->definitions != nullptr) decided(request, false, decision);
 }

@@ -109,6 +109,7 @@ struct Request {
 
   std::string_view ip;  // canonical text or bytes of the address (IPv6 by /64)
   std::string_view endpoint;
+  std::string_view request_id;       // for the record alone, as the request had it
   uint32_t admit_action = kNoIndex;  // counted by the first half: the catalog's default action
   uint32_t action = kNoIndex;        // counted by the second half
   std::string_view permission;
@@ -204,6 +205,7 @@ struct Decision {
   std::optional<std::vector<std::string>> active_roles;
   bool roles_refused = false;  // kPermissionDenied because of them; `detail` is a sentence
   std::string ip;
+  std::string request_id;
   std::string detail;          // the permission, feature, quota or limit that refused
   int64_t retry_after_ns = 0;  // kNever: waiting does not help
   int64_t now_wall_ns = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "tenancy/base/ids.h"
 #include "tenancy/base/utf8.h"
 
 namespace tenancy {
@@ -16,6 +17,12 @@ std::string_view shortened(std::string_view text) {
   size_t end = kTextBytesMax;
   while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;
   return text.substr(0, end);
+}
+
+std::string_view without_secret(std::string_view text) {
+  constexpr std::string_view kSession = "sess_";
+  if (text.starts_with("tk_")) return text.substr(0, kApiKeyPublicChars);
+  return text.starts_with(kSession) ? kSession : text;
 }
 
 std::string spelled_out(std::string_view bytes) {
@@ -33,6 +40,7 @@ bool printable(std::string_view bytes) {
 
 void FactFields::put(log::FieldId id, std::string_view name, std::string_view value) {
   if (value.empty()) return;
+  value = without_secret(value);
   if (!is_utf8(value)) {
     made_.push_front(spelled_out(value));
     value = made_.front();

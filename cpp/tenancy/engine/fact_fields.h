@@ -20,7 +20,8 @@ namespace tenancy {
 class FactFields {
  public:
   // Empty texts are left out. What is too long is cut, and what is not UTF-8 is spelled out: a
-  // caller must not be able to choose bytes that cannot be recorded.
+  // caller must not be able to choose bytes that cannot be recorded. Of a credential that stands
+  // where a name should (a key sent as the tenant, say) only what is public is kept.
   void text(log::FieldId id, std::string_view value) { put(id, {}, value); }
   void named(std::string_view name, std::string_view value) {
     put(log::FieldId::kNamed, name, value);

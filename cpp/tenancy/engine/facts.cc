@@ -79,6 +79,12 @@ std::string_view key_id(const Request& request, const Decision& decision) {
   return api_key_public_id(request.api_key).value_or(std::string_view());
 }
 
+// A key that stands for nobody is its own principal.
+std::string_view who(const Decision& decision) {
+  if (!decision.principal.empty() && !decision.principal_is_hint) return decision.principal;
+  return decision.key != nullptr ? std::string_view(decision.key->id) : "anonymous";
+}
+
 void put_request(std::string_view type, std::string_view result, const Request& request,
                  const Decision& decision, FactFields* fields) {
   fields->text(FieldId::kType, type);
@@ -88,9 +94,10 @@ void put_request(std::string_view type, std::string_view result, const Request& 
   if (slash != std::string_view::npos) {
     fields->text(FieldId::kResourceId, request.resource.substr(slash + 1));
   }
-  if (!decision.principal_is_hint) fields->text(FieldId::kPrincipal, decision.principal);
+  fields->text(FieldId::kPrincipal, who(decision));
   fields->text(FieldId::kResult, result);
   fields->address(decision.ip);
+  fields->text(FieldId::kRequestId, decision.request_id);
   fields->number(FieldId::kPolicyRevision, decision.definitions->revision);
   fields->text(FieldId::kReason, reason_code(decision.reason));
   fields->text(FieldId::kKeyId, key_id(request, decision));

@@ -28,7 +28,7 @@ namespace tenancy {
 
 class Facts {
  public:
-  static constexpr int64_t kWaitNs = 2'000'000;
+  static constexpr int64_t kWaitNs = 5'000'000;
   static constexpr int64_t kWaitWhileFullNs = 100'000;
 
   explicit Facts(std::shared_ptr<log::Log> log);

@@ -173,6 +173,7 @@ TEST_CASE("each kind of refusal has its type") {
   CHECK(facts[0]["type"] == "credential_refused");
   CHECK(facts[0]["key_id"] == wrong.api_key.substr(0, kApiKeyPublicChars));
   CHECK_FALSE(facts[0].tenant);
+  CHECK(facts[0]["principal"] == "anonymous");
   CHECK(facts[1]["type"] == "tenant_refused");
   CHECK(facts[1]["reason"] == "MISSING_TENANT");
   CHECK(facts[2]["named_tenant"] == "ten_none");
@@ -202,6 +203,7 @@ TEST_CASE("a crossing belongs to the tenant whose credential was used") {
   CHECK(facts[0]["type"] == "cross_tenant");
   CHECK(facts[0].tenant == "ten_acme");
   CHECK(facts[0]["named_tenant"] == "bobco");
+  CHECK(facts[0]["principal"] == t.acme.row.id);
 }
 
 TEST_CASE("strangers are bounded per second, also when their names contradict each other") {
