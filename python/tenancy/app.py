@@ -16,6 +16,7 @@ from . import _core
 from ._own_limits import own_limits
 from ._text import check_principal
 from .access import Access
+from .alerts import Alerts, RaisedAlerts
 from .catalog import Catalog
 from .context import current_tenant
 from .errors import (
@@ -35,6 +36,11 @@ from .reports import ReportingAudit
 from .resources import Resources
 from .roles import Roles
 from .sessions import Sessions
+from .stores.alert_delivery import EVERY_S as DELIVER_EVERY_S
+from .stores.alert_delivery import DeliveryJob
+from .stores.alert_job import EVERY_S as ALERT_EVERY_S
+from .stores.alert_job import AlertJob
+from .stores.alert_rules import check_rules
 from .stores.background import Background
 from .stores.change import Actor
 from .stores.directory import open_directory
@@ -74,6 +80,8 @@ class Tenancy:
     limits: Limits
     resources: Resources
     audit: ReportingAudit
+    alerts: RaisedAlerts
+    _deliveries: DeliveryJob | None
     background: Background
     """Jobs that one elected process of the host runs; see `health`."""
 
@@ -105,6 +113,7 @@ class Tenancy:
         idempotency_keys_max: int = 100_000,
         hooks: Mapping[str, Callable[..., Any]] | None = None,
         background: bool | None = None,
+        alerts: Alerts | None = None,
     ) -> Tenancy:
         """Open a data directory, or make it.
 
@@ -124,7 +133,11 @@ class Tenancy:
         `background=False`, or `TENANCY_BACKGROUND=0`, keeps this process from doing the host's
         background work. With a test's clock it does none unless told: the test drives it with
         `background.run_due`.
+
+        `alerts` says which rules the background work watches and where it sends what they find;
+        unless said, `alerts.default_rules()` are watched and nothing is sent.
         """
+        watched = _checked_alerts(alerts)
         works = works_in_background(background, clock)
         check_sizes(reservation_s, counters_bytes_max, anonymous_bytes, default_tenant)
         if quota_status not in (403, 429):
@@ -152,13 +165,25 @@ class Tenancy:
         self.background = Background(host, enabled=works)
         self.background.add("schedule", DueJob(self.tenants, host.clock), every_s=EVERY_S)
         self.background.add("audit", host.facts.drain, every_s=DRAIN_EVERY_S)
+        self._watch(host, watched)
         self.background.start()
         return self
+
+    def _watch(self, host: Host, alerts: Alerts) -> None:
+        """Behind the job that moves facts into the log: an alert comes in the same turn."""
+        destinations = alerts.destinations()
+        if alerts.rules:
+            job = AlertJob(host, check_rules(alerts.rules), [one.name for one in destinations])
+            self.background.add("alerts", job, every_s=ALERT_EVERY_S)
+        if destinations:
+            self._deliveries = DeliveryJob(host, destinations, alerts.retry)
+            self.background.add("alert deliveries", self._deliveries, every_s=DELIVER_EVERY_S)
 
     def _start(
         self, host: Host, quota_status: int, hooks: Mapping[str, Callable[..., Any]]
     ) -> None:
         self._host = host
+        self._deliveries = None
         self._events = events = Events(host)
         self.path = host.directory.path
         self.clock = host.clock
@@ -172,6 +197,7 @@ class Tenancy:
         self.limits = Limits(host)
         self.resources = Resources(host)
         self.audit = ReportingAudit(host)
+        self.alerts = RaisedAlerts(host)
         for step, function in hooks.items():
             self.tenants.on(step, after=function)
         # Bound to the parts, not to self: a Tenancy that is forgotten can go.
@@ -275,6 +301,8 @@ class Tenancy:
         _open.discard(self)
         try:
             self.background.close()
+            if self._deliveries is not None:
+                self._deliveries.close()
             self._events.flush()
         finally:
             self._host.close()
@@ -349,6 +377,15 @@ def _clock(clock: Any) -> _core.Clock:
     if not isinstance(native, _core.Clock):
         raise InvalidValue("clock", f"{type(clock).__name__}", remedy="tenancy.testing.FakeClock")
     return native
+
+
+def _checked_alerts(alerts: Any) -> Alerts:
+    if alerts is None:
+        return Alerts()
+    if not isinstance(alerts, Alerts):
+        remedy = "tenancy.alerts.Alerts(...)"
+        raise InvalidValue("alerts", type(alerts).__name__, remedy=remedy)
+    return alerts
 
 
 def _actor(by: str | None) -> Actor:

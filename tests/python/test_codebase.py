@@ -61,6 +61,7 @@ PYTHON_RANKS = {
     "_usage": 4,
     "access": 4,
     "adopt": 4,
+    "alerts": 4,
     "audit": 4,
     "certificates": 4,
     "explanation": 4,

@@ -42,6 +42,7 @@
     │   ├── StoreBusy        ├── StoreDamaged
     │   └── VersionMismatch  └── StoreUnsupported
     ├── ProofInvalid                 a receipt or an export of audit events that proves nothing
+    ├── SignatureInvalid             a webhook that was not signed with the secret, or not just now
     ├── StoreClosed                  a `Tenancy` that was closed
     └── ExtraMissing (ImportError)   an optional dependency; names the extra to install
 
@@ -100,6 +101,7 @@ from ._refusals import (
 from ._store import (
     ExtraMissing,
     ProofInvalid,
+    SignatureInvalid,
     StoreBusy,
     StoreClosed,
     StoreDamaged,
@@ -144,6 +146,7 @@ __all__ = [
     "RegionNotAllowed",
     "RequestInProgress",
     "RoleInUse",
+    "SignatureInvalid",
     "StateUnavailable",
     "StoreBusy",
     "StoreClosed",

@@ -58,6 +58,13 @@ class ProofInvalid(TenancyError):
     code = "PROOF_INVALID"
 
 
+class SignatureInvalid(TenancyError):
+    """A webhook was not signed with the secret, or not just now."""
+
+    code = "SIGNATURE_INVALID"
+    status = 401
+
+
 class StoreClosed(TenancyError):
     """The `Tenancy` was closed."""
 

@@ -23,6 +23,10 @@ from sqlalchemy.dialects import sqlite
 __all__ = [
     "HEAD",
     "Integer",
+    "alert_cursor",
+    "alert_deliveries",
+    "alert_hits",
+    "alerts",
     "assignments",
     "catalogs",
     "changes",
@@ -39,7 +43,7 @@ __all__ = [
 ]
 
 
-HEAD = "0003"
+HEAD = "0004"
 """Newest migration of this release."""
 
 Integer = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
@@ -268,4 +272,82 @@ told = Table(
     Column("time_ns", Integer, nullable=False),
     sqlite_strict=True,
     sqlite_with_rowid=False,
+)
+
+# What rules found. `first_ns` to `last_ns` are the times of its facts; what comes after `after_ns`
+# and until `until_ns` is more of the same, counted in `more`. `detail` is JSON: the values of the
+# group, ids of facts, distinct values.
+alerts = Table(
+    "alerts",
+    metadata,
+    _serial(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("rule", Text, nullable=False),
+    Column("grp", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("tenant_id", Text),
+    Column("time_ns", Integer, nullable=False),
+    Column("first_ns", Integer, nullable=False),
+    Column("last_ns", Integer, nullable=False),
+    Column("after_ns", Integer, nullable=False),
+    Column("until_ns", Integer, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("more", Integer, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("acknowledged_ns", Integer),
+    Column("acknowledged_by", Text),
+    Index("idx_alerts_group", "rule", "grp", "until_ns"),
+    Index("idx_alerts_tenant", "tenant_id", "seq"),
+    Index("idx_alerts_time", "time_ns"),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+# Facts that may still become part of an alert, until `keep_ns` of the log's time.
+alert_hits = Table(
+    "alert_hits",
+    metadata,
+    _serial(),
+    Column("rule", Text, nullable=False),
+    Column("grp", Text, nullable=False),
+    Column("time_ns", Integer, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("tenant_id", Text),
+    Column("value", Text, nullable=False),
+    Column("keep_ns", Integer, nullable=False),
+    UniqueConstraint("rule", "grp", "event_id", name="uq_alert_hits"),
+    Index("idx_alert_hits_keep", "keep_ns"),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+# One row for each alert and destination: `pending`, `delivered` or `dead`.
+alert_deliveries = Table(
+    "alert_deliveries",
+    metadata,
+    _serial(),
+    Column("alert_id", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_ns", Integer, nullable=False),
+    Column("delivered_ns", Integer),
+    Column("error", Text),
+    UniqueConstraint("alert_id", "destination", name="uq_alert_deliveries"),
+    Index("idx_alert_deliveries_due", "status", "destination", "next_ns"),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+
+# One row: up to where the rules have read each chain of the log, with digests of the last records,
+# and the newest time that they have seen. Facts before `begin_ns` are not counted.
+alert_cursor = Table(
+    "alert_cursor",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("log_id", Text, nullable=False),
+    Column("positions", Text, nullable=False),
+    Column("begin_ns", Integer, nullable=False),
+    Column("newest_ns", Integer, nullable=False),
+    sqlite_strict=True,
 )
