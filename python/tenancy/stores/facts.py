@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import _core
 from ..errors import NotFound, StoreBusy, TenancyError
+from . import outbox
 from .audit_events import LogRow
 from .audit_log import AuditLog
 from .audit_search import AuditSearch
@@ -16,6 +17,7 @@ from .directory import DataDirectory
 from .drain import Drain
 from .projection import Projection
 from .records import AuditEvent, Page
+from .revision import newest_revision
 
 __all__ = ["FILE", "Facts"]
 
@@ -33,6 +35,8 @@ class Facts:
         self.log = AuditLog(directory, clock)
         self.projection = Projection(directory.path / FILE)
         self.drain = Drain(directory, database, self.log, self.projection)
+        self._database, self._clock = database, clock
+        self.projection.on_damage = self._projection_damaged
         self._search = AuditSearch(database, self.projection, self.drain)
 
     def search(
@@ -77,6 +81,22 @@ class Facts:
         """What an operator should look at."""
         health = self.log.core.health()
         return [f"log: {health['reason']}"] if health.get("failing") else []
+
+    def _projection_damaged(self, reason: str) -> None:
+        """Somebody wrote in the table, a disk fails, or power was lost: worth a fact."""
+        with self._database.write() as connection:
+            outbox.append(
+                connection,
+                now_ns=self._clock.wall_ns(),
+                by="system",
+                type="suspicious_activity",
+                action="projection:rebuild",
+                resource="projection",
+                result="failure",
+                context={"reason": reason},
+                revision=newest_revision(connection),
+            )
+            connection.commit()
 
     def hand_on(self) -> None:
         """Move what there is; what cannot be moved now stays in the outbox, and nobody has to wait

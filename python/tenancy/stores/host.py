@@ -28,6 +28,7 @@ from .. import _core
 from .._text import listed, shown, storable
 from ..catalog import Catalog, shipped
 from ..errors import (
+    Escalation,
     InvalidValue,
     StateUnavailable,
     StoreBusy,
@@ -38,7 +39,7 @@ from ..errors import (
     VersionMismatch,
     raise_core,
 )
-from . import loading, schema
+from . import loading, outbox, schema
 from .change import Actor, Change
 from .database import BUSY_TIMEOUT_S, Database
 from .directory import DataDirectory
@@ -227,11 +228,33 @@ class Host:
             if change.revision is not None:
                 self._word.after_commit(change.revision)
             pending = False
+        except Escalation as error:
+            self._refused_grant(actor, error)
+            raise
         finally:
             if pending:
                 self._settle()
         if change.revision is not None and refresh:
             self.refresh()
+
+    def _refused_grant(self, actor: Actor, error: Escalation) -> None:
+        """Write down that somebody wanted to give more than they hold; the refusal stands."""
+        try:
+            with self.database.write() as connection:
+                outbox.append(
+                    connection,
+                    now_ns=self.clock.wall_ns(),
+                    by=actor.name,
+                    type="permission_denied",
+                    action="grant:refused",
+                    tenant=error.tenant,
+                    result="denied",
+                    context={"permission": error.permission, "key": actor.key},
+                    revision=newest_revision(connection),
+                )
+                connection.commit()
+        except TenancyError:
+            _log.exception("a refused grant could not be written down")
 
     @contextmanager
     def _newest(self, refresh: bool) -> Iterator[Connection]:

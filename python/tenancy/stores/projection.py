@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ SHIFT = 60
 """A position is the chain's code, shifted, and the sequence."""
 _CHUNK = 16_384
 EVENT = 0
+_ANOTHER = 1 << 62
+"""How far a table of another log has come: further than any log is."""
 
 COLUMNS = (
     *("time_ns", "tenant", "tenant_sequence", "event_id", "type", "action", "resource"),
@@ -93,6 +95,8 @@ class Projection:
 
     def __init__(self, path: Path, *, search_indexes: bool = True) -> None:
         self.path = path
+        self.on_damage: Callable[[str], object] = len
+        """Called before the table is made anew because of what is wrong with it."""
         self._search_indexes = search_indexes
 
     # ------------------------------------------------------------------------------ reading
@@ -150,6 +154,8 @@ class Projection:
         """Read what is new in the log, as far as it is on the disk now; returns how many events.
         For who has the seat of `drain`."""
         if not self.usable():
+            if self.path.exists() and not self.intact():
+                self.on_damage("SQLite cannot read it")
             return self.rebuild(log)
         progress, digests = self._state(log.id)
         positions = log.positions()
@@ -157,6 +163,8 @@ class Projection:
             return 0
         for chain, done in progress.items():
             if done > positions[chain] or not self._agrees(log, chain, done, digests[chain]):
+                if done != _ANOTHER:
+                    self.on_damage("it has records that the log has not")
                 return self.rebuild(log)
         count = 0
         with self._writing() as connection:
@@ -210,7 +218,7 @@ class Projection:
             rows = cursor.execute("SELECT chain, log_id, next, digest FROM progress").fetchall()
         found = {chain: (done, digest) for chain, log, done, digest in rows if log == log_id}
         if rows and not found:
-            found = dict.fromkeys(range(len(CHAINS)), (1 << 62, ""))  # of another log
+            found = dict.fromkeys(range(len(CHAINS)), (_ANOTHER, ""))
         progress = {chain: found.get(code, (0, ""))[0] for code, chain in enumerate(CHAINS)}
         return progress, {c: found.get(code, (0, ""))[1] for code, c in enumerate(CHAINS)}
 
