@@ -107,7 +107,7 @@ class Receiver:
                     self.send_header("content-length", "0")
                     self.end_headers()
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, *_: Any) -> None:
                 pass
 
         class Server(http.server.ThreadingHTTPServer):
@@ -174,8 +174,8 @@ class MailServer:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                with contextlib.suppress(OSError, ValueError):
-                    server._converse(self.request, tls, implicit, password)
+                with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as stack:
+                    server._converse(stack, self.request, tls, implicit, password)
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
@@ -190,17 +190,22 @@ class MailServer:
         self._thread.start()
 
     def _converse(
-        self, plug: socket.socket, tls: ssl.SSLContext | None, implicit: bool, password: str | None
+        self,
+        stack: contextlib.ExitStack,
+        plug: socket.socket,
+        tls: ssl.SSLContext | None,
+        implicit: bool,
+        password: str | None,
     ) -> None:
         secure = implicit and tls is not None
         if secure and tls is not None:
-            plug = tls.wrap_socket(plug, server_side=True)
+            plug = stack.enter_context(tls.wrap_socket(plug, server_side=True))
         plug.sendall(self.greeting)
-        lines = plug.makefile("rb")
+        lines = stack.enter_context(plug.makefile("rb"))
         sender, recipients = "", []
         while line := lines.readline():
             word, _, rest = line.decode().rstrip("\r\n").partition(" ")
-            answer = b"250 fine"
+            answer, word = b"250 fine", word.upper()
             if word == "EHLO":
                 extensions = [b"250-test"]
                 if tls is not None and not secure:
@@ -210,8 +215,8 @@ class MailServer:
                 answer = b"\r\n".join([*extensions, b"250 8BITMIME"])
             elif word == "STARTTLS" and tls is not None:
                 plug.sendall(b"220 go on\r\n")
-                plug = tls.wrap_socket(plug, server_side=True)
-                lines, secure = plug.makefile("rb"), True
+                plug = stack.enter_context(tls.wrap_socket(plug, server_side=True))
+                lines, secure = stack.enter_context(plug.makefile("rb")), True
                 continue
             elif word == "AUTH":
                 given = base64.b64decode(rest.split()[1]).split(b"\0")[2].decode()

@@ -31,7 +31,9 @@ from tenancy.alerts import (
 )
 from tenancy.errors import Escalation, InvalidValue, NotFound
 from tenancy.stores import alert_job
+from tenancy.stores.alert_facts import texts_of
 from tenancy.stores.alert_windows import Hit
+from tenancy.stores.audit_events import LogRow
 from test_alert_rules import Model
 
 S = 1_000_000_000
@@ -52,7 +54,7 @@ def rules_of(t: Tenancy) -> Counter[str]:
     return Counter(alert.rule for alert in t.alerts.list(limit=1000))
 
 
-# ------------------------------------------------------------------------------------ what is found
+# -------------------------------------------------------------------------------- what is found
 
 
 def test_guessed_passwords_become_an_alert_and_a_fact(t: Tenancy, clock: Any) -> None:
@@ -207,7 +209,7 @@ def test_alerts_lead_to_no_alerts(tmp_path: Path) -> None:
         assert "security_alert" not in {alert.group["type"] for alert in t.alerts.list()}
 
 
-# ------------------------------------------------------------------------------------ the log itself
+# ------------------------------------------------------------------------------- the log itself
 
 
 def test_a_log_that_fails_is_told_once_also_by_the_next_process(
@@ -252,25 +254,17 @@ def test_a_damaged_table_of_facts_is_told(t: Tenancy) -> None:
     assert (alert.rule, alert.group) == ("log_failure", {"type": "suspicious_activity"})
 
 
-def test_a_repair_in_the_log_is_told(tmp_path: Path) -> None:
-    with open_live(tmp_path) as t:
-        t.audit.append("login")
-        t._host.facts.settle()
-    segments = sorted((tmp_path / "data" / "log").rglob("*security*"))
-    [segment] = [path for path in segments if path.is_file()][-1:]
-    with segment.open("r+b") as file:  # a write that a power cut tore
-        file.seek(0, os.SEEK_END)
-        file.write(b"\x40\x00\x00\x00torn")
-    with open_live(tmp_path) as t:
-        t.audit.append("logout")
-        turn(t)
-        repairs = [r for r in t._host.facts.log.rows("security", 0) if r.kind == 6]
-        assert bool(repairs) == bool(t.alerts.list(rule="log_failure"))
-        if repairs:
-            assert t.alerts.list()[0].group == {"type": "log_repair"}
+@pytest.mark.parametrize(("kind", "name"), [(6, "log_repair"), (10, "log_alarm")])
+def test_what_the_log_says_of_its_own_repairs_is_told(t: Tenancy, kind: int, name: str) -> None:
+    row = LogRow(7, kind, START_NS, *[None] * 17, rest='{"repair_reason":"torn"}')  # type: ignore[misc]
+    assert texts_of(row)["reason"] == "torn"
+    [found] = job(t, "alerts")._of(row)
+    assert (found.rule.name, found.group) == ("log_failure", {"type": name})
+    heartbeat = row._replace(kind=5)
+    assert not job(t, "alerts")._of(heartbeat)
 
 
-# ------------------------------------------------------------------------------------ once, in any order
+# --------------------------------------------------------------------------- once, in any order
 
 ARRIVALS = st.lists(
     st.tuples(
@@ -415,7 +409,7 @@ def test_what_no_window_reaches_is_forgotten(t: Tenancy, clock: Any) -> None:
     assert kept() == 2
 
 
-# ------------------------------------------------------------------------------------ looking at them
+# ------------------------------------------------------------------------------ looking at them
 
 
 def test_listing_by_rule_tenant_time_and_page(t: Tenancy, clock: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import audit, audit_archive, audit_log, keys, limits, plans, roles, sessions, tenants, usage
+from . import alerts, audit, audit_archive, audit_log, keys, limits, plans, roles, sessions, tenants, usage
 from ._common import make_app
 from .adopt import adopt
 from .audit_report import report as audit_report
@@ -45,6 +45,7 @@ app.add_typer(plans.app, name="plans")
 audit_log.add_to(audit.app)
 audit_archive.add_to(audit.app)
 app.add_typer(audit.app, name="audit")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(limits.app, name="limits")
 app.add_typer(usage.app, name="usage")
 app.add_typer(sessions.app, name="sessions")

@@ -19,6 +19,7 @@ OWN = "security_alert"
 
 _LOG_KINDS = {6: "log_repair", 10: "log_alarm"}
 _TEXT_MAX = 512
+_REASONS = ("code", "reason", "repair_reason")
 _NOBODY = ("", "anonymous")
 
 
@@ -41,7 +42,7 @@ def texts_of(row: LogRow) -> dict[str, str]:
         "type": kind_of(row),
         "action": row.action,
         "result": row.result,
-        "reason": row.reason or context.get("code") or context.get("reason"),
+        "reason": row.reason or next((context[n] for n in _REASONS if context.get(n)), None),
         "tenant": row.tenant,
         "principal": row.principal,
         "key": row.key_id or context.get("key"),

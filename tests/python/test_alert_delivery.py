@@ -1,0 +1,639 @@
+"""Delivery of alerts: at least once to each destination, however receivers behave."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import os
+import ssl
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from alert_support import (
+    SECRET,
+    Receiver,
+    deliver,
+    free_port,
+    job,
+    mail_server,
+    receiving,
+    tell,
+    turn,
+    wait_for,
+)
+from pki_support import Authority
+from store_support import make_clock, open_shop
+from tenancy import Tenancy, _core
+from tenancy.alerts import (
+    Alert,
+    Alerts,
+    Callback,
+    Email,
+    Retry,
+    Webhook,
+    critical,
+    new_webhook_secret,
+    verify_webhook,
+)
+from tenancy.errors import InvalidValue, SignatureInvalid
+from tenancy.stores.alert_smtp import message_of
+
+S = 1_000_000_000
+RETRY = Retry(first=timedelta(seconds=10), longest=timedelta(seconds=80), attempts=4)
+
+
+@pytest.fixture
+def clock() -> _core.FakeClock:
+    return make_clock()
+
+
+def open_to(directory: Path, clock: Any, *to: Any) -> Tenancy:
+    rules = [critical("boom", cooldown=timedelta(0))]
+    return open_shop(directory, clock, alerts=Alerts(rules=rules, to=list(to), retry=RETRY))
+
+
+def boom(t: Tenancy, **options: Any) -> Alert:
+    """A fact, and the alert that it becomes."""
+    before = {alert.id for alert in t.alerts.list(limit=1000)}
+    tell(t, "boom", t.clock.wall_ns(), **options)
+    turn(t)
+    [alert] = [alert for alert in t.alerts.list(limit=1000) if alert.id not in before]
+    return alert
+
+
+def statuses(t: Tenancy, alert: Alert) -> dict[str, tuple[str, int, str | None]]:
+    return {d.destination: (d.status, d.attempts, d.error) for d in t.alerts.deliveries(alert.id)}
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
+    """A server's side of TLS as `localhost`, and the file of the authority that a client trusts."""
+    directory = tmp_path_factory.mktemp("pki")
+    authority = Authority("ca")
+    names = [x509.DNSName("localhost")]
+    issued = authority.issue("localhost", names=names, purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*issued.write(directory, "server"))
+    trusted = directory / "ca.pem"
+    trusted.write_text(authority.pem)
+    return context, str(trusted)
+
+
+# ------------------------------------------------------------------------------------ webhooks
+
+
+def test_a_webhook_is_signed_and_says_what_happened(tmp_path: Path, clock: Any) -> None:
+    with (
+        receiving() as receiver,
+        open_to(tmp_path, clock, Webhook(receiver.url, secret=SECRET)) as t,
+    ):
+        alert = boom(t)
+        deliver(t)
+        [(headers, body)] = receiver.requests
+        shown = verify_webhook(headers, body, SECRET)
+        assert shown["type"] == "security.alert"
+        assert shown["data"]["id"] == alert.id == headers["webhook-id"]
+        assert headers["tenancy-alert-id"] == alert.id
+        assert headers["content-type"] == "application/json"
+        assert shown["data"]["rule"] == "critical"
+        assert statuses(t, alert) == {"webhook:127.0.0.1": ("delivered", 1, None)}
+        [delivery] = t.alerts.deliveries(alert.id)
+        assert delivery.delivered is not None
+        assert delivery.next is None
+        deliver(t)
+        assert len(receiver.requests) == 1
+
+
+def test_what_fails_is_tried_again_later_and_later_then_given_up(
+    tmp_path: Path, clock: Any
+) -> None:
+    with (
+        receiving() as receiver,
+        open_to(tmp_path, clock, Webhook(receiver.url, secret=SECRET, name="hook")) as t,
+    ):
+        receiver.answers += [500, 404, 302, 503]
+        alert = boom(t)
+        for attempt, longest_s in ((1, 10), (2, 20), (3, 40)):
+            deliver(t)
+            assert len(receiver.requests) == attempt
+            [delivery] = t.alerts.deliveries(alert.id)
+            assert delivery.next is not None
+            pause_ns = int(delivery.next.timestamp() * 1e9) - t.clock.wall_ns()
+            assert longest_s * S // 2 - S < pause_ns <= longest_s * S + S
+            deliver(t)
+            assert len(receiver.requests) == attempt, "not before its time"
+            assert t.health().ok
+            clock.advance_ns(longest_s * S)
+        deliver(t)
+        assert statuses(t, alert) == {"hook": ("dead", 4, "answered 503")}
+        t.background.run_due()
+        assert t.health().problems == (
+            "background job alert deliveries: 1 alerts did not reach hook, given up: answered 503",
+        )
+        assert len({(h["webhook-id"], b) for h, b in receiver.requests}) == 1, "the same each time"
+        clock.advance_ns(3600 * S)
+        deliver(t)
+        assert len(receiver.requests) == 4
+        assert t.alerts.retry(alert.id, by="ops") == 1
+        deliver(t)
+        assert statuses(t, alert) == {"hook": ("delivered", 1, None)}
+        t.background.run_due()
+        assert t.health().ok
+
+
+def test_dead_deliveries_of_an_acknowledged_alert_are_told_no_more(
+    tmp_path: Path, clock: Any
+) -> None:
+    with (
+        receiving() as receiver,
+        open_to(tmp_path, clock, Webhook(receiver.url, secret=SECRET)) as t,
+    ):
+        receiver.answers += [410]
+        alert = boom(t)
+        deliver(t)
+        assert statuses(t, alert) == {"webhook:127.0.0.1": ("dead", 1, "answered 410")}
+        assert job(t, "alert deliveries")()
+        t.alerts.acknowledge(alert.id, by="ops")
+        assert not job(t, "alert deliveries")()
+
+
+def test_a_receiver_may_ask_to_wait(tmp_path: Path, clock: Any) -> None:
+    def later(handler: Any) -> None:
+        handler.send_response(429)
+        handler.send_header("retry-after", "60")
+        handler.send_header("content-length", "0")
+        handler.end_headers()
+
+    with (
+        receiving() as receiver,
+        open_to(tmp_path, clock, Webhook(receiver.url, secret=SECRET)) as t,
+    ):
+        receiver.answers += [later]
+        alert = boom(t)
+        deliver(t)
+        [delivery] = t.alerts.deliveries(alert.id)
+        assert delivery.next is not None
+        assert round(delivery.next.timestamp() * 1e9) - clock.wall_ns() == 60 * S
+
+
+def test_a_receiver_that_is_down_and_comes_back(tmp_path: Path, clock: Any) -> None:
+    port = free_port()
+    with open_to(tmp_path, clock, Webhook(f"http://127.0.0.1:{port}/", secret=SECRET)) as t:
+        first, second = boom(t), boom(t)
+        deliver(t)
+        [(status, attempts, error)] = statuses(t, first).values()
+        assert (status, attempts) == ("pending", 1)
+        assert error is not None
+        assert error.startswith("no connection")
+        clock.advance_ns(60 * S)
+        receiver = Receiver(port=port)
+        try:
+            deliver(t)
+            assert sorted(receiver.ids) == sorted([first.id, second.id])
+        finally:
+            receiver.close()
+
+
+def test_one_that_hangs_or_drips_holds_up_no_other(tmp_path: Path, clock: Any) -> None:
+    def hang(handler: Any) -> None:
+        hanging.release.wait()
+
+    def drip(handler: Any) -> None:
+        while not dripping.release.wait(0.05):
+            handler.wfile.write(b"H")
+            handler.wfile.flush()
+
+    with receiving() as hanging, receiving() as dripping, receiving() as good:
+        hanging.answers += [hang]
+        dripping.answers += [drip]
+        to = [
+            Webhook(one.url, secret=SECRET, name=name, timeout=0.5)
+            for one, name in ((hanging, "hanging"), (dripping, "dripping"), (good, "good"))
+        ]
+        with open_to(tmp_path, clock, *to) as t:
+            alert = boom(t)
+            job(t, "alert deliveries")()  # returns at once
+            wait_for(lambda: statuses(t, alert)["good"][0] == "delivered")
+            other = boom(t)
+            job(t, "alert deliveries")()
+            wait_for(lambda: good.ids == [alert.id, other.id])
+            deliver(t)
+            for name in ("hanging", "dripping"):
+                assert statuses(t, alert)[name] == ("pending", 1, "no answer in time")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 " + b"x" * 70_000 + b"\r\n\r\n"]
+)
+def test_what_is_no_answer_is_a_failure(tmp_path: Path, clock: Any, answer: bytes) -> None:
+    def raw(handler: Any) -> None:
+        handler.wfile.write(answer)
+        handler.close_connection = True
+
+    with (
+        receiving() as receiver,
+        open_to(tmp_path, clock, Webhook(receiver.url, secret=SECRET)) as t,
+    ):
+        receiver.answers += [raw]
+        alert = boom(t)
+        deliver(t)
+        [(status, _, error)] = statuses(t, alert).values()
+        assert status == "pending"
+        assert error is not None
+        assert "t0psecret" not in error
+
+
+def test_redirects_are_not_followed(tmp_path: Path, clock: Any) -> None:
+    with (
+        receiving() as receiver,
+        receiving() as other,
+        open_to(tmp_path, clock, Webhook(receiver.url, secret=SECRET)) as t,
+    ):
+
+        def move(handler: Any) -> None:
+            handler.send_response(307)
+            handler.send_header("location", other.url)
+            handler.send_header("content-length", "0")
+            handler.end_headers()
+
+        receiver.answers += [move]
+        alert = boom(t)
+        deliver(t)
+        assert list(statuses(t, alert).values()) == [("pending", 1, "answered 307")]
+        assert not other.requests
+
+
+def test_certificates_are_checked(
+    tmp_path: Path, clock: Any, pki: tuple[ssl.SSLContext, str]
+) -> None:
+    server, trusted = pki
+    with receiving(tls=server) as receiver:
+        to = [
+            Webhook(receiver.url, secret=SECRET, name="trusting", ca_file=trusted),
+            Webhook(receiver.url, secret=SECRET, name="strict"),
+        ]
+        with open_to(tmp_path, clock, *to) as t:
+            alert = boom(t)
+            deliver(t)
+            found = statuses(t, alert)
+            assert found["trusting"] == ("delivered", 1, None)
+            assert found["strict"] == ("pending", 1, "TLS: CERTIFICATE_VERIFY_FAILED")
+            assert len(receiver.requests) == 1
+
+
+# ------------------------------------------------------------------------------------ signatures
+
+
+def test_a_signature_is_that_of_standard_webhooks() -> None:
+    """Written out by hand: HMAC-SHA256 over id.timestamp.body with the secret's bytes."""
+    import hashlib
+    import hmac
+
+    from tenancy.stores.alert_signature import check_secrets, sign
+
+    body = b'{"a":1}'
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    expected = base64.b64encode(
+        hmac.new(key, b"msg_1.1700000000." + body, hashlib.sha256).digest()
+    ).decode()
+    assert sign("msg_1", 1_700_000_000, body, check_secrets(SECRET)) == f"v1,{expected}"
+
+
+def signed(**changes: Any) -> tuple[dict[str, str], bytes]:
+    from tenancy.stores.alert_signature import check_secrets, sign
+
+    body = changes.pop("body", b'{"n":1}')
+    secrets = changes.pop("secret", SECRET)
+    headers = {
+        "Webhook-Id": "i1",
+        "webhook-timestamp": "1700000000",
+        "webhook-signature": sign("i1", 1_700_000_000, b'{"n":1}', check_secrets(secrets)),
+    }
+    return {**headers, **changes}, body
+
+
+def test_what_a_receiver_accepts() -> None:
+    other = new_webhook_secret()
+    now = 1_700_000_010.0
+    assert verify_webhook(*signed(), SECRET, now=now) == {"n": 1}
+    assert verify_webhook(*signed(), [other, SECRET], now=now) == {"n": 1}
+    assert verify_webhook(*signed(secret=[other, SECRET]), SECRET, now=now) == {"n": 1}
+    headers, body = signed()
+    headers["webhook-signature"] = "v1a,xyz v1,AAAA " + headers["webhook-signature"]
+    assert verify_webhook(headers, body, SECRET, now=now) == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"body": b'{"n":2}'}, "no signature"),
+        ({"Webhook-Id": "i2"}, "no signature"),
+        ({"webhook-timestamp": "1700000001"}, "no signature"),
+        ({"secret": new_webhook_secret()}, "no signature"),
+        ({"webhook-signature": "v1,ÿ"}, "no signature"),
+        ({"webhook-signature": ""}, "a header is missing"),
+        ({"webhook-timestamp": "now"}, "no number"),
+        ({"webhook-timestamp": "1699999000"}, "too far from now"),
+        ({"webhook-timestamp": "1700009999"}, "too far from now"),
+    ],
+)
+def test_what_a_receiver_refuses(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SignatureInvalid, match=message):
+        verify_webhook(*signed(**changes), SECRET, now=1_700_000_000.0)
+
+
+def test_a_body_that_was_parsed_already_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="as it came"):
+        verify_webhook({}, {"n": 1}, SECRET)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------ e-mail
+
+
+def mail(port: int, **options: Any) -> Email:
+    defaults: dict[str, Any] = {
+        "sender": "tenancy@example.com",
+        "to": ["ops@example.com", "sec@example.com"],
+        "tls": "none",
+    }
+    return Email("localhost", port, **{**defaults, **options})
+
+
+def test_each_recipient_gets_a_message_of_its_own(tmp_path: Path, clock: Any) -> None:
+    with mail_server() as server, open_to(tmp_path, clock, mail(server.port)) as t:
+        server.refused["sec@example.com"] = 450
+        alert = boom(t)
+        deliver(t)
+        [(sender, recipients, message)] = server.messages
+        assert "tenancy@example.com" in sender
+        assert recipients == ["ops@example.com"]
+        assert message["Message-ID"] == f"<{alert.id}@example.com>"
+        assert message["Tenancy-Alert-Id"] == alert.id
+        assert message["Auto-Submitted"] == "auto-generated"
+        assert message["Subject"].startswith("[tenancy] critical (critical)")
+        text, attached = message.get_payload()  # type: ignore[misc]
+        assert alert.id in text.get_payload()  # type: ignore[union-attr, operator]
+        assert json.loads(attached.get_payload(decode=True))["data"]["id"] == alert.id  # type: ignore[union-attr, arg-type]
+        assert statuses(t, alert) == {
+            "email:ops@example.com": ("delivered", 1, None),
+            "email:sec@example.com": ("pending", 1, "the mail server answered 450"),
+        }
+        server.refused.clear()
+        clock.advance_ns(10 * S)
+        deliver(t)
+        assert [recipients for _, recipients, _ in server.messages] == [
+            ["ops@example.com"],
+            ["sec@example.com"],
+        ]
+        assert server.messages[1][2]["Message-ID"] == message["Message-ID"]
+
+
+@pytest.mark.parametrize("implicit", [False, True], ids=["starttls", "tls"])
+def test_mail_goes_over_tls_with_a_password(
+    tmp_path: Path, clock: Any, pki: tuple[ssl.SSLContext, str], implicit: bool
+) -> None:
+    context, trusted = pki
+    with mail_server(tls=context, implicit=implicit, password="t0psecret") as server:
+        options: dict[str, Any] = {"user": "u", "tls": "tls" if implicit else "starttls"}
+        to = [
+            mail(server.port, to=f"{name}@example.com", password=password, ca_file=ca, **options)
+            for name, password, ca in (
+                ("right", "t0psecret", trusted),
+                ("wrong", "t0psecret2", trusted),
+                ("strict", "t0psecret", None),
+            )
+        ]
+        with open_to(tmp_path, clock, *to) as t:
+            alert = boom(t)
+            deliver(t)
+            found = statuses(t, alert)
+            assert found["email:right@example.com"] == ("delivered", 1, None)
+            assert found["email:wrong@example.com"][2] == "the mail server answered 535"
+            assert found["email:strict@example.com"][2] == "TLS: CERTIFICATE_VERIFY_FAILED"
+            assert [to for _, to, _ in server.messages] == [["right@example.com"]]
+            assert server.over_tls == [True]
+
+
+def test_without_the_tls_that_was_asked_for_nothing_is_sent(tmp_path: Path, clock: Any) -> None:
+    with mail_server() as server:
+        to = mail(server.port, to="ops@example.com", tls="starttls")
+        with open_to(tmp_path, clock, to) as t:
+            alert = boom(t)
+            deliver(t)
+            assert list(statuses(t, alert).values()) == [
+                ("pending", 1, "SMTP: SMTPNotSupportedError")
+            ]
+            assert not server.messages
+
+
+def test_a_mail_server_that_wants_nobody_or_hangs(tmp_path: Path, clock: Any) -> None:
+    with mail_server() as server, mail_server() as mute:
+        server.greeting = b"554 go away\r\n"
+        mute.greeting = b"220-well"
+        to = [
+            mail(server.port, to="a@example.com"),
+            mail(mute.port, to="b@example.com", timeout=0.3),
+            mail(free_port(), to="c@example.com"),
+        ]
+        with open_to(tmp_path, clock, *to) as t:
+            alert = boom(t)
+            deliver(t)
+            errors = {name: error for name, (_, _, error) in statuses(t, alert).items()}
+            assert errors["email:a@example.com"] == "the mail server answered 554"
+            assert errors["email:b@example.com"] == "no answer in time"
+            assert str(errors["email:c@example.com"]).startswith("no connection")
+
+
+@pytest.mark.parametrize(
+    "evil", ["x\r\nBcc: eve@example.com", "x\n\n.\r\nMAIL", "\u2028x\x00\x7fé"]
+)
+def test_no_header_can_be_smuggled_in(tmp_path: Path, clock: Any, evil: str) -> None:
+    with mail_server() as server:
+        with open_to(tmp_path, clock, mail(server.port, to="ops@example.com")) as t:
+            boom(t, by=evil)
+            deliver(t)
+        [(_, recipients, message)] = server.messages
+        assert recipients == ["ops@example.com"]
+        assert message["Bcc"] is None
+        assert "\n" not in str(message["Subject"]).replace("\n ", "")
+        assert len(message.get_all("To", [])) == 1
+
+
+def test_a_message_takes_any_text() -> None:
+    from datetime import datetime, timezone
+
+    now = datetime.now(timezone.utc)
+    group = {"principal": "\ud800é" * 300}
+    alert = Alert("i", "r", "high", "t\r\nX: y", group, now, now, now, 3, values=["\r\nz"] * 3)
+    text = message_of(alert, "a@example.com", "b@example.com").as_bytes()
+    assert b"\nX: y" not in text
+
+
+# ------------------------------------------------------------------------------------ functions
+
+
+def test_functions_plain_and_async(tmp_path: Path, clock: Any) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def plain(alert: Alert) -> None:
+        seen.append(("plain", alert.id))
+
+    async def later(alert: Alert) -> None:
+        await asyncio.sleep(0)
+        seen.append(("later", alert.id))
+
+    with open_to(tmp_path, clock, Callback(plain), Callback(later, name="async")) as t:
+        alert = boom(t)
+        deliver(t)
+        assert sorted(seen) == [("later", alert.id), ("plain", alert.id)]
+        assert set(statuses(t, alert)) == {"callback:plain", "async"}
+
+
+def test_a_function_that_raises_is_tried_again(
+    tmp_path: Path, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[Alert] = []
+
+    def fails(alert: Alert) -> None:
+        calls.append(alert)
+        if len(calls) < 3:
+            raise ValueError("not today")
+
+    with (
+        caplog.at_level(logging.CRITICAL, "tenancy"),
+        open_to(tmp_path, clock, Callback(fails)) as t,
+    ):
+        alert = boom(t)
+        deliver(t)
+        assert statuses(t, alert)["callback:fails"][2] == "ValueError: not today"
+        for _ in range(2):
+            clock.advance_ns(40 * S)
+            deliver(t)
+        assert statuses(t, alert)["callback:fails"] == ("delivered", 3, None)
+
+
+def test_a_function_that_hangs_is_told_and_holds_up_nothing(
+    tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    seen: list[str] = []
+    to = [Callback(lambda _: release.wait(60), name="hangs"), Callback(lambda a: seen.append(a.id))]
+    monkeypatch.setattr("tenancy.stores.alert_delivery.SLOW_S", 0.0)
+    monkeypatch.setattr("tenancy.stores.alert_delivery.CLOSE_WAIT_S", 0.01)
+    with open_to(tmp_path, clock, *to) as t:
+        alert = boom(t)
+        job(t, "alert deliveries")()
+        wait_for(lambda: seen == [alert.id])
+        [told] = [
+            text for text in job(t, "alert deliveries")() if text.startswith("alerts to hangs")
+        ]
+        assert "have taken" in told
+        thread = job(t, "alert deliveries")._busy["hangs"].thread
+    release.set()
+    thread.join()
+
+
+def test_a_process_that_dies_of_an_alert_does_so_no_more_often_than_it_is_tried(
+    tmp_path: Path, clock: Any
+) -> None:
+    def kills(alert: Alert) -> None:
+        raise SystemExit  # what is left of a death is what was written before it
+
+    with open_to(tmp_path, clock, Callback(kills)) as t:
+        alert = boom(t)
+        deliveries = job(t, "alert deliveries")
+        deliveries._attempt = lambda *_: False
+        for attempt in range(6):
+            deliver(t)
+            assert statuses(t, alert)["callback:kills"][1] == min(attempt + 1, 4)
+            clock.advance_ns(80 * S)
+        assert statuses(t, alert)["callback:kills"][0] == "dead"
+
+
+# ------------------------------------------------------------------------------------ processes
+
+
+def test_a_destination_that_is_not_here_is_told_and_waits(tmp_path: Path, clock: Any) -> None:
+    seen: list[Alert] = []
+    with open_to(tmp_path, clock, Callback(seen.append, name="old")) as t:
+        alert = boom(t)
+    with open_to(tmp_path, clock, Callback(print, name="new")) as t:
+        assert job(t, "alert deliveries")() == (
+            "1 alerts wait for old, which is no destination here",
+        )
+    with open_to(tmp_path, clock, Callback(seen.append, name="old")) as t:
+        deliver(t)
+        assert [one.id for one in seen] == [alert.id]
+
+
+def test_a_wall_clock_that_was_set_back_holds_nothing_up_for_long(
+    tmp_path: Path, clock: Any
+) -> None:
+    calls: list[Alert] = []
+
+    def fails(alert: Alert) -> None:
+        calls.append(alert)
+        raise ValueError
+
+    with open_to(tmp_path, clock, Callback(fails)) as t:
+        boom(t)
+        deliver(t)
+        clock.step_wall_ns(-86_400 * S)
+        deliver(t)
+        assert len(calls) == 2
+
+
+def test_a_forked_child_delivers(tmp_path: Path, clock: Any) -> None:
+    with (
+        receiving() as receiver,
+        open_to(tmp_path, clock, Webhook(receiver.url, secret=SECRET)) as t,
+    ):
+        first = boom(t)
+        deliver(t)
+        second = boom(t)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                deliver(t)
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        deliver(t)
+        assert receiver.ids == [first.id, second.id]
+
+
+def test_the_elected_worker_does_it_all_by_itself(tmp_path: Path) -> None:
+    with receiving() as receiver:
+        alerts = Alerts(
+            rules=[critical("boom")], to=[Webhook(receiver.url, secret=SECRET)], retry=RETRY
+        )
+        with open_shop(tmp_path, _core.Clock.system(), background=True, alerts=alerts) as t:
+            t.audit.append("boom", principal="ann")
+            wait_for(lambda: receiver.ids)
+            assert [alert.id for alert in t.alerts.list()] == receiver.ids
+
+
+def test_nothing_secret_is_in_the_store(tmp_path: Path, clock: Any) -> None:
+    to = [
+        Webhook(f"http://127.0.0.1:{free_port()}/t0psecret", secret=SECRET),
+        mail(free_port(), user="u", password="t0psecret"),
+    ]
+    with open_to(tmp_path, clock, *to) as t:
+        boom(t)
+        deliver(t)
+        with t._host.cursor() as cursor:
+            stored = str(cursor.execute("SELECT * FROM alert_deliveries").fetchall())
+            stored += str(cursor.execute("SELECT * FROM alerts").fetchall())
+        shown = stored + repr(t.health())
+        assert "t0psecret" not in shown
+        assert SECRET not in shown
