@@ -13,11 +13,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from email.message import Message
+from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from pki_support import Authority
+from store_support import open_shop
 from tenancy import Tenancy
-from tenancy.alerts import new_webhook_secret
+from tenancy.alerts import Alert, Alerts, Email, Retry, critical, new_webhook_secret
 from tenancy.stores import outbox
 
 DEADLINE_S = 60.0
@@ -79,6 +86,27 @@ def deliver(t: Tenancy) -> None:
     for busy in list(deliveries._busy.values()):
         busy.thread.join(DEADLINE_S)
         assert not busy.thread.is_alive()
+
+
+RETRY = Retry(first=timedelta(seconds=10), longest=timedelta(seconds=80), attempts=4)
+
+
+def open_to(directory: Path, clock: Any, *to: Any) -> Tenancy:
+    rules = [critical("boom", cooldown=timedelta(0))]
+    return open_shop(directory, clock, alerts=Alerts(rules=rules, to=list(to), retry=RETRY))
+
+
+def boom(t: Tenancy, **options: Any) -> Alert:
+    """A fact, and the alert that it becomes."""
+    before = {alert.id for alert in t.alerts.list(limit=1000)}
+    tell(t, "boom", t.clock.wall_ns(), **options)
+    turn(t)
+    [alert] = [alert for alert in t.alerts.list(limit=1000) if alert.id not in before]
+    return alert
+
+
+def statuses(t: Tenancy, alert: Alert) -> dict[str, tuple[str, int, str | None]]:
+    return {d.destination: (d.status, d.attempts, d.error) for d in t.alerts.deliveries(alert.id)}
 
 
 # -------------------------------------------------------------------------------------- HTTP
@@ -247,6 +275,15 @@ class MailServer:
         self._server.server_close()
 
 
+def mail(port: int, **options: Any) -> Email:
+    defaults: dict[str, Any] = {
+        "sender": "tenancy@example.com",
+        "to": ["ops@example.com", "sec@example.com"],
+        "tls": "none",
+    }
+    return Email("localhost", port, **{**defaults, **options})
+
+
 @contextmanager
 def mail_server(**options: Any) -> Iterator[MailServer]:
     made = MailServer(**options)
@@ -254,3 +291,18 @@ def mail_server(**options: Any) -> Iterator[MailServer]:
         yield made
     finally:
         made.close()
+
+
+# -------------------------------------------------------------------------------------- TLS
+
+
+def tls_server(directory: Path) -> tuple[ssl.SSLContext, str]:
+    """A server's side of TLS as `localhost`, and the file of the authority that a client trusts."""
+    authority = Authority("ca")
+    names = [x509.DNSName("localhost")]
+    issued = authority.issue("localhost", names=names, purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*issued.write(directory, "server"))
+    trusted = directory / "ca.pem"
+    trusted.write_text(authority.pem)
+    return context, str(trusted)

@@ -4,50 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import logging
 import os
 import ssl
 import threading
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from alert_support import (
+    RETRY,
     SECRET,
     Receiver,
+    boom,
     deliver,
     free_port,
     job,
-    mail_server,
+    mail,
+    open_to,
     receiving,
-    tell,
-    turn,
+    statuses,
+    tls_server,
     wait_for,
 )
-from pki_support import Authority
 from store_support import make_clock, open_shop
-from tenancy import Tenancy, _core
+from tenancy import _core
 from tenancy.alerts import (
     Alert,
     Alerts,
     Callback,
-    Email,
-    Retry,
     Webhook,
     critical,
     new_webhook_secret,
     verify_webhook,
 )
 from tenancy.errors import InvalidValue, SignatureInvalid
-from tenancy.stores.alert_smtp import message_of
 
 S = 1_000_000_000
-RETRY = Retry(first=timedelta(seconds=10), longest=timedelta(seconds=80), attempts=4)
 
 
 @pytest.fixture
@@ -55,36 +49,9 @@ def clock() -> _core.FakeClock:
     return make_clock()
 
 
-def open_to(directory: Path, clock: Any, *to: Any) -> Tenancy:
-    rules = [critical("boom", cooldown=timedelta(0))]
-    return open_shop(directory, clock, alerts=Alerts(rules=rules, to=list(to), retry=RETRY))
-
-
-def boom(t: Tenancy, **options: Any) -> Alert:
-    """A fact, and the alert that it becomes."""
-    before = {alert.id for alert in t.alerts.list(limit=1000)}
-    tell(t, "boom", t.clock.wall_ns(), **options)
-    turn(t)
-    [alert] = [alert for alert in t.alerts.list(limit=1000) if alert.id not in before]
-    return alert
-
-
-def statuses(t: Tenancy, alert: Alert) -> dict[str, tuple[str, int, str | None]]:
-    return {d.destination: (d.status, d.attempts, d.error) for d in t.alerts.deliveries(alert.id)}
-
-
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
-    """A server's side of TLS as `localhost`, and the file of the authority that a client trusts."""
-    directory = tmp_path_factory.mktemp("pki")
-    authority = Authority("ca")
-    names = [x509.DNSName("localhost")]
-    issued = authority.issue("localhost", names=names, purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*issued.write(directory, "server"))
-    trusted = directory / "ca.pem"
-    trusted.write_text(authority.pem)
-    return context, str(trusted)
+    return tls_server(tmp_path_factory.mktemp("pki"))
 
 
 # ------------------------------------------------------------------------------------ webhooks
@@ -353,128 +320,6 @@ def test_what_a_receiver_refuses(changes: dict[str, Any], message: str) -> None:
 def test_a_body_that_was_parsed_already_is_refused() -> None:
     with pytest.raises(InvalidValue, match="as it came"):
         verify_webhook({}, {"n": 1}, SECRET)  # type: ignore[arg-type]
-
-
-# ------------------------------------------------------------------------------------ e-mail
-
-
-def mail(port: int, **options: Any) -> Email:
-    defaults: dict[str, Any] = {
-        "sender": "tenancy@example.com",
-        "to": ["ops@example.com", "sec@example.com"],
-        "tls": "none",
-    }
-    return Email("localhost", port, **{**defaults, **options})
-
-
-def test_each_recipient_gets_a_message_of_its_own(tmp_path: Path, clock: Any) -> None:
-    with mail_server() as server, open_to(tmp_path, clock, mail(server.port)) as t:
-        server.refused["sec@example.com"] = 450
-        alert = boom(t)
-        deliver(t)
-        [(sender, recipients, message)] = server.messages
-        assert "tenancy@example.com" in sender
-        assert recipients == ["ops@example.com"]
-        assert message["Message-ID"] == f"<{alert.id}@example.com>"
-        assert message["Tenancy-Alert-Id"] == alert.id
-        assert message["Auto-Submitted"] == "auto-generated"
-        assert message["Subject"].startswith("[tenancy] critical (critical)")
-        text, attached = message.get_payload()  # type: ignore[misc]
-        assert alert.id in text.get_payload()  # type: ignore[union-attr, operator]
-        assert json.loads(attached.get_payload(decode=True))["data"]["id"] == alert.id  # type: ignore[union-attr, arg-type]
-        assert statuses(t, alert) == {
-            "email:ops@example.com": ("delivered", 1, None),
-            "email:sec@example.com": ("pending", 1, "the mail server answered 450"),
-        }
-        server.refused.clear()
-        clock.advance_ns(10 * S)
-        deliver(t)
-        assert [recipients for _, recipients, _ in server.messages] == [
-            ["ops@example.com"],
-            ["sec@example.com"],
-        ]
-        assert server.messages[1][2]["Message-ID"] == message["Message-ID"]
-
-
-@pytest.mark.parametrize("implicit", [False, True], ids=["starttls", "tls"])
-def test_mail_goes_over_tls_with_a_password(
-    tmp_path: Path, clock: Any, pki: tuple[ssl.SSLContext, str], implicit: bool
-) -> None:
-    context, trusted = pki
-    with mail_server(tls=context, implicit=implicit, password="t0psecret") as server:
-        options: dict[str, Any] = {"user": "u", "tls": "tls" if implicit else "starttls"}
-        to = [
-            mail(server.port, to=f"{name}@example.com", password=password, ca_file=ca, **options)
-            for name, password, ca in (
-                ("right", "t0psecret", trusted),
-                ("wrong", "t0psecret2", trusted),
-                ("strict", "t0psecret", None),
-            )
-        ]
-        with open_to(tmp_path, clock, *to) as t:
-            alert = boom(t)
-            deliver(t)
-            found = statuses(t, alert)
-            assert found["email:right@example.com"] == ("delivered", 1, None)
-            assert found["email:wrong@example.com"][2] == "the mail server answered 535"
-            assert found["email:strict@example.com"][2] == "TLS: CERTIFICATE_VERIFY_FAILED"
-            assert [to for _, to, _ in server.messages] == [["right@example.com"]]
-            assert server.over_tls == [True]
-
-
-def test_without_the_tls_that_was_asked_for_nothing_is_sent(tmp_path: Path, clock: Any) -> None:
-    with mail_server() as server:
-        to = mail(server.port, to="ops@example.com", tls="starttls")
-        with open_to(tmp_path, clock, to) as t:
-            alert = boom(t)
-            deliver(t)
-            assert list(statuses(t, alert).values()) == [
-                ("pending", 1, "SMTP: SMTPNotSupportedError")
-            ]
-            assert not server.messages
-
-
-def test_a_mail_server_that_wants_nobody_or_hangs(tmp_path: Path, clock: Any) -> None:
-    with mail_server() as server, mail_server() as mute:
-        server.greeting = b"554 go away\r\n"
-        mute.greeting = b"220-well"
-        to = [
-            mail(server.port, to="a@example.com"),
-            mail(mute.port, to="b@example.com", timeout=0.3),
-            mail(free_port(), to="c@example.com"),
-        ]
-        with open_to(tmp_path, clock, *to) as t:
-            alert = boom(t)
-            deliver(t)
-            errors = {name: error for name, (_, _, error) in statuses(t, alert).items()}
-            assert errors["email:a@example.com"] == "the mail server answered 554"
-            assert errors["email:b@example.com"] == "no answer in time"
-            assert str(errors["email:c@example.com"]).startswith("no connection")
-
-
-@pytest.mark.parametrize(
-    "evil", ["x\r\nBcc: eve@example.com", "x\n\n.\r\nMAIL", "\u2028x\x00\x7fé"]
-)
-def test_no_header_can_be_smuggled_in(tmp_path: Path, clock: Any, evil: str) -> None:
-    with mail_server() as server:
-        with open_to(tmp_path, clock, mail(server.port, to="ops@example.com")) as t:
-            boom(t, by=evil)
-            deliver(t)
-        [(_, recipients, message)] = server.messages
-        assert recipients == ["ops@example.com"]
-        assert message["Bcc"] is None
-        assert "\n" not in str(message["Subject"]).replace("\n ", "")
-        assert len(message.get_all("To", [])) == 1
-
-
-def test_a_message_takes_any_text() -> None:
-    from datetime import datetime, timezone
-
-    now = datetime.now(timezone.utc)
-    group = {"principal": "\ud800é" * 300}
-    alert = Alert("i", "r", "high", "t\r\nX: y", group, now, now, now, 3, values=["\r\nz"] * 3)
-    text = message_of(alert, "a@example.com", "b@example.com").as_bytes()
-    assert b"\nX: y" not in text
 
 
 # ------------------------------------------------------------------------------------ functions

@@ -6,10 +6,9 @@ Not only events: what the log says about itself (`repair`, `alarm`) is a fact he
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from .audit_events import LogRow
+from .audit_events import LogRow, event_of_log
 from .projection import EVENT
 
 __all__ = ["OWN", "kind_of", "texts_of"]
@@ -32,30 +31,27 @@ def kind_of(row: LogRow) -> str | None:
 
 def texts_of(row: LogRow) -> dict[str, str]:
     """Everything that rules can name; what is absent or empty is left out."""
-    rest: dict[str, Any] = json.loads(row.rest) if row.rest else {}
-    stored = rest.pop("context", None)
-    context: Mapping[str, Any] = rest
-    if isinstance(stored, str):
-        inner = json.loads(stored)
-        context = {**rest, **inner} if isinstance(inner, dict) else rest
+    event = event_of_log(row)
+    context = event.context
+    key, ip = context.get("key"), context.get("ip")
+    principal = None if event.principal in _NOBODY else event.principal
     found: dict[str, Any] = {
         "type": kind_of(row),
-        "action": row.action,
-        "result": row.result,
-        "reason": row.reason or next((context[n] for n in _REASONS if context.get(n)), None),
-        "tenant": row.tenant,
-        "principal": row.principal,
-        "key": row.key_id or context.get("key"),
-        "ip": row.ip or context.get("ip"),
-        "user_agent": row.user_agent or context.get("user_agent"),
-        "resource": row.resource,
-        "resource_id": row.resource_id,
-        "request_id": row.request_id,
-        "session_id": row.session_id,
+        "action": event.action,
+        "result": event.result,
+        "reason": next((context[name] for name in _REASONS if context.get(name)), None),
+        "tenant": event.tenant,
+        "principal": event.principal,
+        "key": key,
+        "ip": ip,
+        "user_agent": context.get("user_agent"),
+        "resource": event.resource,
+        "resource_id": event.resource_id,
+        "request_id": context.get("request_id"),
+        "session_id": context.get("session_id"),
+        "source": key or principal or ip,
+        "target": context.get("named_tenant") or context.get("tenant") or event.tenant,
     }
-    principal = None if row.principal in _NOBODY else row.principal
-    found["source"] = found["key"] or principal or found["ip"]
-    found["target"] = context.get("named_tenant") or context.get("tenant") or row.tenant
     found |= {f"context.{name}": value for name, value in context.items()}
     return {name: text for name, value in found.items() if (text := _text(value))}
 

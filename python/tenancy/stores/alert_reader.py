@@ -45,7 +45,7 @@ def _timed(log: AuditLog, chain: str, place: Place) -> Iterator[tuple[int, str, 
     start, mark = place
     newest = 0
     found = log.rows(chain, max(start - 1, 0))
-    if start:
+    if start:  # the record before it is still the one that was read
         last = next(found, None)
         if last is None or _mark(last) != mark:
             raise LogMoved

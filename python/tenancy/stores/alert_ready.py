@@ -73,7 +73,7 @@ def privilege_escalation(
         ),
         Rule(
             "privilege_escalation.refused",
-            match={"type": "permission_denied", "action": "grant:*"},
+            match={"type": "permission_denied", "action": "grant:refused"},
             by=("tenant", "principal"),
             cooldown=within,
             severity=severity,
