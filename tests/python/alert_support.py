@@ -296,6 +296,37 @@ def mail_server(**options: Any) -> Iterator[MailServer]:
 # -------------------------------------------------------------------------------------- TLS
 
 
+@contextmanager
+def dripping(greeting: bytes = b"", then: bytes = b"\x16\x03\x03\x40\x00") -> Iterator[int]:
+    """The port of a server that begins a TLS record and sends a byte of it now and then. With a
+    greeting it answers lines first: it is a mail server that offers STARTTLS."""
+    ended = threading.Event()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                if greeting:
+                    self.wfile.write(greeting)
+                    self.rfile.readline()
+                    self.wfile.write(b"250-test\r\n250 STARTTLS\r\n")
+                    self.rfile.readline()
+                    self.wfile.write(b"220 go on\r\n")
+                self.wfile.write(then)
+                while not ended.wait(0.05):
+                    self.wfile.write(b"x")
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield int(server.server_address[1])
+        ended.set()
+        server.shutdown()
+        thread.join()
+
+
 def tls_server(directory: Path) -> tuple[ssl.SSLContext, str]:
     """A server's side of TLS as `localhost`, and the file of the authority that a client trusts."""
     authority = Authority("ca")

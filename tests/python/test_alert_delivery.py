@@ -19,6 +19,7 @@ from alert_support import (
     Receiver,
     boom,
     deliver,
+    dripping,
     free_port,
     job,
     mail,
@@ -174,16 +175,16 @@ def test_one_that_hangs_or_drips_holds_up_no_other(tmp_path: Path, clock: Any) -
         hanging.release.wait()
 
     def drip(handler: Any) -> None:
-        while not dripping.release.wait(0.05):
+        while not slow.release.wait(0.05):
             handler.wfile.write(b"H")
             handler.wfile.flush()
 
-    with receiving() as hanging, receiving() as dripping, receiving() as good:
+    with receiving() as hanging, receiving() as slow, receiving() as good:
         hanging.answers += [hang]
-        dripping.answers += [drip]
+        slow.answers += [drip]
         to = [
             Webhook(one.url, secret=SECRET, name=name, timeout=0.5)
-            for one, name in ((hanging, "hanging"), (dripping, "dripping"), (good, "good"))
+            for one, name in ((hanging, "hanging"), (slow, "dripping"), (good, "good"))
         ]
         with open_to(tmp_path, clock, *to) as t:
             alert = boom(t)
@@ -254,6 +255,20 @@ def test_certificates_are_checked(
             assert found["trusting"] == ("delivered", 1, None)
             assert found["strict"] == ("pending", 1, "TLS: CERTIFICATE_VERIFY_FAILED")
             assert len(receiver.requests) == 1
+
+
+def test_a_handshake_that_drips_has_a_deadline(tmp_path: Path, clock: Any) -> None:
+    with dripping() as port, dripping() as tls, dripping(b"220 test\r\n") as starttls:
+        options: dict[str, Any] = {"timeout": 0.5, "password": "p", "user": "u"}
+        to = [
+            Webhook(f"https://127.0.0.1:{port}/", secret=SECRET, name="hook", timeout=0.5),
+            mail(tls, to="a@example.com", tls="tls", **options),
+            mail(starttls, to="b@example.com", tls="starttls", **options),
+        ]
+        with open_to(tmp_path, clock, *to) as t:
+            alert = boom(t)
+            deliver(t)
+            assert set(statuses(t, alert).values()) == {("pending", 1, "no answer in time")}
 
 
 # ------------------------------------------------------------------------------------ signatures

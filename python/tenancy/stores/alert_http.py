@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import ssl
-import time
 
-from .alert_deadline import deadline
+from .alert_deadline import Deadline
 from .alert_destinations import DeliveryError
 
 __all__ = ["post"]
@@ -50,26 +48,41 @@ def _exchange(
 ) -> tuple[int, str | None]:
     """Status and `Retry-After` of the answer."""
     host, port, target = place
-    if context is None:
-        connection = http.client.HTTPConnection(host, port, timeout=seconds)
-    else:
-        connection = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
-    begun = time.monotonic()
-
-    def plug() -> socket.socket | None:
-        return connection.sock
-
-    try:
-        with deadline(seconds, plug):
+    with Deadline(seconds) as deadline:
+        connection = _Connection(host, port, seconds, context, deadline)
+        try:
             connection.request("POST", target, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.getheader("retry-after")
-    except (OSError, http.client.HTTPException):
-        if time.monotonic() - begun >= seconds:
-            raise TimeoutError from None
-        raise
-    finally:
-        connection.close()
+        except (OSError, http.client.HTTPException):
+            if deadline.passed:
+                raise TimeoutError from None
+            raise
+        finally:
+            connection.close()
+
+
+class _Connection(http.client.HTTPConnection):
+    """With TLS or without, watched by the deadline from its first byte on."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int | None,
+        seconds: float,
+        context: ssl.SSLContext | None,
+        deadline: Deadline,
+    ) -> None:
+        self.default_port = http.client.HTTP_PORT if context is None else http.client.HTTPS_PORT
+        super().__init__(host, port, timeout=seconds)
+        self._context = context
+        self._deadline = deadline
+
+    def connect(self) -> None:
+        super().connect()
+        self._deadline.watch(self.sock)
+        if self._context is not None:
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
 
 
 def _seconds(text: str | None) -> float | None:

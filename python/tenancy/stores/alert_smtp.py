@@ -6,13 +6,11 @@ import contextlib
 import smtplib
 import socket
 import ssl
-import time
 from collections.abc import Sequence
 from email.message import EmailMessage
 from email.utils import formatdate
-from typing import Any
 
-from .alert_deadline import deadline
+from .alert_deadline import Deadline
 from .alert_destinations import DeliveryError, check_timeout, json_body, tls_context
 from .alert_email import Email
 from .alert_records import Alert
@@ -42,43 +40,45 @@ def send(server: Email, address: str, alert: Alert) -> None:
 
 def _send(server: Email, address: str, message: EmailMessage) -> None:
     seconds = check_timeout(server.timeout)
-    client = _client(server, seconds)
-    begun = time.monotonic()
-
-    def plug() -> socket.socket | None:
-        return getattr(client, "sock", None)
-
-    try:
-        with deadline(seconds, plug):
+    context = None if server.tls == "none" else tls_context(server.ca_file)
+    with Deadline(seconds) as deadline:
+        client = _Client(seconds, context if server.tls == "tls" else None, deadline)
+        try:
             code, answer = client.connect(server.host, server.port)
             if code != 220:
                 raise smtplib.SMTPConnectError(code, answer)
             if server.tls == "starttls":
-                client.starttls(context=tls_context(server.ca_file))
+                client.starttls(context=context)
             if server.user is not None and server.password is not None:
                 client.login(server.user, server.password)
             client.send_message(message, server.sender, [address])
             with contextlib.suppress(OSError, smtplib.SMTPException):
                 client.quit()
-    except (OSError, smtplib.SMTPException):
-        if time.monotonic() - begun >= seconds:
-            raise TimeoutError from None
-        raise
-    finally:
-        client.close()
+        except (OSError, smtplib.SMTPException):
+            if deadline.passed:
+                raise TimeoutError from None
+            raise
+        finally:
+            client.close()
 
 
-def _client(server: Email, seconds: float) -> smtplib.SMTP:
-    # The host's name is given because smtplib would ask the name service for it.
-    options: dict[str, Any] = {"timeout": seconds, "local_hostname": socket.gethostname()}
-    if server.tls == "tls":
-        client: smtplib.SMTP = smtplib.SMTP_SSL(context=tls_context(server.ca_file), **options)
-    else:
-        client = smtplib.SMTP(**options)
-    # The name that smtplib checks the certificate against. Its constructor would set it, and would
-    # connect at once, while there is nothing yet to shut down.
-    client._host = server.host  # type: ignore[attr-defined]
-    return client
+class _Client(smtplib.SMTP):
+    """With TLS from the start or without, watched by the deadline from its first byte on."""
+
+    def __init__(self, seconds: float, context: ssl.SSLContext | None, deadline: Deadline) -> None:
+        # The host's name is given because smtplib would ask the name service for it.
+        super().__init__(timeout=seconds, local_hostname=socket.gethostname())
+        self._context = context
+        self._deadline = deadline
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        """What `smtplib.SMTP_SSL` overrides as well."""
+        self._host = host  # `starttls` checks the certificate against it
+        plain = socket.create_connection((host, port), timeout)
+        self._deadline.watch(plain)
+        if self._context is None:
+            return plain
+        return self._context.wrap_socket(plain, server_hostname=host)
 
 
 def message_of(alert: Alert, sender: str, address: str) -> EmailMessage:
