@@ -144,6 +144,14 @@ py::dict audit_dict(const AuditPolicy& policy) {
     result[to_str(kAuditClassNames[i])] = py::make_tuple(name_of(kModes, rule.mode), share, most);
   }
   result["on_full"] = policy.count_when_full ? "count" : "refuse";
+  py::dict days;
+  for (size_t i = 0; i < kRetentionClasses; ++i) {
+    days[to_str(kRetentionClassNames[i])] = policy.retention.days[i];
+  }
+  result["retention"] = days;
+  result["archive"] = policy.retention.archive.empty()
+                          ? py::object(py::none())
+                          : py::object(to_str(policy.retention.archive));
   return result;
 }
 

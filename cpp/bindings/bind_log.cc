@@ -161,6 +161,7 @@ void bind_log(py::module_& module) {
            [](log::Log& self) {
              return to_str(value_or_raise(unlocked([&] { return self.checkpoint(); })));
            })
+      .def("prune", &prune_log, py::arg("chain"), py::arg("before_sequence"))
       .def("tend", [](log::Log& self) { ok_or_raise(unlocked([&] { return self.tend(); })); })
       .def(
           "position",

@@ -16,6 +16,9 @@ namespace tenancy {
 log::Class log_class_of(const py::str& name);  // raises for an unknown one
 log::Ack log_ack_of(const py::str& name);
 
+// Log.prune.
+py::dict prune_log(log::Log& self, const py::str& chain, uint64_t before);
+
 // The name that a field has in Python: "event_id", … "quantity", "host", …; of a field that is not
 // known here "field_18".
 std::string log_field_name(log::FieldId id);

@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, module) {
   tenancy::bind_limits(module);
   tenancy::bind_log(module);
   tenancy::bind_log_reader(module);
+  tenancy::bind_log_segments(module);
   tenancy::bind_log_verify(module);
   tenancy::bind_pricing(module);
   tenancy::bind_engine(module);

@@ -41,6 +41,7 @@ void bind_catalog(py::module_& module);
 void bind_limits(py::module_& module);
 void bind_log(py::module_& module);
 void bind_log_reader(py::module_& module);
+void bind_log_segments(py::module_& module);
 void bind_log_verify(py::module_& module);
 void bind_pricing(py::module_& module);
 void bind_engine(py::module_& module);

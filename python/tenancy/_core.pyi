@@ -134,6 +134,16 @@ class Log:
     def checkpoint(self) -> str:
         """Make a checkpoint; its signed note."""
 
+    def prune(self, chain: str, before_sequence: int) -> dict[str, Any]:
+        """Take the records of whole segments that end at or before ``before_sequence`` out of the
+        log for good; stubs are left, so that proofs and verification go on (cpp/LOG_FORMAT.md, 6.4).
+
+        ``kept_from``: the first sequence that is kept; ``record``: the sequence of the record that
+        says so, None when there was nothing to prune; ``segments``: ``(first, end, bytes,
+        stub_hash)`` of each that was pruned. After an error nothing was. Raises `CoreError`:
+        DAMAGED for a segment that is not what the log wrote (it is kept), IO, FULL, CONFLICT.
+        """
+
     def tend(self) -> None:
         """Do what falls due: heartbeats, rotation, checkpoints. The thread does it by itself."""
 
@@ -207,6 +217,32 @@ def log_prove_record(
 
 def log_prove_consistency(directory: str, chain: str, size_before: int, size: int) -> list[bytes]:
     """The consistency proof (RFC 9162) between two sizes of a chain's tree. Raises `CoreError`."""
+
+def log_kept_from(directory: str) -> dict[str, int]:
+    """By chain, the first sequence that was not pruned. Raises `CoreError`."""
+
+def log_segments(
+    directory: str, chain: str
+) -> list[tuple[int, int | None, bool, int | None, bytes | None]]:
+    """The segments of a chain in order: ``(first, end, pruned, bytes, stub_hash)``.
+
+    ``end`` is the sequence behind its last record, None of the one that is written to; ``bytes``
+    (of the segment, when it was there) and ``stub_hash`` are those of pruned ones. Raises
+    `CoreError`.
+    """
+
+def log_segment_content(
+    directory: str,
+    chain: str,
+    first: int,
+    end: int | None = None,
+    tenants: Iterable[str] = (),
+) -> tuple[int, int, int, int, list[str]]:
+    """Read one segment: ``(records, events, first_time_ns, last_time_ns, tenants)``.
+
+    Times are the earliest and the latest; ``tenants`` are those of the ones asked for that have a
+    record in it. Releases the GIL. Raises `CoreError`: NOT_FOUND when it was pruned.
+    """
 
 def log_last_note(directory: str) -> str:
     """The newest checkpoint in the log's directory. Raises `CoreError` before the first one."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ._log_format import CLASSES, Block, Keys, Record, perfect, root, sha
+from ._log_format import CLASSES, Block, Keys, Record, folded, joined, path_of, root, sha, shape
+from ._log_stub import Stub, follows, pass_stubs
 
 __all__ = ["HEADER", "Chain", "Finding", "Segment", "StopError"]
 
@@ -49,6 +50,7 @@ class Claims(Protocol):
 
     keys: Keys
     segments: list[list[Segment]]
+    stubs: list[list[Segment]]
     kept: list[int]
     entries: list[list[tuple[int, int, int, int, bytes]]]
     head: tuple[int, list[tuple[int, int, int, bytes]], int] | None
@@ -68,13 +70,17 @@ class Chain:
         self.findings: list[Finding] = []
         self.segments = log.segments[which]
         self.kept, self.entries = log.kept[which], log.entries[which]
-        self.next = self.first = self.kept
+        self.next = 0
         self.epoch, self.tag, self.file, self.offset = 0, ZEROS, "", 0
-        self.leaves: list[bytes] = []
-        self.tenants: dict[bytes, tuple[int, bytes]] = {}
+        self.nodes: list[tuple[int, int, bytes]] = []  # the tree over what was pruned
+        self.leaves: list[bytes] = []  # of what is kept
+        self.tenants: dict[bytes, tuple[int, bytes]] = {}  # by key
+        self.names: dict[bytes, bytes] = {}
         self.touched: set[bytes] = set()
         self.cuts: dict[int, tuple[int, bool]] = {}
-        self.pruned: list[int] = []
+        self.pruned: list[tuple[int, bytes]] = []
+        self.stub: Stub | None = None
+        self.stubs: list[bytes] = []  # their hashes
         self.interval, self.time, self.quiet, self.silences = 0, 0, True, 0
         self.head_met = False
         self.head_judged = log.head is None
@@ -99,7 +105,7 @@ class Chain:
 
     def run(self) -> None:
         try:
-            before, left_by_cut = NONE, False
+            before, left_by_cut = pass_stubs(self), False
             for number, segment in enumerate(self.segments):
                 following = self.segments[number + 1 :]
                 left_by_cut = self.segment(segment, following, before, left_by_cut)
@@ -116,7 +122,7 @@ class Chain:
         """Reads one segment; returns whether it was cut."""
         self.offset = 0
         if one.first > self.next:
-            raise self.bad("segment_missing", segment=_path(self.name, self.next))
+            raise self.bad("segment_missing", segment=path_of(self.name, self.next))
         self.file = one.name
         cut_before = self.cuts[before][0] if was_cut else 0
         self.header(one, before, was_cut, cut_before)
@@ -162,13 +168,15 @@ class Chain:
         if first != self.next:
             raise self.bad("segment_link")
         hashes = [content[68 + 32 * i : 100 + 32 * i] for i in range(count)]
-        if before == NONE and first > 0:
-            self.tag, self.epoch, self.frontier = previous, epoch, hashes
+        if first > 0 and one is self.segments[0]:
+            given = (previous_first, previous, epoch, hashes, bool(flags & 1), at)
+            if not follows(self, before, *given):
+                raise self.bad("segment_link")
             return
         expected = (before, self.tag, self.epoch, was_cut, cut_at if was_cut else at)
         if (previous_first, previous, epoch, bool(flags & 1), at) != expected:
             raise self.bad("segment_link")
-        if not self.first and hashes != perfect(self.leaves, 0, self.next):
+        if hashes != [value for _, _, value in self.tree(0)]:
             raise self.bad("segment_link")
 
     def find_cut(self, one: Segment, after: list[Segment]) -> int | None:
@@ -208,13 +216,12 @@ class Chain:
             return False
         if not self.log.keys.owns(block):
             raise self.bad("seal_mac")
-        hashes = perfect(self.leaves, one.first, self.next) if not self.first else None
+        hashes = [value for _, _, value in self.tree(one.first)]
         entries = sorted(self.leaf(tenant) for tenant in self.touched)
         head = struct.pack(
             "<B7x3Q32s", self.which, one.first, self.next - one.first, self.offset, self.tag
         )
-        if hashes is not None:
-            head += struct.pack("<II", len(hashes), len(entries)) + b"".join(hashes + entries)
+        head += struct.pack("<II", len(hashes), len(entries)) + b"".join(hashes + entries)
         if not block.content.startswith(head):
             raise self.bad("seal_content")
         self.manifest(one, 1, block.mac)
@@ -228,9 +235,23 @@ class Chain:
         if entry and entry[1:] != (self.next, self.offset, flags, mac):
             raise self.bad("manifest_content", segment="manifest", offset=0)
 
-    def leaf(self, tenant: bytes) -> bytes:
-        key = sha(b"tenancy log tenant", self.log.keys.log_id, bytes([self.which]), tenant)[:24]
-        sequence, tag = self.tenants[tenant]
+    def tree(self, begin: int) -> list[tuple[int, int, bytes]]:
+        """Subtrees over the records from there on: from the first one, or from a kept one."""
+        start = max(begin, self.kept)
+        own = [
+            (at, width, root(self.leaves[at - self.kept : at - self.kept + width]))
+            for at, width in shape(start, max(self.next, start))
+        ]
+        return own if begin else joined(self.nodes + own)
+
+    def key(self, tenant: bytes) -> bytes:
+        if tenant not in self.names:
+            parts = (self.log.keys.log_id, bytes([self.which]), tenant)
+            self.names[tenant] = sha(b"tenancy log tenant", *parts)[:24]
+        return self.names[tenant]
+
+    def leaf(self, key: bytes) -> bytes:
+        sequence, tag = self.tenants[key]
         return key + struct.pack("<Q", sequence) + tag
 
     def record(self, record: Record) -> None:
@@ -265,8 +286,9 @@ class Chain:
             self.interval = record.fields.get(259, self.interval)
         self.tag = record.tag
         if record.tenant is not None:
-            self.tenants[record.tenant] = (record.tenant_sequence, record.tag)
-            self.touched.add(record.tenant)
+            key = self.key(record.tenant)
+            self.tenants[key] = (record.tenant_sequence, record.tag)
+            self.touched.add(key)
         self.leaves.append(sha(b"\0", record.data[:-4]))
         self.next += 1
         self.epoch += record.kind == EPOCH
@@ -275,9 +297,7 @@ class Chain:
         if record.tenant is None:
             sequence, tag = -1, ZEROS
         else:
-            sequence, tag = self.tenants.get(record.tenant, (0, ZEROS))
-            if not sequence and self.first and record.tenant_sequence:
-                return
+            sequence, tag = self.tenants.get(self.key(record.tenant), (0, ZEROS))
         if record.tenant_sequence != sequence + 1:
             raise self.bad("tenant_sequence")
         if record.tenant_previous != tag:
@@ -304,7 +324,7 @@ class Chain:
             elif fields.get(268) != sha(notes[number][1]):
                 self.note(1, "checkpoint_content", segment="checkpoints", offset=notes[number][0])
         elif kind == PRUNED and 269 in fields:
-            self.pruned.append(fields[269])
+            self.pruned.append((fields[269], fields.get(270, b"")))
 
     def check_repair(self, fields: dict[int | str, Any]) -> None:
         if fields.get(266) == b"lost":
@@ -316,7 +336,9 @@ class Chain:
                 raise self.bad("repair_content")
             return self.note(4, "repaired")
         self.cuts[first] = (cut, True)
-        place = {"segment": _path(self.name, first), "offset": cut}
+        if first < self.kept:
+            return self.note(4, "repaired", segment=path_of(self.name, first, "stub"), offset=cut)
+        place = {"segment": path_of(self.name, first), "offset": cut}
         data = next(one.data for one in self.segments if one.first == first)[cut:].rstrip(b"\0")
         if fields.get(265) and (fields.get(264), fields[265]) != (len(data), sha(data)):
             raise self.bad("repair_content", **place)
@@ -333,6 +355,9 @@ class Chain:
                 self.head_judged = True
                 if not self.head_met:
                     self.note(1, "head_content", segment="head", offset=0, sequence=size)
+        self.pass_boundaries()
+
+    def pass_boundaries(self) -> None:
         while self.boundaries and self.boundaries[0][0] <= self.next:
             size, what, offset, claim = self.boundaries.pop(0)
             if size == self.next and not self.trees_differ:
@@ -341,15 +366,13 @@ class Chain:
     def boundary(self, size: int, what: str, offset: int, claim: Any) -> None:
         entries = sorted(self.leaf(tenant) for tenant in self.tenants)
         if what == "tenants":
-            if not self.first and claim != entries:
+            if claim != entries:
                 self.note(1, "tenants_content", segment="tenants", offset=0, sequence=size)
-            return
-        if self.first:
             return
         tree, count, tenants = claim
         anchor = what == "anchor"
         place = {"segment": "" if anchor else "checkpoints", "offset": offset, "sequence": size}
-        if tree != root(self.leaves):
+        if tree != folded(self.tree(0)):
             self.note(1, "anchor_mismatch" if anchor else "checkpoint_root", **place)
         elif (count, tenants) != (len(entries), root([sha(b"\0", e) for e in entries])):
             self.note(1, "anchor_mismatch" if anchor else "checkpoint_tenants", **place)
@@ -360,15 +383,13 @@ class Chain:
     def finish(self) -> None:
         if self.next < self.promised:
             if not self.segments:
-                raise self.bad("segment_missing", segment=_path(self.name, self.next))
+                raise self.bad("segment_missing", segment=path_of(self.name, self.next))
             raise self.bad("tail_missing")
         for first, (offset, told) in sorted(self.cuts.items()):
             if not told:
-                self.note(4, "repaired", segment=_path(self.name, first), offset=offset)
-        if self.kept and self.kept not in self.pruned:
-            raise self.bad("segment_missing", segment=_path(self.name, 0), offset=0, sequence=0)
+                self.note(4, "repaired", segment=path_of(self.name, first), offset=offset)
+        said = [stubs for kept, stubs in self.pruned if kept == self.kept]
+        if self.kept and sha(*self.stubs) not in said:
+            place = {"segment": path_of(self.name, self.kept), "offset": 0, "sequence": self.kept}
+            raise self.bad("pruned_content" if said else "pruned_missing", **place)
         self.pass_by(None)
-
-
-def _path(chain: str, first: int) -> str:
-    return f"segments/{chain}-{first:020}.seg"

@@ -32,6 +32,8 @@ class Log:
         self.findings: list[Finding] = []
         self.later: list[Finding] = []
         self.segments: list[list[Segment]] = [[], [], [], []]
+        self.stubs: list[list[Segment]] = [[], [], [], []]
+        self.has_manifest = False
         self.kept, self.epoch_max = [0] * 4, 0
         self.entries: list[list[tuple[int, int, int, int, bytes]]] = [[], [], [], []]
         self.public_key: bytes | None = None
@@ -51,16 +53,16 @@ class Log:
 
     def run(self) -> None:
         self.read_key()
-        unexpected = self.list()
+        unexpected = self.list_segments()
         ours = [self.read_manifest(), *self.read_head()]
         ours += [self.first_record(i) for i in range(4)]
         files = (self.read("manifest"), self.read("head"))
-        if (any(self.segments) or files != (None, None)) and not any(ours):
+        if (any(self.segments) or any(self.stubs) or files != (None, None)) and not any(ours):
             self.findings = []
             raise StopError(Finding(3, "wrong_key"))
         self.read_tenants()
         self.read_checkpoints()
-        self.findings += unexpected
+        self.findings += unexpected + self.divide()
         ends = []
         for i in range(4):
             chain = Chain(self, i)
@@ -69,7 +71,7 @@ class Log:
             if self.now and not chain.damaged and not chain.quiet and silence > 2 * chain.interval:
                 chain.note(4, "silent")
             self.findings += chain.findings
-            self.records += chain.next - chain.first
+            self.records += max(chain.next - chain.kept, 0)
             ends.append(chain.next)
         self.judge_anchors(ends)
         self.findings += self.later
@@ -90,21 +92,38 @@ class Log:
         if block.epoch or state > 2 or not self.keys.owns(block):
             raise StopError(Finding(3, "wrong_key"))
 
-    def list(self) -> list[Finding]:
+    def list_segments(self) -> list[Finding]:
         if not self.directory.is_dir():
             raise StopError(Finding(3, "not_a_log"))
         unexpected = []
         directory = self.directory / "segments"
         names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
         for name in names:
-            match = re.fullmatch(r"(\w+)-(\d{20})\.seg(\.new)?", name)
+            match = re.fullmatch(r"(\w+)-(\d{20})\.(seg|stub)(\.new)?", name)
             if not match or match[1] not in CLASSES:
                 shown = re.sub(r"[^ -~]", "?", name)
                 unexpected.append(Finding(4, "unexpected_file", f"segments/{shown}"))
-            elif not match[3]:
+            elif not match[4]:
                 data = (directory / name).read_bytes()
                 segment = Segment(int(match[2]), f"segments/{name}", data)
-                self.segments[CLASSES.index(match[1])].append(segment)
+                kind = self.segments if match[3] == "seg" else self.stubs
+                kind[CLASSES.index(match[1])].append(segment)
+        return unexpected
+
+    def divide(self) -> list[Finding]:
+        """Stubs come before the first sequence kept, segments from there on. (6.4)"""
+        unexpected = []
+        for i, (segments, stubs) in enumerate(zip(self.segments, self.stubs, strict=True)):
+            if not self.has_manifest and segments and stubs:
+                self.kept[i] = segments[0].first
+            there, kept = {one.first for one in segments}, self.kept[i]
+            self.segments[i] = [one for one in segments if one.first >= kept]
+            self.stubs[i] = [one for one in stubs if one.first < kept]
+            unexpected += [
+                Finding(4, "unexpected_file", one.name)
+                for one in stubs
+                if one.first >= kept and one.first not in there
+            ]
         return unexpected
 
     def block(self, name: str, magic: bytes, code: str) -> Block | None:
@@ -151,6 +170,7 @@ class Log:
             self.findings.append(Finding(1, "manifest_content", "manifest"))
         else:
             self.kept, self.entries, self.public_key = kept, entries, public_key
+            self.has_manifest = True
         return True
 
     def read_head(self) -> Iterator[bool]:

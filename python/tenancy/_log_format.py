@@ -10,10 +10,24 @@ import hashlib
 import hmac
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["CLASSES", "Block", "Keys", "Note", "Record", "frames", "perfect", "root", "sha"]
+__all__ = [
+    "CLASSES",
+    "Block",
+    "Keys",
+    "Note",
+    "Record",
+    "folded",
+    "frames",
+    "joined",
+    "path_of",
+    "perfect",
+    "root",
+    "sha",
+    "shape",
+]
 
 CLASSES = ("security", "access", "other", "usage")
 WIDTHS = {0: 0, 1: 1, 2: 8, 3: 8, 7: 16}
@@ -37,6 +51,11 @@ def crc32c(data: bytes) -> int:
     for byte in data:
         crc = _CRC[(crc ^ byte) & 0xFF] ^ crc >> 8
     return crc ^ 0xFFFFFFFF
+
+
+def path_of(chain: str, first: int, kind: str = "seg") -> str:
+    """A file of `segments/`, as findings name it."""
+    return f"segments/{chain}-{first:020}.{kind}"
 
 
 def sha(*parts: bytes | bytearray) -> bytes:
@@ -100,13 +119,35 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 def perfect(leaves: Sequence[bytes], begin: int, end: int) -> list[bytes]:
     """Leaves [begin, end) of a tree as maximal aligned perfect subtrees, left to right."""
-    out = []
+    return [root(leaves[at : at + width]) for at, width in shape(begin, end)]
+
+
+def shape(begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where those subtrees begin and how many leaves each has."""
     while begin < end:
         width = 1 << (end - begin).bit_length() - 1
         width = min(width, begin & -begin) if begin else width
-        out.append(root(leaves[begin : begin + width]))
+        yield begin, width
         begin += width
+
+
+def joined(nodes: Iterable[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    """Neighbouring subtrees (first leaf, leaves, hash) as the largest that they make."""
+    out: list[tuple[int, int, bytes]] = []
+    for at, width, value in nodes:
+        while out and out[-1][1] == width and not out[-1][0] & width:
+            at, _, left = out.pop()
+            width, value = 2 * width, sha(b"\1", left, value)
+        out.append((at, width, value))
     return out
+
+
+def folded(nodes: Sequence[tuple[int, int, bytes]]) -> bytes:
+    """The root of the tree whose subtrees these are, from its first leaf on."""
+    value = nodes[-1][2] if nodes else sha()
+    for _, _, left in reversed(nodes[:-1]):
+        value = sha(b"\1", left, value)
+    return value
 
 
 class Note:

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace tenancy {
@@ -30,6 +31,18 @@ struct AuditRule {
   bool operator==(const AuditRule&) const = default;
 };
 
+// How long records of the log are kept, by retention class, and where they go before they end.
+constexpr size_t kRetentionClasses = 4;
+constexpr std::array<std::string_view, kRetentionClasses> kRetentionClassNames = {
+    "security", "access", "other", "usage"};
+
+struct RetentionPolicy {
+  // Seven, three and one year; usage as long as the invoices that stand on it.
+  std::array<uint32_t, kRetentionClasses> days = {2555, 1095, 365, 2555};
+  // The archive's URL; "none": records end without one; empty: none ends, for want of an archive.
+  std::string archive{};
+};
+
 struct AuditPolicy {
   std::array<AuditRule, kAuditClasses> rules = {{
       {},
@@ -41,6 +54,7 @@ struct AuditPolicy {
   // A fact that the log has no room for refuses its decision, unless this is set: then it is only
   // counted.
   bool count_when_full = false;
+  RetentionPolicy retention{};
 
   const AuditRule& rule(AuditClass of) const { return rules[static_cast<size_t>(of)]; }
 };

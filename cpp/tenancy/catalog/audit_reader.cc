@@ -8,6 +8,7 @@ namespace {
 
 constexpr size_t kShareDigits = 6;
 constexpr int64_t kPerSecondMax = 1'000'000;
+constexpr int64_t kDaysMax = 36'500;  // a century
 
 // A share of 0.000001 to 1 in millionths.
 std::optional<uint32_t> read_share(const Field& field) {
@@ -55,18 +56,47 @@ void read_rule(const Field& field, AuditRule* rule) {
   }
 }
 
+void read_retention(const Field& field, RetentionPolicy* policy) {
+  if (!field.is_mapping_of({"security", "access", "other", "usage"})) return;
+  for (size_t i = 0; i < kRetentionClasses; ++i) {
+    const Field member = field.member(kRetentionClassNames[i]);
+    if (!member.present()) continue;
+    if (const auto days = member.integer(1, kDaysMax)) {
+      policy->days[i] = static_cast<uint32_t>(*days);
+    }
+  }
+}
+
+void read_archive(const Field& field, RetentionPolicy* policy) {
+  constexpr std::string_view kWhat =
+      "\"none\" or where the archive is, such as \"s3://bucket/audit\" or \"/mnt/archive\"";
+  const std::optional<std::string> place = field.text(kWhat);
+  if (!place) return;
+  if (*place != "none" && !place->starts_with('/') && place->find("://") == std::string::npos) {
+    field.expected(kWhat);
+    return;
+  }
+  policy->archive = *place;
+}
+
 }  // namespace
 
 AuditPolicy read_audit_policy(const Field& field) {
   AuditPolicy policy;
   if (!field.present()) return policy;
-  if (!field.is_mapping_of(
-          {"refusals", "anonymous", "key_use", "cross_tenant", "thresholds", "on_full"})) {
+  if (!field.is_mapping_of({"refusals", "anonymous", "key_use", "cross_tenant", "thresholds",
+                            "on_full", "retention", "archive"})) {
     return policy;
   }
   for (size_t i = 0; i < kAuditClasses; ++i) {
     const Field member = field.member(kAuditClassNames[i]);
     if (member.present()) read_rule(member, &policy.rules[i]);
+  }
+  if (const Field kept = field.member("retention"); kept.present()) {
+    read_retention(kept, &policy.retention);
+  }
+  if (const Field archive = field.member("archive"); archive.present()) {
+    read_archive(archive, &policy.retention);
   }
   if (const Field full = field.member("on_full"); full.present()) {
     const std::optional<size_t> chosen = full.choice({"refuse", "count"});

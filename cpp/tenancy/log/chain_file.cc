@@ -170,7 +170,7 @@ Status ChainFile::seal(const FileKey& key) {
   footer.count = mark_.next_sequence - mark_.first;
   footer.offset = mark_.offset;
   footer.last = mark_.tag;
-  for (const Subtree& subtree : range_.subtrees()) footer.range.push_back(subtree.hash);
+  footer.range = range_.hashes();
   for (const auto& [tenant, entry] : tenants_) footer.tenants.push_back(entry);
   const std::string block = make_block(kFooterMagic, log_id_, key.epoch, key.key, footer.content());
   if (Status status = file_->write_at(mark_.offset, block); !status) return status;
@@ -204,7 +204,7 @@ Status ChainFile::make_segment(const FileKey& key, uint64_t segment_bytes) {
     header.previous_cut = mark_.first != kNoSequence && !mark_.sealed;
     header.previous_cut_at = header.previous_cut ? mark_.offset : 0;
     header.previous = mark_.tag;
-    for (const Subtree& subtree : tree.subtrees()) header.frontier.push_back(subtree.hash);
+    header.frontier = tree.hashes();
   }
   const std::string target = path(header.first);
   const std::string temporary = target + ".new";

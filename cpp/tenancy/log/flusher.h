@@ -65,6 +65,9 @@ class Flusher {
   Status tend();
   Status rotate();
   Result<std::string> checkpoint();
+  // Whole segments of the chain that end at or before that sequence become stubs. The sequence of
+  // the record that says so; kNoSequence when there are none. After an error nothing was pruned.
+  Result<uint64_t> prune(Class chain, uint64_t before);
   // A head that is synced.
   Status save_head();
   bool failing() const { return failing_since_ != 0; }
@@ -88,7 +91,7 @@ class Flusher {
   void settle();
   Head head() const;
   FileKey file_key();
-  Status append(const RecordDraft& draft);
+  Status append(const RecordDraft& draft, Committed* committed);
   Status beat(int64_t now);
   Status tell_repairs(int64_t now);
   Status serve(Request request);
@@ -97,6 +100,11 @@ class Flusher {
   Status save_tenants(uint64_t checkpoint, const std::array<uint64_t, kClasses>& next,
                       Tenants tenants);
   Status append_checkpoint(const std::string& note);
+  Result<uint64_t> prune_segments(Class chain, const std::vector<ManifestEntry>& going);
+  Status write_stubs(Class chain, const std::vector<ManifestEntry>& going);
+  Result<uint64_t> append_pruned(Class chain, uint64_t kept);
+  Status clear_leftovers();
+  Status serve_prunes();
 
   const Options& options_;
   Files& files_;
@@ -118,6 +126,7 @@ class Flusher {
   bool head_due_ = false;  // a synced one is to be written when there is time
   bool head_failed_ = false;
   bool checkpoint_due_ = false;  // one that failed half way
+  bool leftovers_due_ = false;   // a prune may have been broken off
   uint32_t stored_epoch_ = 0;    // of keys/log.key
   Ed25519Seed seed_{};
   CompactRange checkpoint_tree_;

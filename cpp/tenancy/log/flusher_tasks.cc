@@ -92,7 +92,10 @@ Status Flusher::load() {
     }
     file_key_ = keys_.file_key();
   }
-  return load_checkpoints();
+  if (Status status = load_checkpoints(); !status) return status;
+  leftovers_due_ = true;
+  (void)clear_leftovers();  // what could not be removed is in nobody's way; `tend` tries again
+  return {};
 }
 
 // The manifest may lag behind by what the leader before did last.
@@ -171,11 +174,10 @@ Status Flusher::load_checkpoints() {
   return {};
 }
 
-Status Flusher::append(const RecordDraft& draft) {
+Status Flusher::append(const RecordDraft& draft, Committed* committed) {
   Status error;
-  Committed committed;
   for (int tries = 0; tries < 2; ++tries) {
-    switch (appender_.append(draft, options_.full_wait_ns, &committed, &error)) {
+    switch (appender_.append(draft, options_.full_wait_ns, committed, &error)) {
       case Appender::Outcome::kDone: return {};
       case Appender::Outcome::kRefused: return error;
       case Appender::Outcome::kBusy:
@@ -216,7 +218,9 @@ Status Flusher::tend() {
     if (const Result<std::string> note = checkpoint(); !note) return note.status();
   }
   if (Status status = serve(Request::kRotate); !status) return status;
-  return serve(Request::kCheckpoint);
+  if (Status status = serve(Request::kCheckpoint); !status) return status;
+  if (Status status = serve(Request::kPrune); !status) return status;
+  return clear_leftovers();
 }
 
 Status Flusher::serve(Request request) {
@@ -226,6 +230,8 @@ Status Flusher::serve(Request request) {
   if (header.served[which].load() >= asked) return {};
   if (request == Request::kRotate) {
     if (Status status = rotate(); !status) return status;
+  } else if (request == Request::kPrune) {
+    if (Status status = serve_prunes(); !status) return status;
   } else if (const Result<std::string> note = checkpoint(); !note) {
     return note.status();
   }
@@ -261,7 +267,8 @@ Status Flusher::beat(int64_t now) {
     draft.kind = Kind::kHeartbeat;
     draft.time_ns = now;
     draft.fields = interval;
-    if (Status status = append(draft); !status) return status;
+    Committed committed;
+    if (Status status = append(draft, &committed); !status) return status;
   }
   return {};
 }
@@ -411,7 +418,8 @@ Result<std::string> Flusher::checkpoint() {
   draft.kind = Kind::kCheckpoint;
   draft.time_ns = checkpoint.time_ns;
   draft.fields = fields;
-  if (Status status = append(draft); !status) return status;
+  Committed committed;
+  if (Status status = append(draft, &committed); !status) return status;
   if (Status status = pump(ring_.tail(), true); !status) return status;
   if (records_since_tenants_ >= std::max<uint64_t>(kTenantsEveryMin, tenants_count)) {
     if (Status status = save_tenants(checkpoint.number + 1, next, std::move(tenants)); !status) {

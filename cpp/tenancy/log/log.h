@@ -86,6 +86,20 @@ struct InclusionReceipt {
   std::vector<Digest256> proof{};  // in the chain's tree of that checkpoint's size
 };
 
+// A segment whose records are gone; its stub is left.
+struct PrunedSegment {
+  uint64_t first = 0;
+  uint64_t end = 0;    // the sequence behind its last record
+  uint64_t bytes = 0;  // that it took
+  Digest256 stub_hash{};
+};
+
+struct PruneResult {
+  uint64_t kept_from = 0;                 // where the records that are kept begin
+  uint64_t record = kNoSequence;          // of the `pruned` record; none: nothing to prune
+  std::vector<PrunedSegment> segments{};  // in order
+};
+
 class Log {
  public:
   static Result<std::unique_ptr<Log>> open(const Options& options);
@@ -105,6 +119,11 @@ class Log {
   virtual Status rotate() = 0;
   // Makes a checkpoint and returns its signed note.
   virtual Result<std::string> checkpoint() = 0;
+  // Whole segments of the chain that end at or before `before` become stubs: their records are gone
+  // for good, proofs and verification go on. The one that is written to stays whatever `before`
+  // says. After an error nothing was pruned; kDamaged: a segment is not what the log wrote, and is
+  // kept. (LOG_FORMAT.md, 6.4)
+  virtual Result<PruneResult> prune(Class chain, uint64_t before) = 0;
   // What falls due by the clock: heartbeats, rotation, checkpoint. The flusher's thread does it by
   // itself; without `background` the owner calls it.
   virtual Status tend() = 0;

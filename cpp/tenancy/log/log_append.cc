@@ -174,23 +174,27 @@ Status LogImpl::run_request(Request request, std::string* note) {
       return {};
     }
   }
+  if (Status status = ask(request); !status) return status;
+  if (request == Request::kRotate) return {};
+  Result<std::string> made = last_note(files_, paths_.log);
+  if (!made) return made.status();
+  *note = std::move(*made);
+  return {};
+}
+
+Status LogImpl::ask(Request request) {
   RingHeader& header = ring_->header();
   const auto which = static_cast<size_t>(request);
   const uint64_t ticket = header.asked[which].fetch_add(1) + 1;
   const int64_t deadline = real_ns() + options_.ack_wait_ns;
   while (true) {
     const uint32_t done = header.done.load();
-    if (header.served[which].load() >= ticket) break;
+    if (header.served[which].load() >= ticket) return {};
     wake_leader();
     const int64_t left = deadline - real_ns();
     if (left <= 0) return {Code::kIo, "the flusher has not done it in time: " + failure(kSliceNs)};
     futex_wait(header.done, done, std::min(left, kSliceNs));
   }
-  if (request == Request::kRotate) return {};
-  Result<std::string> made = last_note(files_, paths_.log);
-  if (!made) return made.status();
-  *note = std::move(*made);
-  return {};
 }
 
 Status LogImpl::rotate() { return run_request(Request::kRotate, nullptr); }

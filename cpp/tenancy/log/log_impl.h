@@ -1,6 +1,7 @@
 // LogImpl: the log of one process: ring, keys, and the flusher with its thread. Internal.
 //
-// log.cc opens and closes it, log_append.cc appends and waits, log_background.cc is the thread.
+// log.cc opens and closes it, log_append.cc appends and waits, log_prune.cc prunes,
+// log_background.cc is the thread.
 //
 // Thread safety: as Log.
 #pragma once
@@ -49,6 +50,7 @@ class LogImpl final : public Log {
   Status flush(Ack ack, std::optional<int64_t> wait_ns) override;
   Status rotate() override;
   Result<std::string> checkpoint() override;
+  Result<PruneResult> prune(Class chain, uint64_t before) override;
   Status tend() override;
   uint64_t position(Class chain) const override {
     return ring_->header().chains[index(chain)].next_sequence.load();
@@ -78,6 +80,9 @@ class LogImpl final : public Log {
   // Why nothing can be written; empty when it can, or when that cannot be read in time.
   std::string failure(int64_t wait_ns) const;
   Status run_request(Request request, std::string* note);
+  // Asks the leader, which is another process, and waits.
+  Status ask(Request request);
+  Result<uint64_t> prune_chain(Class chain, uint64_t before);
   void wake_leader();
 
   Options options_;

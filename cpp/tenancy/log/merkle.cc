@@ -37,17 +37,27 @@ Digest256 node_hash(const Digest256& left, const Digest256& right) {
 }
 
 Result<CompactRange> CompactRange::frontier(uint64_t n, std::span<const Digest256> hashes) {
-  if (hashes.size() != static_cast<size_t>(std::popcount(n))) {
-    return Error{Code::kDamaged, "a tree of " + std::to_string(n) + " leaves has " +
-                                     std::to_string(std::popcount(n)) + " subtrees, got " +
-                                     std::to_string(hashes.size())};
-  }
-  CompactRange range;
+  return of(0, n, hashes);
+}
+
+Result<CompactRange> CompactRange::of(uint64_t begin, uint64_t end,
+                                      std::span<const Digest256> hashes) {
+  const auto wrong = [&] {
+    return Error{Code::kDamaged, std::to_string(hashes.size()) +
+                                     " hashes are not those of the tree over leaves " +
+                                     std::to_string(begin) + " to " + std::to_string(end)};
+  };
+  CompactRange range(begin);
   for (const Digest256& hash : hashes) {
-    const auto level = static_cast<unsigned>(std::bit_width(n - range.end_) - 1);
+    if (range.end_ >= end) return wrong();
+    auto level = static_cast<unsigned>(std::bit_width(end - range.end_) - 1);
+    if (range.end_ != 0) {
+      level = std::min(level, static_cast<unsigned>(std::countr_zero(range.end_)));
+    }
     range.subtrees_.push_back({range.end_, level, hash});
     range.end_ += uint64_t{1} << level;
   }
+  if (range.end_ != end) return wrong();
   return range;
 }
 
@@ -71,6 +81,13 @@ void CompactRange::append(const CompactRange& next) {
   assert(next.begin_ == end_);
   for (const Subtree& subtree : next.subtrees_) push(subtree);
   end_ = next.end_;
+}
+
+std::vector<Digest256> CompactRange::hashes() const {
+  std::vector<Digest256> out;
+  out.reserve(subtrees_.size());
+  for (const Subtree& subtree : subtrees_) out.push_back(subtree.hash);
+  return out;
 }
 
 Digest256 CompactRange::root() const {

@@ -35,6 +35,8 @@ class CompactRange {
   explicit CompactRange(uint64_t begin = 0) : begin_(begin), end_(begin) {}
   // The frontier of [0, n) from stored hashes; kDamaged unless there is one per one bit of n.
   static Result<CompactRange> frontier(uint64_t n, std::span<const Digest256> hashes);
+  // The same over [begin, end); kDamaged unless the hashes are as many as it has subtrees.
+  static Result<CompactRange> of(uint64_t begin, uint64_t end, std::span<const Digest256> hashes);
 
   void append(const Digest256& leaf_hash);
   // Continues with a range that begins where this one ends.
@@ -42,6 +44,7 @@ class CompactRange {
   uint64_t begin() const { return begin_; }
   uint64_t end() const { return end_; }
   const std::vector<Subtree>& subtrees() const { return subtrees_; }
+  std::vector<Digest256> hashes() const;  // of the subtrees
   // The root of the tree over [0, end); requires begin() == 0.
   Digest256 root() const;
 

@@ -5,20 +5,26 @@
 #include "tenancy/log/bytes.h"
 #include "tenancy/log/checkpoint.h"
 #include "tenancy/log/log.h"
+#include "tenancy/log/segment_files.h"
 #include "tenancy/log/segment_reader.h"
 #include "tenancy/log/store.h"
+#include "tenancy/log/stub.h"
 
 namespace tenancy::log {
 namespace {
 
 constexpr uint64_t kCheckpointsBytesMax = uint64_t{1} << 32;
 
-// Hashes of a chain's tree. A segment that holds neither the record nor the end of the tree gives
-// its maximal subtrees, which its footer has; the others are read record by record.
+// Hashes of a chain's tree. A stub gives the maximal subtrees of its segment. A segment that holds
+// neither the record nor the end of the tree gives its maximal subtrees, which its footer has; the
+// others are read record by record.
 class ChainTree {
  public:
   ChainTree(Files& files, const std::string& log_directory, Class chain)
-      : files_(files), segments_(log_directory + "/segments"), chain_(chain) {}
+      : files_(files),
+        log_directory_(log_directory),
+        segments_(log_directory + "/segments"),
+        chain_(chain) {}
 
   // Everything needed for proofs about `wanted` leaves in trees that end at `ends`.
   Status load(const std::vector<uint64_t>& wanted, const std::vector<uint64_t>& ends);
@@ -27,10 +33,13 @@ class ChainTree {
   const std::string& record() const { return record_; }
 
  private:
+  Status load_stub(uint64_t first, const std::vector<uint64_t>& wanted,
+                   const std::vector<uint64_t>& ends);
   Status load_segment(uint64_t first, uint64_t end, bool leaves);
   const Subtree* find(uint64_t begin) const;
 
   Files& files_;
+  const std::string log_directory_;
   const std::string segments_;
   const Class chain_;
   std::vector<Subtree> nodes_;  // ascending, without gaps
@@ -40,13 +49,17 @@ class ChainTree {
 
 Status ChainTree::load(const std::vector<uint64_t>& wanted, const std::vector<uint64_t>& ends) {
   const uint64_t size = *std::max_element(ends.begin(), ends.end());
-  const Result<std::vector<std::string>> names = files_.list(segments_);
-  if (!names) return names.status();
-  std::vector<uint64_t> firsts;
-  for (const std::string& name : *names) {
-    const auto parsed = parse_segment_name(name);
-    if (parsed && parsed->chain == chain_) firsts.push_back(parsed->first);
+  const auto from = kept_from(files_, log_directory_);
+  if (!from) return from.status();
+  const uint64_t kept = (*from)[index(chain_)];
+  auto all = list_segment_files(files_, segments_);
+  if (!all) return all.status();
+  for (const uint64_t first : (*all)[index(chain_)].stubs) {
+    if (first >= kept || first >= size) break;
+    if (Status status = load_stub(first, wanted, ends); !status) return status;
   }
+  std::vector<uint64_t>& firsts = (*all)[index(chain_)].segments;
+  std::erase_if(firsts, [&](uint64_t first) { return first < kept; });
   for (size_t i = 0; i < firsts.size() && firsts[i] < size; ++i) {
     const uint64_t first = firsts[i];
     const uint64_t next = i + 1 < firsts.size() ? firsts[i + 1] : kNoSequence;
@@ -63,6 +76,26 @@ Status ChainTree::load(const std::vector<uint64_t>& wanted, const std::vector<ui
                                    " has " + std::to_string(end) + " records here, expected " +
                                    std::to_string(size)};
   }
+  return {};
+}
+
+Status ChainTree::load_stub(uint64_t first, const std::vector<uint64_t>& wanted,
+                            const std::vector<uint64_t>& ends) {
+  const Result<Stub> stub = read_stub(files_, segments_, chain_, first);
+  if (!stub) return stub.status();
+  for (const uint64_t leaf : wanted) {
+    if (leaf < first || leaf >= stub->end()) continue;
+    return {Code::kOutOfRange, "record " + std::to_string(leaf) + " of the chain " +
+                                   std::string(class_name(chain_)) + " was pruned"};
+  }
+  for (const uint64_t end : ends) {
+    if (end <= first || end >= stub->end()) continue;
+    return {Code::kOutOfRange, "the chain " + std::string(class_name(chain_)) +
+                                   " was pruned beyond the size " + std::to_string(end) +
+                                   ": nothing can be proven from there any more"};
+  }
+  const std::vector<Subtree>& subtrees = stub->range.subtrees();
+  nodes_.insert(nodes_.end(), subtrees.begin(), subtrees.end());
   return {};
 }
 

@@ -7,7 +7,9 @@
 #include <map>
 
 #include "tenancy/log/bytes.h"
+#include "tenancy/log/segment_files.h"
 #include "tenancy/log/segment_reader.h"
+#include "tenancy/log/stub.h"
 #include "tenancy/log/tenant_keys.h"
 
 namespace tenancy::log {
@@ -52,14 +54,19 @@ class RecordKeys {
 class ChainRecovery {
  public:
   ChainRecovery(Files& files, const Paths& paths, const EpochKey& key, Class chain,
-                std::vector<uint64_t> firsts, const Manifest& manifest)
+                SegmentFiles found, const Manifest& manifest)
       : files_(files),
         paths_(paths),
         key_(key),
         keys_(key),
         chain_(chain),
-        firsts_(std::move(firsts)),
-        manifest_(manifest) {}
+        kept_from_(manifest.kept_from[index(chain)]),
+        found_(std::move(found)),
+        manifest_(manifest) {
+    // What lies before was pruned, and is still there because somebody was killed.
+    std::erase_if(found_.segments, [&](uint64_t first) { return first < kept_from_; });
+    std::erase_if(found_.stubs, [&](uint64_t first) { return first >= kept_from_; });
+  }
 
   Status run(const HeadChain& head, const TenantsFile& snapshot, bool accept_loss,
              RecoveredChain* out, std::vector<Repair>* repairs);
@@ -69,6 +76,8 @@ class ChainRecovery {
     return paths_.segments + "/" + segment_name(chain_, first);
   }
   Result<SegmentHeader> header(SegmentReader& reader, uint64_t first) const;
+  // Tenants of what was pruned.
+  Status pruned();
   // Tenants of a segment that is not the last.
   Status earlier(size_t which);
   Status last(const HeadChain& head, RecoveredChain* out, std::vector<Repair>* repairs);
@@ -82,7 +91,9 @@ class ChainRecovery {
   const EpochKey& key_;
   RecordKeys keys_;
   const Class chain_;
-  const std::vector<uint64_t> firsts_;
+  const uint64_t kept_from_;
+  SegmentFiles found_;
+  const std::vector<uint64_t>& firsts_ = found_.segments;
   const Manifest& manifest_;
   uint64_t known_ = 0;  // records whose tenants the snapshot knows
   TenantMap tenants_;
@@ -117,6 +128,24 @@ bool ChainRecovery::continues(const RecordView& record, const ChainMark& mark) {
          record.log_id() == key_.log_id() && record.chain_code() == index(chain_) &&
          record.sequence() == mark.next_sequence && record.previous() == mark.tag &&
          record.epoch() == mark.epoch && keys_.is_right(record);
+}
+
+Status ChainRecovery::pruned() {
+  if (known_ >= kept_from_) return {};
+  uint64_t next = 0;
+  for (const uint64_t first : found_.stubs) {
+    if (first != next) break;
+    const Result<Stub> stub = read_stub(files_, paths_.segments, chain_, first);
+    if (!stub) return stub.status();
+    next = stub->end();
+    if (next <= known_) continue;
+    for (const TenantEntry& tenant : stub->footer.tenants) tenants_[tenant.key] = tenant;
+  }
+  if (next != kept_from_) {
+    return damaged(paths_.segments + "/" + stub_name(chain_, next),
+                   "is missing, and with it what is known of the tenants of a pruned segment");
+  }
+  return {};
 }
 
 Status ChainRecovery::earlier(size_t which) {
@@ -212,6 +241,7 @@ Status ChainRecovery::run(const HeadChain& head, const TenantsFile& snapshot, bo
   for (const TenantEntry& entry : snapshot.entries[index(chain_)]) tenants_[entry.key] = entry;
   known_ = snapshot.next_sequence[index(chain_)];
   out->mark.epoch = key_.epoch();
+  if (Status status = pruned(); !status) return status;
   if (!firsts_.empty()) {
     for (size_t i = 0; i + 1 < firsts_.size(); ++i) {
       if (Status status = earlier(i); !status) return status;
@@ -221,7 +251,7 @@ Status ChainRecovery::run(const HeadChain& head, const TenantsFile& snapshot, bo
   const ChainMark& mark = out->mark;
   if (known_ > mark.next_sequence) {
     // The snapshot knows records that are lost: without it, then.
-    ChainRecovery again(files_, paths_, key_, chain_, firsts_, manifest_);
+    ChainRecovery again(files_, paths_, key_, chain_, found_, manifest_);
     *out = RecoveredChain();
     std::erase_if(*repairs, [&](const Repair& repair) { return repair.chain == chain_; });
     return again.run(head, TenantsFile{}, accept_loss, out, repairs);
@@ -282,20 +312,13 @@ Result<Recovered> recover(Files& files, const Paths& paths, const EpochKey& key,
        !block->mac_is(key.at(block->epoch).file_key()))) {
     return damaged(paths.log + "/head", "is not authentic");
   }
-  const Result<std::vector<std::string>> names = files.list(paths.segments);
-  if (!names) return names.status();
-  std::array<std::vector<uint64_t>, kClasses> firsts;
-  for (const std::string& name : *names) {
-    if (const auto parsed = parse_segment_name(name)) {
-      firsts[index(parsed->chain)].push_back(parsed->first);
-    }
-  }
-  TenantsFile snapshot = read_snapshot(files, paths, key);
+  Result<std::array<SegmentFiles, kClasses>> found = list_segment_files(files, paths.segments);
+  if (!found) return found.status();
+  const TenantsFile snapshot = read_snapshot(files, paths, key);
   Recovered out{key, *manifest};
   for (size_t i = 0; i < kClasses; ++i) {
     const auto chain = static_cast<Class>(i);
-    if (!firsts[i].empty() && snapshot.next_sequence[i] < manifest->kept_from[i]) snapshot = {};
-    ChainRecovery recovery(files, paths, key, chain, std::move(firsts[i]), *manifest);
+    ChainRecovery recovery(files, paths, key, chain, std::move((*found)[i]), *manifest);
     if (Status status =
             recovery.run(slot->head.chains[i], snapshot, accept_loss, &out.chains[i], &out.repairs);
         !status) {

@@ -77,7 +77,7 @@ struct alignas(64) Progress {
 };
 
 // Work that any process may ask the leader for.
-enum class Request : uint8_t { kRotate = 0, kCheckpoint = 1, kCount = 2 };
+enum class Request : uint8_t { kRotate = 0, kCheckpoint = 1, kPrune = 2, kCount = 3 };
 
 struct RingHeader {
   Word magic;
@@ -103,6 +103,9 @@ struct RingHeader {
   Word failure;  // 0 or a Code
   Word asked[static_cast<size_t>(Request::kCount)];
   Word served[static_cast<size_t>(Request::kCount)];
+  Word prune_before[kClasses];     // where the records begin that are to be kept; 0: nobody asks
+  Word prune_code[kClasses];       // how the last prune ended: a Code
+  Word pruned_at[kClasses];        // the sequence of its record
   alignas(64) FutexWord wake;      // for the leader
   FutexWord done;                  // for those who wait for room, `written`, `synced` or `served`
   FutexWord followers;             // for those who might lead

@@ -13,6 +13,7 @@ constexpr uint32_t kMajor = 1;
 constexpr uint32_t kMinor = 0;
 constexpr size_t kSequenceDigits = 20;
 constexpr std::string_view kSegmentSuffix = ".seg";
+constexpr std::string_view kStubSuffix = ".stub";
 constexpr size_t kEntryBytes = 64;
 
 std::vector<Digest256> get_hashes(ByteReader* reader, uint32_t count) {
@@ -21,6 +22,28 @@ std::vector<Digest256> get_hashes(ByteReader* reader, uint32_t count) {
   hashes.reserve(count);
   for (uint32_t i = 0; i < count; ++i) hashes.push_back(reader->bytes<Digest256>());
   return hashes;
+}
+
+std::string file_name(Class chain, uint64_t first, std::string_view suffix) {
+  std::string digits = std::to_string(first);
+  digits.insert(0, kSequenceDigits - digits.size(), '0');
+  return std::string(class_name(chain)) + "-" + digits + std::string(suffix);
+}
+
+std::optional<SegmentName> parse_name(std::string_view name, std::string_view suffix) {
+  const size_t dash = name.find('-');
+  if (dash == std::string_view::npos) return std::nullopt;
+  const std::optional<Class> chain = class_from_name(name.substr(0, dash));
+  const std::string_view rest = name.substr(dash + 1);
+  if (!chain || rest.size() != kSequenceDigits + suffix.size() ||
+      rest.substr(kSequenceDigits) != suffix) {
+    return std::nullopt;
+  }
+  SegmentName out{*chain, 0};
+  const char* const end = rest.data() + kSequenceDigits;
+  const auto [at, error] = std::from_chars(rest.data(), end, out.first);
+  if (error != std::errc() || at != end) return std::nullopt;
+  return out;
 }
 
 }  // namespace
@@ -158,25 +181,17 @@ Result<SegmentFooter> SegmentFooter::parse(std::string_view content) {
 }
 
 std::string segment_name(Class chain, uint64_t first) {
-  std::string digits = std::to_string(first);
-  digits.insert(0, kSequenceDigits - digits.size(), '0');
-  return std::string(class_name(chain)) + "-" + digits + std::string(kSegmentSuffix);
+  return file_name(chain, first, kSegmentSuffix);
 }
 
 std::optional<SegmentName> parse_segment_name(std::string_view name) {
-  const size_t dash = name.find('-');
-  if (dash == std::string_view::npos) return std::nullopt;
-  const std::optional<Class> chain = class_from_name(name.substr(0, dash));
-  const std::string_view rest = name.substr(dash + 1);
-  if (!chain || rest.size() != kSequenceDigits + kSegmentSuffix.size() ||
-      rest.substr(kSequenceDigits) != kSegmentSuffix) {
-    return std::nullopt;
-  }
-  SegmentName out{*chain, 0};
-  const char* const end = rest.data() + kSequenceDigits;
-  const auto [at, error] = std::from_chars(rest.data(), end, out.first);
-  if (error != std::errc() || at != end) return std::nullopt;
-  return out;
+  return parse_name(name, kSegmentSuffix);
+}
+
+std::string stub_name(Class chain, uint64_t first) { return file_name(chain, first, kStubSuffix); }
+
+std::optional<SegmentName> parse_stub_name(std::string_view name) {
+  return parse_name(name, kStubSuffix);
 }
 
 void put_entry(std::string* out, const TenantEntry& entry) {

@@ -79,6 +79,9 @@ struct SegmentName {
   uint64_t first = 0;
 };
 std::optional<SegmentName> parse_segment_name(std::string_view name);
+// The same with ".stub". (LOG_FORMAT.md, 6.4)
+std::string stub_name(Class chain, uint64_t first);
+std::optional<SegmentName> parse_stub_name(std::string_view name);
 
 void put_entry(std::string* out, const TenantEntry& entry);
 TenantEntry get_entry(const char* bytes);

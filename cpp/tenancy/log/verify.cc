@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view kTemporarySuffix = ".new";
 constexpr uint64_t kCheckpointsBytesMax = uint64_t{1} << 32;
+constexpr int kTriesMax = 3;  // beside a log whose segments are being pruned
 
 Finding found(Verdict verdict, std::string code, std::string file, std::string text) {
   Finding out;
@@ -31,6 +32,8 @@ class Verification {
       : files_(files), options_(options), paths_(Paths::of_log(options.log_directory)) {}
 
   Report run();
+  // Whether a chain was pruned while it was read.
+  bool pruned_meanwhile();
 
  private:
   bool read_key();
@@ -45,6 +48,7 @@ class Verification {
   void read_note(size_t which, std::string_view note, uint64_t offset);
   void judge_rest(uint64_t end, uint64_t size);
   void read_anchors();
+  void divide(size_t chain, ChainClaims* claims);
   void prepare(size_t chain);
   void check_chain(size_t chain);
   void judge_anchors();
@@ -70,6 +74,7 @@ class Verification {
   Report report_;
   std::unique_ptr<VerifyKeys> keys_;
   std::array<std::vector<uint64_t>, kClasses> firsts_;
+  std::array<std::vector<uint64_t>, kClasses> stubs_;
   bool anything_ = false;          // a file of a log is there
   bool anything_is_ours_ = false;  // and verifies with the key
   std::vector<Finding> unexpected_;
@@ -132,9 +137,16 @@ bool Verification::list() {
       anything_ = true;
       continue;
     }
+    if (const auto parsed = parse_stub_name(name)) {
+      stubs_[index(parsed->chain)].push_back(parsed->first);
+      anything_ = true;
+      continue;
+    }
     std::string_view plain = name;
     if (plain.ends_with(kTemporarySuffix)) plain.remove_suffix(kTemporarySuffix.size());
-    if (plain.size() < name.size() && parse_segment_name(plain)) continue;
+    if (plain.size() < name.size() && (parse_segment_name(plain) || parse_stub_name(plain))) {
+      continue;
+    }
     unexpected_.push_back(found(Verdict::kQualified, "unexpected_file",
                                 "segments/" + printable(name), "no segment bears such a name"));
   }
@@ -361,11 +373,34 @@ void Verification::read_anchors() {
   }
 }
 
+// Stubs come before the first sequence kept, segments from there on. What a prune that was broken
+// off left on the other side is passed over.
+void Verification::divide(size_t chain, ChainClaims* claims) {
+  const std::vector<uint64_t>& firsts = firsts_[chain];
+  if (manifest_) {
+    claims->kept_from = manifest_->kept_from[chain];
+  } else if (!firsts.empty() && !stubs_[chain].empty()) {
+    claims->kept_from = firsts.front();
+  }
+  for (const uint64_t first : firsts) {
+    if (first >= claims->kept_from) claims->firsts.push_back(first);
+  }
+  for (const uint64_t first : stubs_[chain]) {
+    if (first < claims->kept_from) {
+      claims->stubs.push_back(first);
+    } else if (!std::binary_search(firsts.begin(), firsts.end(), first)) {
+      unexpected_.push_back(found(Verdict::kQualified, "unexpected_file",
+                                  "segments/" + stub_name(claims->chain, first),
+                                  "the stub of a segment that was not pruned"));
+    }
+  }
+}
+
 void Verification::prepare(size_t chain) {
   ChainClaims& claims = claims_[chain];
   claims.chain = static_cast<Class>(chain);
   claims.segments = paths_.segments;
-  claims.firsts = firsts_[chain];
+  divide(chain, &claims);
   claims.manifest = manifest_ ? &*manifest_ : nullptr;
   claims.head = head_ ? &*head_ : nullptr;
   claims.tenants = tenants_ ? &*tenants_ : nullptr;
@@ -434,6 +469,11 @@ void Verification::judge_anchors() {
             "the whole log was replaced by an older copy, or its end cut off"));
 }
 
+bool Verification::pruned_meanwhile() {
+  const Result<Manifest> now = log::read_manifest(files_, paths_);
+  return manifest_ && now && now->kept_from != manifest_->kept_from;
+}
+
 void Verification::look_for_key() {
   if (options_.host_key_path.empty()) return;
   if (!files_.open(options_.host_key_path, OpenMode::kRead)) return;
@@ -469,8 +509,8 @@ Report Verification::run() {
   read_tenants();
   read_checkpoints();
   read_anchors();
-  for (Finding& finding : unexpected_) add(std::move(finding));
   for (size_t i = 0; i < kClasses; ++i) prepare(i);
+  for (Finding& finding : unexpected_) add(std::move(finding));
   for (size_t i = 0; i < kClasses; ++i) check_chain(i);
   judge_anchors();
   for (Finding& finding : anchor_findings_) add(std::move(finding));
@@ -489,7 +529,12 @@ const Finding* Report::first(Verdict wanted) const {
 }
 
 Report verify(Files& files, const VerifyOptions& options) {
-  return Verification(files, options).run();
+  for (int tries = 1;; ++tries) {
+    Verification verification(files, options);
+    Report report = verification.run();
+    const bool whole = report.verdict == Verdict::kWhole || report.verdict == Verdict::kQualified;
+    if (whole || tries == kTriesMax || !verification.pruned_meanwhile()) return report;
+  }
 }
 
 std::string report_json(const Report& report) {
@@ -511,6 +556,8 @@ std::string report_json(const Report& report) {
     chain.number("records", counts.records);
     chain.number("events", counts.events);
     chain.number("segments", counts.segments);
+    chain.number("stubs", counts.stubs);
+    chain.number("not_comparable", counts.not_comparable);
     chain.number("repairs", counts.repairs);
     chain.number("tenants", counts.tenants);
     chain.number("first_sequence", counts.first_sequence);

@@ -36,6 +36,8 @@ struct ChainCounts {
   uint64_t records = 0;
   uint64_t events = 0;
   uint64_t segments = 0;
+  uint64_t stubs = 0;
+  uint64_t not_comparable = 0;  // checkpoints and anchors whose size lies inside a stub
   uint64_t repairs = 0;
   uint64_t first_sequence = 0;
   uint64_t next_sequence = 0;

@@ -9,12 +9,6 @@ namespace {
 
 constexpr uint64_t kNoOffset = ~uint64_t{0};
 
-std::vector<Digest256> hashes(const CompactRange& range) {
-  std::vector<Digest256> out;
-  for (const Subtree& subtree : range.subtrees()) out.push_back(subtree.hash);
-  return out;
-}
-
 bool same(const TenantEntry& a, const TenantEntry& b) {
   return a.key == b.key && a.sequence == b.sequence && a.tag == b.tag;
 }
@@ -32,8 +26,7 @@ ChainVerifier::ChainVerifier(Files& files, VerifyKeys& keys, const ChainClaims& 
       claims_(&claims),
       cut_at_(kNoOffset),
       tenants_(keys.log_id(), claims.chain) {
-  if (claims.manifest != nullptr) next_ = claims.manifest->kept_from[index(claims.chain)];
-  counts_.first_sequence = counts_.next_sequence = next_;
+  counts_.first_sequence = counts_.next_sequence = claims.kept_from;
   head_judged_ = claims.head == nullptr;
 }
 
@@ -85,6 +78,7 @@ bool ChainVerifier::attach() {
 
 bool ChainVerifier::step() {
   if (done_) return false;
+  if (!stubs_passed_) return open_stub();
   if (!open_) return open_segment();
   if (!attach()) return false;
   if (offset_ >= cut_at_) return leave_cut();
@@ -160,19 +154,13 @@ bool ChainVerifier::check_link(const SegmentHeader& header) {
                                    ", expected " + std::to_string(next_));
   }
   if (segment_ == 0 && next_ > 0) {
-    // Pruned before this one: its header is all that is known of the records before.
-    const Result<CompactRange> before = CompactRange::frontier(header.first, header.frontier);
-    if (!before) return bad("segment_header", before.error().message);
-    tree_ = *before;
-    tag_ = header.previous;
-    epoch_ = header.epoch;
-    return true;
+    return follows_stub(header) || bad("segment_link", "the segment does not continue the stub");
   }
   const uint64_t before = segment_ == 0 ? kNoSequence : claims_->firsts[segment_ - 1];
   const bool cut_agrees = header.previous_cut == left_by_cut_ &&
                           (!left_by_cut_ || header.previous_cut_at == cuts_[before].offset);
   if (header.previous_first != before || header.previous != tag_ || header.epoch != epoch_ ||
-      header.frontier != hashes(tree_) || !cut_agrees) {
+      header.frontier != tree_.hashes() || !cut_agrees) {
     return bad("segment_link", "the segment does not continue the one before it");
   }
   return true;
@@ -263,7 +251,7 @@ bool ChainVerifier::check_footer() {
   const Result<SegmentFooter> footer = SegmentFooter::parse(block->content);
   const bool right = footer && footer->chain == claims_->chain && footer->first == first_ &&
                      footer->count == next_ - first_ && footer->offset == offset_ &&
-                     footer->last == tag_ && footer->range == hashes(range_) &&
+                     footer->last == tag_ && footer->range == range_.hashes() &&
                      same(footer->tenants, tenants_.of_segment());
   if (!right) return bad("seal_content", "the seal does not agree with the segment's records");
   if (!check_manifest(false, block->mac())) return false;
@@ -312,17 +300,7 @@ bool ChainVerifier::finish() {
     found.offset = cut.offset;
     note(std::move(found));
   }
-  const uint64_t kept =
-      claims_->manifest == nullptr ? 0 : claims_->manifest->kept_from[index(claims_->chain)];
-  if (kept > 0 && std::find(pruned_.begin(), pruned_.end(), kept) == pruned_.end()) {
-    Finding found = finding(Verdict::kTampered, "segment_missing",
-                            "records before " + std::to_string(kept) +
-                                " are gone, and no record says that they were pruned");
-    found.sequence = 0;
-    found.file = "segments/" + segment_name(claims_->chain, 0);
-    found.offset = 0;
-    return stop(std::move(found));
-  }
+  if (!check_pruned()) return false;
   check_head();
   check_boundaries();
   return false;
@@ -353,20 +331,24 @@ void ChainVerifier::check_head() {
 void ChainVerifier::check_boundaries() {
   const std::vector<Boundary>& all = claims_->boundaries;
   while (boundary_ < all.size() && all[boundary_].size <= next_) {
-    if (all[boundary_].size == next_ && !trees_differ_) check_boundary(all[boundary_]);
+    const Boundary& boundary = all[boundary_];
+    if (boundary.size < next_) {
+      // Only a stub takes more than one step.
+      if (boundary.kind != Boundary::Kind::kTenants) ++counts_.not_comparable;
+    } else if (!trees_differ_) {
+      check_boundary(boundary);
+    }
     ++boundary_;
   }
 }
 
 void ChainVerifier::check_boundary(const Boundary& boundary) {
-  // Of a chain that was pruned, tenants that came before are not known.
-  const bool whole = counts_.first_sequence == 0;
   const std::vector<TenantEntry> entries = tenants_.all();
   Finding found = finding(Verdict::kTampered, "", "");
   found.sequence = boundary.size;
   found.offset = 0;
   if (boundary.kind == Boundary::Kind::kTenants) {
-    if (!whole || same(claims_->tenants->entries[index(claims_->chain)], entries)) return;
+    if (same(claims_->tenants->entries[index(claims_->chain)], entries)) return;
     found.code = "tenants_content";
     found.text = "the file does not agree with the records of the chain";
     found.file = "tenants";
@@ -383,8 +365,8 @@ void ChainVerifier::check_boundary(const Boundary& boundary) {
   if (tree.root() != boundary.head.root) {
     found.code = anchor ? "anchor_mismatch" : "checkpoint_root";
     found.text = name + "the chain's records have another root";
-  } else if (whole && (boundary.head.tenants != entries.size() ||
-                       boundary.head.tenants_root != tenants_root(entries))) {
+  } else if (boundary.head.tenants != entries.size() ||
+             boundary.head.tenants_root != tenants_root(entries)) {
     found.code = anchor ? "anchor_mismatch" : "checkpoint_tenants";
     found.text = name + "the chain's tenants have another root";
   } else {

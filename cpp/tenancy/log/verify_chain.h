@@ -24,6 +24,7 @@
 #include "tenancy/log/merkle.h"
 #include "tenancy/log/segment_reader.h"
 #include "tenancy/log/store.h"
+#include "tenancy/log/stub.h"
 #include "tenancy/log/verify.h"
 #include "tenancy/log/verify_keys.h"
 #include "tenancy/log/verify_tenants.h"
@@ -43,7 +44,9 @@ struct Boundary {
 struct ChainClaims {
   Class chain = Class::kSecurity;
   std::string segments;                     // the directory
-  std::vector<uint64_t> firsts{};           // its segment files, ascending
+  uint64_t kept_from = 0;                   // where its kept records begin
+  std::vector<uint64_t> stubs{};            // what comes before, ascending
+  std::vector<uint64_t> firsts{};           // its segment files from there on, ascending
   const Manifest* manifest = nullptr;       // null when there is none to believe
   const Head* head = nullptr;               // the same
   const TenantsFile* tenants = nullptr;     // the same
@@ -78,6 +81,12 @@ class ChainVerifier {
   struct Cut {
     uint64_t offset = 0;
     bool told = false;
+    bool pruned = false;  // the segment is a stub by now
+  };
+  // What a `pruned` record says.
+  struct Pruned {
+    uint64_t kept_from = 0;
+    std::string hash;
   };
 
   Finding finding(Verdict verdict, std::string code, std::string text) const;
@@ -85,6 +94,13 @@ class ChainVerifier {
   bool bad(std::string code, std::string text);
   bool note(Finding finding);  // adds it; true
 
+  bool open_stub();
+  bool read_stub(const std::string& bytes);
+  bool pass_stub(const Stub& stub);
+  bool end_of_stubs();
+  bool check_pruned();
+  // Whether the header continues what was read last, a stub.
+  bool follows_stub(const SegmentHeader& header);
   bool attach();
   bool open_segment();
   bool check_header(const BlockView& block, SegmentHeader* header);
@@ -134,7 +150,11 @@ class ChainVerifier {
   CompactRange range_{};  // of the open segment
   TenantStates tenants_;
   std::map<uint64_t, Cut> cuts_{};
-  std::vector<uint64_t> pruned_{};  // what `pruned` records name
+  size_t stub_ = 0;  // which of claims.stubs comes
+  bool stubs_passed_ = false;
+  uint64_t offset_of_cut_ = 0;  // where the records of the last stub's segment ended
+  std::vector<Digest256> stub_hashes_{};
+  std::vector<Pruned> pruned_{};
 
   int64_t last_time_ = 0;
   uint64_t interval_ = 0;

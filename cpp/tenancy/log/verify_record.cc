@@ -117,8 +117,6 @@ bool ChainVerifier::check_tenant(const RecordView& record) {
     return true;
   }
   const TenantEntry& head = tenants_.of(*tenant);
-  // Of a chain that was pruned, the tenant's records before are not known.
-  if (head.sequence == 0 && counts_.first_sequence > 0 && record.tenant_sequence() > 0) return true;
   if (record.tenant_sequence() != head.sequence + 1) {
     return bad("tenant_sequence", "expected the tenant's record " +
                                       std::to_string(head.sequence + 1) + ", found " +
@@ -148,7 +146,9 @@ bool ChainVerifier::check_kind(const RecordView& record) {
     case Kind::kRepair: return check_repair(record);
     case Kind::kCheckpoint: return check_checkpoint_record(record);
     case Kind::kPruned:
-      if (const auto kept = number(record, FieldId::kKeptFrom)) pruned_.push_back(*kept);
+      if (const auto kept = number(record, FieldId::kKeptFrom)) {
+        pruned_.push_back({*kept, std::string(bytes_of(record, FieldId::kStubsHash))});
+      }
       return true;
     default: return true;
   }
@@ -193,6 +193,10 @@ bool ChainVerifier::check_discarded(const RecordView& record, uint64_t segment, 
   found.offset = cut->offset;
   cut->told = true;
   const std::string_view hash = bytes_of(record, FieldId::kDiscardedHash);
+  if (cut->pruned) {
+    found.file = "segments/" + stub_name(claims_->chain, segment);
+    return note(std::move(found));
+  }
   if (hash.empty()) return note(std::move(found));
   Result<SegmentReader> reader =
       SegmentReader::open(*files_, claims_->segments + "/" + segment_name(claims_->chain, segment));

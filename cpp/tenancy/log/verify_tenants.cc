@@ -15,13 +15,29 @@ void sort_by_key(std::vector<TenantEntry>* entries) {
 
 }  // namespace
 
+uint32_t TenantStates::add(const TenantEntry& entry) {
+  entries_.push_back(entry);
+  segments_.push_back(0);
+  return static_cast<uint32_t>(entries_.size() - 1);
+}
+
+bool TenantStates::learn(const TenantEntry& entry) {
+  const auto [at, added] = learnt_.try_emplace(entry.key, 0);
+  if (added) at->second = add({entry.key, 0, Tag{}});
+  TenantEntry& known = entries_[at->second];
+  if (entry.sequence <= known.sequence) return false;
+  known = entry;
+  return true;
+}
+
 TenantEntry& TenantStates::of(std::string_view tenant) {
   const auto found = names_.find(tenant);
   if (found != names_.end()) return entries_[found->second];
-  names_.emplace(std::string(tenant), static_cast<uint32_t>(entries_.size()));
-  entries_.push_back({tenant_key(log_id_, chain_, tenant), 0, Tag{}});
-  segments_.push_back(0);
-  return entries_.back();
+  const TenantKey key = tenant_key(log_id_, chain_, tenant);
+  const auto learnt = learnt_.find(key);
+  const uint32_t which = learnt != learnt_.end() ? learnt->second : add({key, 0, Tag{}});
+  names_.emplace(std::string(tenant), which);
+  return entries_[which];
 }
 
 void TenantStates::touch(TenantEntry& entry, uint64_t sequence, const Tag& tag) {

@@ -6,6 +6,7 @@
 #include <absl/container/flat_hash_map.h>
 
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@ class TenantStates {
  public:
   TenantStates(const LogId& log_id, Class chain) : log_id_(log_id), chain_(chain) {}
 
+  // What a stub says of a tenant whose name it does not know; false unless the sequence rises.
+  bool learn(const TenantEntry& entry);
   // The head of that tenant; its sequence is 0 before the first record.
   TenantEntry& of(std::string_view tenant);
   // It got a record; it belongs to the open segment from here on.
@@ -36,9 +39,19 @@ class TenantStates {
     size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
   };
 
+  struct KeyHash {
+    size_t operator()(const TenantKey& key) const {
+      size_t word;
+      std::memcpy(&word, key.data(), sizeof word);  // a hash already
+      return word;
+    }
+  };
+  uint32_t add(const TenantEntry& entry);
+
   LogId log_id_;
   Class chain_;
   absl::flat_hash_map<std::string, uint32_t, Hash, std::equal_to<>> names_;
+  absl::flat_hash_map<TenantKey, uint32_t, KeyHash> learnt_;
   std::vector<TenantEntry> entries_;
   std::vector<uint32_t> segments_;  // by entry: the segment it was touched in last
   std::vector<uint32_t> touched_;

@@ -190,18 +190,25 @@ class AuditPolicy:
     thresholds: AuditRule
     on_full: Literal["refuse", "count"]
     """What becomes of a decision whose fact the log has no room for."""
+    retention: Mapping[str, int]
+    """Days for which the log keeps records, by retention class."""
+    archive: str | None
+    """Where records go before they end: a URL or a path; ``none``: nowhere; None: not said, so that
+    no record ends."""
 
 
 _NS = 1_000_000_000
 
 
 def audit_view(audit: dict[str, Any]) -> AuditPolicy:
-    rules = {name: rule for name, rule in audit.items() if name != "on_full"}
+    own = {name: audit[name] for name in ("on_full", "retention", "archive")}
+    rules = {name: rule for name, rule in audit.items() if name not in own}
+    own["retention"] = MappingProxyType(dict(own["retention"]))
     views = {
         name: AuditRule(mode, None if share is None else Decimal(share).normalize(), most)
         for name, (mode, share, most) in rules.items()
     }
-    return AuditPolicy(on_full=audit["on_full"], **views)
+    return AuditPolicy(**own, **views)
 
 
 def limit_view(rule: dict[str, Any]) -> RateLimit:

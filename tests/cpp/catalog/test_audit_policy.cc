@@ -53,6 +53,20 @@ TEST_CASE("every class takes every rule") {
   CHECK(read(R"({"on_full": "count"})").catalog->audit().count_when_full);
 }
 
+TEST_CASE("retention is by class, and nothing ends before somebody says where it goes") {
+  const RetentionPolicy unsaid = read("{}").catalog->audit().retention;
+  CHECK(unsaid.days == std::array<uint32_t, 4>{2555, 1095, 365, 2555});
+  CHECK(unsaid.archive.empty());
+  const RetentionPolicy said =
+      read(R"({"retention": {"other": 30, "usage": 3650}, "archive": "s3://bucket/audit"})")
+          .catalog->audit()
+          .retention;
+  CHECK(said.days == std::array<uint32_t, 4>{2555, 1095, 30, 3650});
+  CHECK(said.archive == "s3://bucket/audit");
+  CHECK(read(R"({"archive": "none"})").catalog->audit().retention.archive == "none");
+  CHECK(read(R"({"archive": "/mnt/a"})").catalog->audit().retention.archive == "/mnt/a");
+}
+
 TEST_CASE("what is wrong with a policy is told by path") {
   const std::vector<std::pair<std::string, std::string>> wrong = {
       {"3", "audit"},
@@ -69,6 +83,15 @@ TEST_CASE("what is wrong with a policy is told by path") {
       {R"({"key_use": {"sampled": "0.5"}})", "audit.key_use.sampled"},
       {R"({"anonymous": {"per_second": 0}})", "audit.anonymous.per_second"},
       {R"({"on_full": "drop"})", "audit.on_full"},
+      {R"({"retention": 365})", "audit.retention"},
+      {R"({"retention": {"billing": 365}})", "audit.retention.billing"},
+      {R"({"retention": {"other": 0}})", "audit.retention.other"},
+      {R"({"retention": {"other": 1.5}})", "audit.retention.other"},
+      {R"({"retention": {"usage": "7 years"}})", "audit.retention.usage"},
+      {R"({"retention": {"access": 36501}})", "audit.retention.access"},
+      {R"({"archive": ""})", "audit.archive"},
+      {R"({"archive": "bucket"})", "audit.archive"},
+      {R"({"archive": null})", "audit.archive"},
   };
   for (const auto& [text, path] : wrong) {
     INFO(text);

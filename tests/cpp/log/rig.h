@@ -12,6 +12,7 @@
 #include "catch.h"
 #include "tenancy/log/log.h"
 #include "tenancy/log/reader.h"
+#include "tenancy/log/segment_files.h"
 #include "tenancy/log/verify.h"
 
 namespace tenancy::log::test {
@@ -77,10 +78,18 @@ inline bool has(const Report& report, std::string_view code) {
   return false;
 }
 
-// The resource ids of a chain's events in order, by what is durable.
+// Where the kept records of a chain begin.
+inline uint64_t kept_in(const std::string& directory, Class chain, Files& files = Files::system()) {
+  const auto kept = kept_from(files, directory + "/log");
+  if (!kept) FAIL(kept.error().message);
+  return (*kept)[index(chain)];
+}
+
+// The resource ids of a chain's kept events in order, by what is durable.
 inline std::vector<std::string> events_of(const std::string& directory, Class chain,
                                           Files& files = Files::system()) {
-  Result<std::unique_ptr<Reader>> reader = Reader::open(files, directory + "/log", chain, 0);
+  Result<std::unique_ptr<Reader>> reader =
+      Reader::open(files, directory + "/log", chain, kept_in(directory, chain, files));
   if (!reader) FAIL(reader.error().message);
   std::vector<std::string> events;
   RecordView view;

@@ -21,6 +21,13 @@ struct Promise {
   std::string text;
 };
 
+// A prune that returned.
+struct Prune {
+  size_t operations;
+  Class chain;
+  uint64_t kept_from;
+};
+
 // A workload on a disk that remembers.
 struct Run {
   explicit Run(const std::function<void(Run&)>& workload) {
@@ -41,9 +48,17 @@ struct Run {
     if (ack == Ack::kDisk) promises.push_back({files.operations(), chain, at.sequence, text});
   }
 
+  void prune(Log& log, Class chain) {
+    const Result<PruneResult> done = log.prune(chain, log.position(chain));
+    if (!done) FAIL(done.error().message);
+    REQUIRE_FALSE(done->segments.empty());
+    prunes.push_back({files.operations(), chain, done->kept_from});
+  }
+
   TempDir directory;
   FaultyFiles files;
   std::vector<Promise> promises;
+  std::vector<Prune> prunes;
   std::vector<std::pair<size_t, std::string>> notes;
 };
 
@@ -51,9 +66,29 @@ void require_whole(const Report& report, bool may_be_torn) {
   INFO(shown(report));
   for (const Finding& finding : report.findings) {
     const bool fine = finding.code == "unanchored" || finding.code == "repaired" ||
+                      finding.code == "pruned" ||
                       (may_be_torn && (finding.code == "torn_tail" || finding.code == "head_torn" ||
                                        finding.code == "checkpoint_torn"));
     REQUIRE(fine);
+  }
+}
+
+// Each prune has happened or has not: stubs and segments do not overlap, and one that returned has.
+void check_prunes(const Run& run, size_t operations, FaultyFiles& disk) {
+  const std::string& directory = run.directory.path();
+  const auto all = list_segment_files(disk, directory + "/log/segments");
+  REQUIRE(all.ok());
+  for (size_t i = 0; i < kClasses; ++i) {
+    const uint64_t kept = kept_in(directory, static_cast<Class>(i), disk);
+    bool asked = kept == 0;
+    for (const Prune& prune : run.prunes) {
+      if (index(prune.chain) != i) continue;
+      asked = asked || kept == prune.kept_from;
+      if (prune.operations <= operations) REQUIRE(kept >= prune.kept_from);
+    }
+    REQUIRE(asked);
+    for (const uint64_t first : (*all)[i].stubs) REQUIRE(first < kept);
+    for (const uint64_t first : (*all)[i].segments) REQUIRE(first >= kept);
   }
 }
 
@@ -64,9 +99,11 @@ void survives(const Run& run, size_t operations, FaultyFiles& disk, bool made) {
   {
     const auto log = open(run.options(disk));
     REQUIRE(log->flush().ok());
+    check_prunes(run, operations, disk);
     std::map<Class, std::vector<std::string>> events;
     for (const Promise& promise : run.promises) {
       if (promise.operations > operations) break;
+      if (promise.sequence < kept_in(directory, promise.chain, disk)) continue;
       if (events.count(promise.chain) == 0) {
         events[promise.chain] = events_of(directory, promise.chain, disk);
       }
@@ -186,6 +223,37 @@ TEST_CASE("power cuts while keys rotate and checkpoints are made keep both") {
       r.notes.emplace_back(r.files.operations(), *note);
       r.write(*log, Class::kOther, "round " + std::to_string(round), Ack::kDisk);
     }
+  });
+  CHECK(states_of(run, from, variants_for(run, from)) >= 1000);
+}
+
+TEST_CASE("power cuts in retention lose no kept record and leave no prune half done") {
+  size_t from = 0;
+  const Run run([&](Run& r) {
+    const auto log = open(r.options(r.files));
+    REQUIRE(log->flush().ok());
+    const std::string filler(9000, '.');
+    const auto write = [&](int count) {
+      for (int i = 0; i < count; ++i) {
+        r.write(*log, i % 3 == 0 ? Class::kUsage : Class::kAccess, std::to_string(i) + filler,
+                i % 4 == 0 ? Ack::kDisk : Ack::kOs);
+      }
+    };
+    const auto checkpoint = [&] {
+      const Result<std::string> note = log->checkpoint();
+      REQUIRE(note.ok());
+      r.notes.emplace_back(r.files.operations(), *note);
+    };
+    write(26);
+    checkpoint();
+    from = r.files.operations();
+    r.prune(*log, Class::kAccess);
+    write(14);
+    checkpoint();
+    REQUIRE(log->rotate().ok());
+    r.prune(*log, Class::kUsage);
+    r.prune(*log, Class::kAccess);
+    write(3);
   });
   CHECK(states_of(run, from, variants_for(run, from)) >= 1000);
 }

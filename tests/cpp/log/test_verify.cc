@@ -511,7 +511,7 @@ TEST_CASE("the manifest is checked by itself and against the chains") {
     INFO(all_codes(report));
     CHECK(report.verdict == Verdict::kTampered);
     CHECK(place(*report.first(Verdict::kTampered)) ==
-          "segment_missing access 0 " + names[0] + " 0");
+          "stub_missing access 0 segments/" + stub_name(Class::kAccess, 0) + " 0");
   }
   SECTION("of another version") {
     put(bytes.data() + 8, uint32_t{2});
