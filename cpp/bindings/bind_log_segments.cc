@@ -1,5 +1,4 @@
 // The segments of a log: which there are, what is in one, and taking records out of it for good.
-#include <optional>
 #include <set>
 #include <string>
 
@@ -45,14 +44,14 @@ py::list segments(const py::str& directory, const py::str& chain) {
 }
 
 py::tuple segment_content(const py::str& directory, const py::str& chain, uint64_t first,
-                          std::optional<uint64_t> end, const py::iterable& tenants) {
+                          const py::object& end, const py::iterable& tenants) {
   const std::string path(utf8_view(directory));
   const log::Class which = log_class_of(chain);
   std::set<std::string, std::less<>> wanted;
   for (const py::handle tenant : tenants) wanted.emplace(utf8_view(tenant));
   log::SegmentSpan span;
   span.first = first;
-  span.end = end.value_or(log::kNoSequence);
+  span.end = end.is_none() ? log::kNoSequence : end.cast<uint64_t>();
   auto found = [&] {
     const py::gil_scoped_release released;
     return log::segment_content(log::Files::system(), path, which, span, wanted);

@@ -32,7 +32,7 @@ __all__ = [
 
 RECEIPT = "tenancy-audit-receipt"
 EXPORT = "tenancy-audit-export"
-EVENT = 0
+EVENT, PRUNED = 0, 8
 _ZEROS = bytes(32)
 _EXACT = 2**53
 
@@ -95,6 +95,25 @@ class _ChainCheck:
     def __init__(self, chain: int, tenant: str, key: VerifierKey, note: Note) -> None:
         self.chain, self.tenant, self.key, self.note = chain, tenant, key, note
         self.count, self.tag, self.ended = 0, _ZEROS, False
+        self.kept_from = self.before = 0
+
+    def begin(self, body: Any) -> None:
+        """The log says that it was pruned up to somewhere: what comes before is not proven."""
+        name = CLASSES[self.chain]
+        wrong = ProofInvalid(f"{name}: what the log says of pruned records is damaged")
+        if not isinstance(body, dict) or self.ended or self.kept_from or self.count:
+            raise wrong
+        record = _record(body.get("log_record"), self.key)
+        kept, count, tag = record.fields.get(269), body.get("tenant_sequence"), body.get("tag")
+        if record.chain != self.chain or record.kind != PRUNED or not isinstance(kept, int):
+            raise wrong
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**63:
+            raise wrong
+        self.tag = decoded(tag)
+        if len(self.tag) != 32 or (count == 0) != (self.tag == _ZEROS):
+            raise wrong
+        _included(record, self.note, body.get("proof"))
+        self.kept_from, self.before, self.count = kept, count, count
 
     def take(self, record: Record, proof: Any) -> None:
         where = f"{CLASSES[self.chain]} {record.sequence}"
@@ -102,6 +121,8 @@ class _ChainCheck:
             raise ProofInvalid(f"{where}: an event behind the end of its chain")
         if record.tenant != self.tenant.encode():
             raise ProofInvalid(f"{where}: an event of another tenant")
+        if record.sequence < self.kept_from:
+            raise ProofInvalid(f"{where}: an event that the log says was pruned")
         if record.tenant_sequence != self.count + 1 or record.tenant_previous != self.tag:
             raise ProofInvalid(f"{where}: the tenant's event {self.count + 1} is missing")
         _included(record, self.note, proof)
@@ -157,8 +178,9 @@ def check_export(
     """Check an export, line by line: each event, and that none up to the checkpoint was left out.
 
     `tenant` is the id that it must be of, `each` is called with every event in order. Returns
-    `tenant`, `log`, `checkpoint` (the note), `time_ns` and `events` by chain. Raises
-    `ProofInvalid` that says what is wrong and where.
+    `tenant`, `log`, `checkpoint` (the note), `time_ns`, `events` by chain, and of chains that were
+    pruned in `pruned` how many of the tenant's events the log says came before: it proves what
+    follows those. Raises `ProofInvalid` that says what is wrong and where.
     """
     key = VerifierKey.parse(public_key)
     source = iter(lines)
@@ -178,6 +200,8 @@ def check_export(
             chains[record.chain].take(record, body.get("proof"))
             if each is not None and record.kind == EVENT:
                 each(event_view(record))
+        elif "pruned" in body and body.get("chain") in CLASSES:
+            chains[CLASSES.index(body["chain"])].begin(body["pruned"])
         else:
             name = body.get("chain")
             if name not in CLASSES or chains[CLASSES.index(name)].ended:
@@ -191,7 +215,8 @@ def check_export(
         "log": key.log_id.hex(),
         "checkpoint": head["checkpoint"],
         "time_ns": int(note.leaf.split()[-1]),
-        "events": {CLASSES[chain.chain]: chain.count for chain in chains},
+        "events": {CLASSES[chain.chain]: chain.count - chain.before for chain in chains},
+        "pruned": {CLASSES[chain.chain]: chain.before for chain in chains if chain.kept_from},
     }
 
 

@@ -136,7 +136,7 @@ class Log:
 
     def prune(self, chain: str, before_sequence: int) -> dict[str, Any]:
         """Take the records of whole segments that end at or before ``before_sequence`` out of the
-        log for good; stubs are left, so that proofs and verification go on (cpp/LOG_FORMAT.md, 6.4).
+        log for good; stubs are left, so that proofs and verification go on (LOG_FORMAT.md, 6.4).
 
         ``kept_from``: the first sequence that is kept; ``record``: the sequence of the record that
         says so, None when there was nothing to prune; ``segments``: ``(first, end, bytes,

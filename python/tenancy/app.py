@@ -51,6 +51,9 @@ from .stores.grants import SYSTEM
 from .stores.health import FactCounts, Health
 from .stores.host import Closed, Host
 from .stores.options import check_sizes, works_in_background
+from .stores.retention import EVERY_S as RETAIN_EVERY_S
+from .stores.retention import FIRST_S as RETAIN_FIRST_S
+from .stores.retention import Retention, RetentionJob
 from .stores.twins import twin
 from .tenants import Tenants
 
@@ -166,6 +169,12 @@ class Tenancy:
         self.background.add("schedule", DueJob(self.tenants, host.clock), every_s=EVERY_S)
         self.background.add("audit", host.facts.drain, every_s=DRAIN_EVERY_S)
         self._watch(host, watched)
+        self.background.add(
+            "retention",
+            RetentionJob(Retention(host)),
+            every_s=RETAIN_EVERY_S,
+            first_s=RETAIN_FIRST_S,
+        )
         self.background.start()
         return self
 

@@ -21,9 +21,12 @@ from .stores.archive_part import ArchivePart
 from .stores.audit_export import covering, export_lines, make_receipt
 from .stores.audit_verify import AuditReport, verify_log
 from .stores.bulk import bulk_lines, check_bulk
+from .stores.holds import Hold, Holds
 from .stores.host import Host
 from .stores.ocsf import to_ocsf
+from .stores.purge_certificate import PurgeCertificate
 from .stores.records import AuditEvent, Page, Tenant
+from .stores.retention import Retention
 from .stores.twins import twin
 from .stores.whole_file import write_whole
 
@@ -34,6 +37,8 @@ __all__ = [
     "Audit",
     "AuditEvent",
     "AuditReport",
+    "Hold",
+    "PurgeCertificate",
     "check_archive",
     "check_export",
     "check_receipt",
@@ -48,6 +53,7 @@ class Audit:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self.holds = Holds(host)
 
     def append(
         self,
@@ -249,6 +255,19 @@ class Audit:
             ranges = time_ranges(log, since, until)
         return tuple(place.write(log, *one) for one in ranges)
 
+    # ------------------------------------------------------------------------------ the end
+
+    def retain(self, *, dry_run: bool = False, by: str | None = None) -> PurgeCertificate:
+        """Delete the records of the log that have served their time, as the catalog's
+        `audit.retention` says, and say what was deleted and what was not.
+
+        Whole segments go, the oldest first; they are archived before (`audit.archive`), and kept
+        while a legal hold is on them. What is kept can be proven as before. With `dry_run` nothing
+        is changed. The host's background work does it once a day. The certificate is false when an
+        archive or the log failed; what it says is kept then, and the next run tries again.
+        """
+        return Retention(self._host).run(dry_run=dry_run, by=by)
+
     # ------------------------------------------------------------------------------ proofs
 
     @property
@@ -332,6 +351,7 @@ class Audit:
     aprove = twin(prove)
     aexport = twin(export)
     arebuild = twin(rebuild)
+    aretain = twin(retain)
 
 
 def _iso(moment: datetime | None) -> str | None:

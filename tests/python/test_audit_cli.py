@@ -133,3 +133,20 @@ def test_the_verification_key_is_moved_off_the_host(sh: Shell, tmp_path: Path) -
 
 def test_follow_prints_a_line_for_each_fact(sh: Shell) -> None:
     assert sh("follow", "acme", "--for", "0") == ""
+
+
+def test_holds_and_retention(sh: Shell) -> None:
+    placed = sh.json("hold", "place", "--reason", "case 7", "--tenant", "acme")
+    assert (placed["reason"], placed["released"]) == ("case 7", None)
+    assert [hold["id"] for hold in sh.json("hold", "list")] == [placed["id"]]
+    assert "case 7" in sh("hold", "list")
+    sh("hold", "place", "--reason", "case 8", "--tenant", "nobody", status=1)
+    assert sh.json("hold", "release", placed["id"])["released"] is not None
+    sh("hold", "release", placed["id"], status=1)
+    assert sh.json("hold", "list") == []
+    assert len(sh.json("hold", "list", "--released")) == 1
+    made = sh.json("retain", "--dry-run")
+    assert (made["dry_run"], made["archive"]) == (True, None)
+    assert made["chains"]["security"]["days"] == 2555
+    assert "0 records would be deleted" in sh("retain", "--dry-run")
+    assert "0 records deleted" in sh("retain")

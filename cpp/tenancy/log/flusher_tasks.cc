@@ -220,7 +220,9 @@ Status Flusher::tend() {
   if (Status status = serve(Request::kRotate); !status) return status;
   if (Status status = serve(Request::kCheckpoint); !status) return status;
   if (Status status = serve(Request::kPrune); !status) return status;
-  return clear_leftovers();
+  if (Status status = clear_leftovers(); !status) return status;
+  if (!failing()) recovered();  // nothing is left of what was told
+  return {};
 }
 
 Status Flusher::serve(Request request) {

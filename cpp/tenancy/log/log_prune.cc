@@ -24,9 +24,8 @@ Result<uint64_t> LogImpl::prune_chain(Class chain, uint64_t before) {
     return status;
   }
   if (const uint64_t code = header.prune_code[i].load(); code != 0) {
-    return Error{static_cast<Code>(code), paths_.log + ": the chain " +
-                                              std::string(class_name(chain)) +
-                                              " could not be pruned: " + health().reason};
+    const RingLock lock(*ring_, options_.full_wait_ns);
+    return Error{static_cast<Code>(code), lock.held() ? header.failure_text : "see the log"};
   }
   return header.pruned_at[i].load();
 }

@@ -201,14 +201,18 @@ _NS = 1_000_000_000
 
 
 def audit_view(audit: dict[str, Any]) -> AuditPolicy:
-    own = {name: audit[name] for name in ("on_full", "retention", "archive")}
+    own = ("on_full", "retention", "archive")
     rules = {name: rule for name, rule in audit.items() if name not in own}
-    own["retention"] = MappingProxyType(dict(own["retention"]))
     views = {
         name: AuditRule(mode, None if share is None else Decimal(share).normalize(), most)
         for name, (mode, share, most) in rules.items()
     }
-    return AuditPolicy(**own, **views)
+    return AuditPolicy(
+        on_full=audit["on_full"],
+        retention=MappingProxyType(dict(audit["retention"])),
+        archive=audit["archive"],
+        **views,
+    )
 
 
 def limit_view(rule: dict[str, Any]) -> RateLimit:

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import alerts, audit, audit_archive, audit_log, keys, limits, plans, roles, sessions, tenants, usage
+from . import (
+    alerts,
+    audit,
+    audit_archive,
+    audit_log,
+    audit_retention,
+    keys,
+    limits,
+    plans,
+    roles,
+    sessions,
+    tenants,
+    usage,
+)
 from ._common import make_app
 from .adopt import adopt
 from .audit_report import report as audit_report
@@ -44,6 +57,7 @@ app.add_typer(roles.app, name="roles")
 app.add_typer(plans.app, name="plans")
 audit_log.add_to(audit.app)
 audit_archive.add_to(audit.app)
+audit_retention.add_to(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(limits.app, name="limits")

@@ -72,7 +72,9 @@ def build(
             tally.take(event)
     verified = chain()
     days = Tenants(host).effective(tenant).retention_days
-    retention = retention_of(tenant, days.value, str(days.origin))
+    retention = retention_of(
+        tenant, host.catalog.audit, audit.holds.list(), days.value, str(days.origin)
+    )
     generated = to_datetime(host.clock.wall_ns())
     assert generated is not None
     return Report(

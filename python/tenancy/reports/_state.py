@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..audit import Audit
+from ..audit import Audit, Hold
+from ..catalog import AuditPolicy
 from ..errors import TenancyError
 from ..stores.records import Record, Tenant
 
@@ -25,7 +26,7 @@ __all__ = [
 NOT_CONFIGURED = "NOT CONFIGURED"
 
 RETENTION_DAYS: Mapping[str, int] = {"security": 2555, "access": 1095, "other": 365}
-"""How long events of a class are to be kept at least: 7 years, 3 years, 1 year."""
+"""How long events of a class are kept unless the catalog says otherwise: 7, 3 years, 1 year."""
 
 _HOLDS = {
     "security": "authentication, refusals, suspicions, rights, keys, configuration, tenants",
@@ -107,18 +108,31 @@ def chain_of(
     return Chain(status, text, found.log, found.records, tuple(found.findings))
 
 
-def retention_of(tenant: Tenant, plan_days: int | None, origin: str) -> Retention:
+def retention_of(
+    tenant: Tenant, audit: AuditPolicy, holds: Sequence[Hold], plan_days: int | None, origin: str
+) -> Retention:
+    """`holds` are all that stand on the log."""
+    own = [hold for hold in holds if hold.tenant in (None, tenant.id)]
     return Retention(
         classes=tuple(
-            {"class": name, "holds": _HOLDS[name], "days": days}
-            for name, days in RETENTION_DAYS.items()
+            {"class": name, "holds": _HOLDS[name], "days": audit.retention[name]}
+            for name in RETENTION_DAYS
         ),
-        expiry=f"{NOT_CONFIGURED}: nothing removes events when their time is over; "
-        "they are kept beyond it.",
+        expiry=_expiry(audit.archive),
         plan_days=plan_days,
         plan_origin=origin,
-        legal_hold=tenant.legal_hold,
+        legal_hold=tenant.legal_hold or bool(own),
     )
+
+
+def _expiry(archive: str | None) -> str:
+    if archive is None:
+        return (
+            f"{NOT_CONFIGURED}: nothing removes events when their time is over; "
+            "they are kept beyond it."
+        )
+    first = "without an archive" if archive == "none" else "after they were archived"
+    return f"Segments of the log whose time is over are deleted daily, {first}."
 
 
 def check(name: str, chain: Chain, retention: Retention) -> Check:
@@ -143,7 +157,7 @@ def _check_chain(chain: Chain) -> Check:
 
 def _check_hold(retention: Retention) -> Check:
     if retention.legal_hold:
-        text = "A legal hold stands: the tenant's data is not purged while it does."
+        text = "A legal hold stands: what it is on is not purged while it does."
         return Check("legal hold", "EXCEPTION", text)
     return Check("legal hold", "PASSED", "No legal hold stands.")
 

@@ -38,7 +38,7 @@ _TEXT_BYTES = 1024
 _SECURITY = (
     *("login", "logout", "mfa_", "session_", "key_", "credential", "password_"),
     *("permission_", "role_", "security_", "suspicious_", "cross_tenant_", "access_"),
-    *("config_", "tenant_"),
+    *("config_", "tenant_", "retention_"),
 )
 
 

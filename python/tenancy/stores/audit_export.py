@@ -2,7 +2,8 @@
 
 An export holds, of each chain, the tenant's records with their inclusion proofs and the proof of
 the tenant's head; where the tenant has none, the two heads between which its own would stand. Those
-show of another tenant a digest of its id, how many events it has and a tag, and no event.
+show of another tenant a digest of its id, how many events it has and a tag, and no event. Of a
+chain that was pruned it begins with the log's own record of that, and the tenant's head there.
 (cpp/LOG_FORMAT.md, 8; `tenancy._audit_proofs` checks.)
 """
 
@@ -28,11 +29,13 @@ from .._audit_proofs import (
 from .._log_format import CLASSES, Note, Record, sha
 from ..errors import ExtraMissing, StoreDamaged
 from .audit_log import translated_log
-from .log_records import read_records
+from .log_records import Front, front_of, read_records
 
 __all__ = ["covering", "export_lines", "make_receipt"]
 
 _HASH = 32
+_PRUNED, _KEPT_FROM = 8, 269
+_WHOLE = Front(0, [], {})
 
 
 def make_receipt(
@@ -86,25 +89,35 @@ def _chain_lines(
 ) -> Iterator[str]:
     size, root, count, tenants_root = note.chains[code]
     own: list[tuple[int, bytes]] = []
-    heads: dict[bytes, bytes] = {}
+    front = front_of(directory, name)
+    heads, keys = dict(front.heads), dict[bytes, bytes]()
     leaves = bytearray()
-    wanted = tenant.encode()
-    for sequence, data in enumerate(read_records(directory, name, 0, size)):
+    wanted, stated = tenant.encode(), None
+    for sequence, data in enumerate(
+        read_records(directory, name, front.kept_from, size), front.kept_from
+    ):
         leaves += sha(b"\0", data[:-4])
+        if data[7] == _PRUNED and _parsed(data).fields.get(_KEPT_FROM) == front.kept_from:
+            stated = (sequence, data)
         owner = _owner(data)
         if owner is None:
             continue
-        heads[owner] = data[-76:-68] + data[-36:-4]  # tenant sequence and tag
+        if owner not in keys:
+            keys[owner] = tenant_key(log_id, code, owner)
+        heads[keys[owner]] = data[-76:-68] + data[-36:-4]  # tenant sequence and tag
         if owner == wanted:
             own.append((sequence, data))
-    tree = _Tree(leaves)
-    entries = sorted(tenant_key(log_id, code, owner) + head for owner, head in heads.items())
+    tree = _Tree(leaves, front)
+    entries = sorted(key + head for key, head in heads.items())
     tenants = _Tree(bytearray().join(sha(b"\0", entry) for entry in entries))
     if (tree.root, tenants.root, len(entries)) != (root, tenants_root, count):
         raise StoreDamaged(
             f"{directory}: chain {name} is not what its checkpoint says",
             remedy="`tenancy audit verify` says what is wrong",
         )
+    if stated is not None:
+        head = front.heads.get(tenant_key(log_id, code, tenant), bytes(40))
+        yield canonical({"chain": name, "pruned": _pruned(stated, tree, head)})
     for sequence, data in own:
         line = {
             "record": encoded(data),
@@ -113,6 +126,17 @@ def _chain_lines(
         }
         yield canonical(line)
     yield canonical({"chain": name, **_ending(entries, tenants, tenant_key(log_id, code, tenant))})
+
+
+def _pruned(stated: tuple[int, bytes], tree: _Tree, head: bytes) -> dict[str, Any]:
+    """The log's own record of up to where it was pruned, and the tenant's head there."""
+    sequence, data = stated
+    return {
+        "log_record": encoded(data),
+        "proof": [encoded(step) for step in tree.proof(sequence)],
+        "tenant_sequence": int.from_bytes(head[:8], "little"),
+        "tag": encoded(head[8:]),
+    }
 
 
 def _ending(entries: list[bytes], tree: _Tree, own: bytes) -> dict[str, Any]:
@@ -129,25 +153,35 @@ def _ending(entries: list[bytes], tree: _Tree, own: bytes) -> dict[str, Any]:
 
 
 class _Tree:
-    """All nodes of a Merkle tree (RFC 9162 section 2.1), level by level."""
+    """All nodes of a Merkle tree (RFC 9162 section 2.1), level by level, as far as they are known:
+    of what lies before `leaves`, the largest subtrees."""
 
-    def __init__(self, leaves: bytearray) -> None:
-        self.levels = [leaves]
-        while len(self.levels[-1]) > _HASH:
-            below, level = self.levels[-1], bytearray()
+    def __init__(self, leaves: bytearray, front: Front = _WHOLE) -> None:
+        known = {width: value for _, width, value in front.nodes}
+        self.levels: list[bytearray] = []
+        self.starts: list[int] = []
+        level = leaves
+        while True:
+            start = front.kept_from >> len(self.levels)
+            if start & 1:  # a subtree of the front ends here: its neighbour is the first one known
+                level, start = bytearray(known[1 << len(self.levels)]) + level, start - 1
+            self.levels.append(level)
+            self.starts.append(start)
+            if start == 0 and len(level) <= _HASH:
+                return
+            below, level = level, bytearray()
             for at in range(0, len(below), 2 * _HASH):
                 pair = below[at : at + 2 * _HASH]
                 # A node without a neighbour is its own parent.
                 level += sha(b"\1", pair) if len(pair) > _HASH else pair
-            self.levels.append(level)
 
     @property
     def root(self) -> bytes:
         return bytes(self.levels[-1]) or sha()
 
     def proof(self, index: int) -> Iterator[bytes]:
-        for level in self.levels[:-1]:
-            at = (index ^ 1) * _HASH
+        for level, start in zip(self.levels[:-1], self.starts, strict=False):
+            at = ((index ^ 1) - start) * _HASH
             if at < len(level):
                 yield bytes(level[at : at + _HASH])
             index >>= 1

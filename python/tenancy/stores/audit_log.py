@@ -51,6 +51,16 @@ class AuditLog:
         with translated_log(self.directory):
             return {chain: self.core.position(chain) for chain in CHAINS}
 
+    def kept_from(self) -> dict[str, int]:
+        """By chain, the first sequence whose record was not pruned."""
+        with translated_log(self.directory):
+            return _core.log_kept_from(str(self.directory))
+
+    def prune(self, chain: str, before: int) -> dict[str, Any]:
+        """As `_core.Log.prune`: whole segments that end at or before that sequence go for good."""
+        with translated_log(self.directory):
+            return self.core.prune(chain, before)
+
     def append(self, events: list[tuple[str, str | None, int, dict[str, object]]]) -> None:
         """Write facts in this order; they are synced to disk when this returns."""
         with translated_log(self.directory):

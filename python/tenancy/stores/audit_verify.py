@@ -102,7 +102,9 @@ def _differences(directory: Path, path: Path) -> list[dict[str, Any]]:
             return []  # it is just being made
         return [
             finding(one.chain, one.sequence, f"an event that is {one.what}")
-            for one in compare(path, _core.LogReader(str(directory)))
+            for one in compare(
+                path, _core.LogReader(str(directory)), _core.log_kept_from(str(directory))
+            )
         ]
     except TenancyError as error:
         return [finding(None, None, str(error.message))]

@@ -97,6 +97,7 @@ class _Entry:
     name: str
     function: Job
     every_ns: int
+    first_ns: int = 0
     due_ns: int = 0
     runs: int = 0
     failures: int = 0
@@ -143,8 +144,9 @@ class Background:
         self._turning = threading.RLock()
         _backgrounds.add(self)
 
-    def add(self, name: str, job: Job, *, every_s: float) -> None:
-        """Run `job` every `every_s` seconds, for the first time when this process is elected.
+    def add(self, name: str, job: Job, *, every_s: float, first_s: float = 0.0) -> None:
+        """Run `job` every `every_s` seconds, for the first time `first_s` seconds after this
+        process was elected.
 
         Jobs run one after the other: one that has much to do does a part and returns.
         """
@@ -152,7 +154,8 @@ class Background:
             raise InvalidValue("every_s", f"expected more than 0 seconds, got {every_s!r}")
         if name in self._entries:
             raise InvalidValue("name", f"there is a job {name!r} already")
-        self._entries[name] = _Entry(name, job, int(every_s * NS))
+        self._entries[name] = entry = _Entry(name, job, int(every_s * NS), int(first_s * NS))
+        entry.due_ns = self._clock.mono_ns() + entry.first_ns if first_s else 0
 
     def start(self) -> None:
         """Become a candidate, unless background work is off here."""
@@ -226,8 +229,9 @@ class Background:
         if won:
             self._since_ns = self._clock.wall_ns()
             self._note = {}
+            now_ns = self._clock.mono_ns()
             for entry in self._entries.values():
-                entry.due_ns = 0
+                entry.due_ns = now_ns + entry.first_ns if entry.first_ns else 0
             self._tell()
         return won
 

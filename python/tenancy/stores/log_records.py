@@ -13,14 +13,25 @@ import struct
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from .. import _core
 from .._audit_proofs import canonical, encoded, raw_fields
-from .._log_format import Record
+from .._log_format import CLASSES, Record, joined, path_of
+from .._log_stub import Stub
 from ..errors import StoreBusy, StoreDamaged, StoreUnsupported
 from .audit_events import LogRow
 
-__all__ = ["first_kept", "parsed", "read_records", "row_of", "sealed_of", "segments"]
+__all__ = [
+    "Front",
+    "first_kept",
+    "front_of",
+    "parsed",
+    "read_records",
+    "row_of",
+    "sealed_of",
+    "segments",
+]
 
 _HEADER = 4096
 _BYTES_MIN = 156
@@ -44,6 +55,36 @@ def segments(directory: Path, chain: str) -> list[tuple[int, Path]]:
         if match is not None:
             found.append((int(match[1]), path))
     return sorted(found)
+
+
+class Front(NamedTuple):
+    """What stubs say of the pruned records of a chain."""
+
+    kept_from: int
+    nodes: list[tuple[int, int, bytes]]
+    """The largest subtrees over the records before: first leaf, leaves, hash."""
+    heads: dict[bytes, bytes]
+    """By tenant key, tenant sequence and tag of the tenant's last record before."""
+
+
+def front_of(directory: Path, chain: str) -> Front:
+    """What is left of the records of a chain that were pruned. Its MACs are not checked: whoever
+    compares roots with a checkpoint need not."""
+    kept = _core.log_kept_from(str(directory))[chain]
+    front = Front(kept, [], {})
+    at = 0
+    while at < kept:
+        path = directory / path_of(chain, at, "stub")
+        try:
+            stub = Stub(path.read_bytes(), None, CLASSES.index(chain), at)
+        except (OSError, ValueError) as error:
+            raise StoreDamaged(
+                f"{path}: {error}", remedy="`tenancy audit verify` says what is wrong"
+            ) from None
+        front.nodes[:] = joined(front.nodes + stub.nodes)
+        front.heads.update((entry[:24], entry[24:]) for entry in stub.tenants)
+        at = stub.end
+    return front
 
 
 def first_kept(directory: Path, chain: str) -> int | None:

@@ -5,7 +5,8 @@ Invariants:
     its rows, with a digest of the last record; when the log has another record there, the table is
     made anew.
  2. One writer at a time: whoever has the seat of `drain`. A reader sees one state of the table.
- 3. It may be deleted at any time, and is then made anew; so it need not survive a loss of power.
+ 3. It has no event of a record that was pruned, once it has caught up.
+ 4. It may be deleted at any time, and is then made anew; so it need not survive a loss of power.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ APPLICATION_ID = 0x74656E62  # "tenb"
 SHIFT = 60
 """A position is the chain's code, shifted, and the sequence."""
 _CHUNK = 16_384
+_FORGET = "DELETE FROM events WHERE position >= ? AND position < ?"
 EVENT = 0
 _ANOTHER = 1 << 62
 """How far a table of another log has come: further than any log is."""
@@ -161,16 +163,22 @@ class Projection:
         positions = log.positions()
         if progress == positions:
             return 0
+        kept = log.kept_from()
         for chain, done in progress.items():
-            if done > positions[chain] or not self._agrees(log, chain, done, digests[chain]):
+            # What was pruned cannot be compared any more.
+            same = done <= kept[chain] or self._agrees(log, chain, done, digests[chain])
+            if done > positions[chain] or not same:
                 if done != _ANOTHER:
                     self.on_damage("it has records that the log has not")
                 return self.rebuild(log)
         count = 0
         with self._writing() as connection:
             for code, chain in enumerate(CHAINS):
+                if kept[chain]:
+                    connection.execute(_FORGET, (code << SHIFT, code << SHIFT | kept[chain]))
+                start = max(progress[chain], kept[chain])
                 # Not to the end of the files: others may write faster than this reads.
-                for rows in _chunks(log.rows(chain, progress[chain], positions[chain])):
+                for rows in _chunks(log.rows(chain, start, positions[chain])):
                     connection.execute("BEGIN IMMEDIATE")
                     count += _take(connection, code, log.id, rows)
                     connection.execute("COMMIT")
@@ -186,8 +194,9 @@ class Projection:
             try:
                 self._make(connection)
                 count = 0
+                kept = log.kept_from()
                 for code, chain in enumerate(CHAINS):
-                    for rows in _chunks(log.rows(chain, 0)):
+                    for rows in _chunks(log.rows(chain, kept[chain])):
                         count += _take(connection, code, log.id, rows)
                 if self._search_indexes:
                     for statement in _SEARCH_INDEXES:
@@ -250,8 +259,9 @@ class Projection:
         return connection
 
 
-def compare(path: Path, reader: Any) -> Iterator[Difference]:
-    """What a table has otherwise than the log, the first of each chain; `reader` reads the log."""
+def compare(path: Path, reader: Any, kept_from: Mapping[str, int]) -> Iterator[Difference]:
+    """What a table has otherwise than the log, the first of each chain; `reader` reads the log,
+    whose records before `kept_from` were pruned."""
     projection = Projection(path)
     with projection.cursor() as cursor:
         done = dict(cursor.execute("SELECT chain, next FROM progress"))
@@ -259,10 +269,10 @@ def compare(path: Path, reader: Any) -> Iterator[Difference]:
             cursor.execute(
                 f"SELECT position & {(1 << SHIFT) - 1}, serial, {', '.join(COLUMNS)} FROM events"  # noqa: S608
                 " WHERE position >= ? AND position < ? ORDER BY position",
-                (code << SHIFT, (code + 1) << SHIFT),
+                (code << SHIFT | kept_from[chain], (code + 1) << SHIFT),
             )
             found = _first_difference(
-                chain, cursor, read_chain(reader, chain, 0, done.get(code, 0))
+                chain, cursor, read_chain(reader, chain, kept_from[chain], done.get(code, 0))
             )
             if found is not None:
                 yield found

@@ -31,6 +31,7 @@ __all__ = [
     "catalogs",
     "changes",
     "drain",
+    "holds",
     "keys",
     "metadata",
     "outbox",
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 
-HEAD = "0004"
+HEAD = "0005"
 """Newest migration of this release."""
 
 Integer = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
@@ -260,6 +261,22 @@ drain = Table(
     Column("drained", Integer, nullable=False),
     Column("through", Integer, nullable=False),
     Column("positions", Text, nullable=False),
+    sqlite_strict=True,
+)
+
+# Legal holds on the log: of one tenant, or without one of everything.
+holds = Table(
+    "holds",
+    metadata,
+    _serial(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("tenant_id", Text),
+    Column("reason", Text, nullable=False),
+    Column("placed_by", Text, nullable=False),
+    Column("placed_ns", Integer, nullable=False),
+    Column("released_by", Text),
+    Column("released_ns", Integer),
+    sqlite_autoincrement=True,
     sqlite_strict=True,
 )
 
