@@ -7,7 +7,7 @@ import atexit
 import contextlib
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -41,6 +41,10 @@ from .stores.alert_delivery import DeliveryJob
 from .stores.alert_job import EVERY_S as ALERT_EVERY_S
 from .stores.alert_job import AlertJob
 from .stores.alert_rules import check_rules
+from .stores.anchoring import EVERY_S as ANCHORS_EVERY_S
+from .stores.anchoring import Anchoring
+from .stores.anchors import Anchor
+from .stores.anchors_remote import as_anchor
 from .stores.background import Background
 from .stores.change import Actor
 from .stores.directory import open_directory
@@ -117,6 +121,7 @@ class Tenancy:
         hooks: Mapping[str, Callable[..., Any]] | None = None,
         background: bool | None = None,
         alerts: Alerts | None = None,
+        anchors: Sequence[Anchor | str] = (),
     ) -> Tenancy:
         """Open a data directory, or make it.
 
@@ -133,6 +138,9 @@ class Tenancy:
         Raises a `StoreError` that says what is wrong with the directory, `CatalogError`, or
         `InvalidValue`.
 
+        `anchors` keep the checkpoints of the audit log off the host: objects of `tenancy.anchors`,
+        or their URLs. Each new checkpoint is sent to all of them by the background work.
+
         `background=False`, or `TENANCY_BACKGROUND=0`, keeps this process from doing the host's
         background work. With a test's clock it does none unless told: the test drives it with
         `background.run_due`.
@@ -148,6 +156,7 @@ class Tenancy:
         own = own_limits(
             failed_credentials, idempotency_window_s, idempotency_repeats, idempotency_keys_max
         )
+        outside = [as_anchor(anchor) for anchor in anchors]
         directory = open_directory(_path(path))
         loaded = None if catalog is None else Catalog.load(catalog)
         host = Host(
@@ -175,6 +184,9 @@ class Tenancy:
             every_s=RETAIN_EVERY_S,
             first_s=RETAIN_FIRST_S,
         )
+        if outside:
+            job = Anchoring(directory.path, host.facts.log, outside)
+            self.background.add("anchors", job, every_s=ANCHORS_EVERY_S)
         self.background.start()
         return self
 

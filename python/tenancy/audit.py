@@ -15,6 +15,8 @@ from typing import Any
 from ._audit_proofs import check_export, check_receipt
 from ._text import check_principal, check_text, duration_ns, from_json, to_bounded_json, to_ns
 from .errors import InvalidValue, NotFound
+from .stores.anchors import Anchor
+from .stores.anchors_remote import as_anchor, note_or_anchor
 from .stores.archive import Archive, new_ranges, read_archive, time_ranges
 from .stores.archive_check import ArchiveReport, check_archive
 from .stores.archive_part import ArchivePart
@@ -277,13 +279,14 @@ class Audit:
         return self._host.facts.log.public_key
 
     def verify(
-        self, *, key: str | os.PathLike[str] | None = None, anchors: Sequence[str] = ()
+        self, *, key: str | os.PathLike[str] | None = None, anchors: Sequence[Anchor | str] = ()
     ) -> AuditReport:
         """Verify the whole log of this host, and that the table that is searched is the log's.
 
         `key` is the file of the verification key, by default `keys/log.verify` while it is on the
-        host; `anchors` are checkpoints that were kept elsewhere: without one, a roll-back of the
-        whole directory cannot be seen.
+        host; `anchors` are checkpoints that were kept elsewhere, or the anchors that keep them
+        (`tenancy.anchors`, or their URLs): without one, a roll-back of the whole directory cannot
+        be seen. An anchor that cannot be read makes the status 3.
         """
         facts = self._host.facts
         facts.settle()
@@ -291,18 +294,23 @@ class Audit:
         return verify_log(
             facts.log.directory,
             own if key is None else Path(key),
-            anchors,
+            [note_or_anchor(anchor) for anchor in anchors],
             host_key=own,
             projection=facts.projection.path,
         )
 
-    def checkpoint(self) -> str:
+    def checkpoint(self, *, to: Anchor | str | None = None) -> str:
         """Sign where the log is now, after every fact that was written before: a C2SP note.
 
-        Kept where the host cannot change it, it is an anchor for `verify`.
+        Kept where the host cannot change it, it is an anchor for `verify`; `to` is an anchor, or
+        its URL, that is given it now. Raises what `Anchor.publish` does.
         """
+        anchor = None if to is None else as_anchor(to)
         self._host.facts.settle()
-        return self._host.facts.log.checkpoint()
+        note = self._host.facts.log.checkpoint()
+        if anchor is not None:
+            anchor.publish(note)
+        return note
 
     def prove(self, tenant: Tenant | str, event_id: str) -> dict[str, Any]:
         """A receipt: one event of this tenant with the proof that the log has it.

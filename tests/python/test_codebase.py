@@ -62,6 +62,7 @@ PYTHON_RANKS = {
     "access": 4,
     "adopt": 4,
     "alerts": 4,
+    "anchors": 4,
     "audit": 4,
     "certificates": 4,
     "explanation": 4,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,9 +16,11 @@ from typing import Annotated, Any
 import typer
 
 from .._audit_proofs import EXPORT
+from ..anchors import anchor_from_url
 from ..app import DEFAULT_PATH
 from ..audit import check_export, check_receipt
 from ..errors import InvalidValue, NotFound, ProofInvalid
+from ..stores.anchors import Anchor, split_notes
 from ..stores.audit_verify import AuditReport, verify_log
 from ..stores.whole_file import write_whole
 from . import _common as c
@@ -50,7 +53,8 @@ def verify(
         Path | None, typer.Option(help="The verification key [keys/log.verify].")
     ] = None,
     anchor: Annotated[
-        list[Path] | None, typer.Option(help="A checkpoint kept elsewhere; may be repeated.")
+        list[str] | None,
+        typer.Option(help="A file with checkpoints, or the URL of an anchor; may be repeated."),
     ] = None,
     until_now: Annotated[
         bool, typer.Option("--until-now", help="Also judge whether the log is silent now.")
@@ -67,7 +71,7 @@ def verify(
         report = verify_log(
             log,
             own if key is None else key,
-            [_text(path, "--anchor") for path in anchor or ()],
+            [one for given in anchor or () for one in _anchor(given)],
             now_ns=time.time_ns() if until_now else 0,
             host_key=own if whole else None,
             projection=root / "audit.sqlite" if whole else None,
@@ -97,17 +101,21 @@ def _print_report(log: Path, report: AuditReport) -> None:
 
 def checkpoint(
     out: Annotated[Path | None, typer.Option(help="A new file for the note.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="An anchor: file:/…, postgresql://…, https://…, command:…"),
+    ] = None,
     data: c.Data = None,
     as_json: c.Json = False,
 ) -> None:
     """Sign where the log is now. Keep the note off the host: `verify --anchor` takes it."""
     with c.opened(data, as_json) as t:
-        note = t.audit.checkpoint()
+        note = t.audit.checkpoint(to=to)
         if out is not None:
             _write_new(out, note)
     if as_json:
         c.print_json({"checkpoint": note})
-    elif out is None:
+    elif out is None and to is None:
         print(note, end="")
 
 
@@ -210,6 +218,14 @@ def move(
         own.unlink()
         _sync(own.parent)
         c.print_record({"moved": str(target)}, as_json)
+
+
+def _anchor(given: str) -> list[Anchor | str]:
+    """The notes of a file, or an anchor, which is read by who verifies."""
+    if re.match(r"(file|https?|postgres(ql)?|command):", given):
+        return [anchor_from_url(given)]
+    text = _text(Path(given), "--anchor", most=64 << 20)
+    return [*split_notes(text)] or [text]
 
 
 def _text(path: Path, option: str, most: int = 1 << 20) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import _core
 from ..errors import TenancyError
+from .anchors import Anchor, collected
 from .projection import Projection, compare
 from .records import Record
 
@@ -23,8 +24,8 @@ class AuditReport(Record):
     """What verification found (cpp/LOG_FORMAT.md, 11). True when nothing was tampered with."""
 
     status: int
-    """0 whole; 1 tampered; 3 cannot be verified; 4 whole, with reservations: no anchor was given,
-    or a torn tail was repaired."""
+    """0 whole; 1 tampered; 3 cannot be verified, or an anchor cannot be read; 4 whole, with
+    reservations: no anchor was given, or a torn tail was repaired."""
     log: str | None
     records: int
     chains: Mapping[str, Any]
@@ -49,7 +50,7 @@ class AuditReport(Record):
 def verify_log(
     directory: Path,
     key: Path,
-    anchors: Sequence[str] = (),
+    anchors: Sequence[Anchor | str] = (),
     *,
     now_ns: int = 0,
     host_key: Path | None = None,
@@ -57,18 +58,20 @@ def verify_log(
 ) -> AuditReport:
     """Verify `directory` (a `log/`) with a key like `keys/log.verify`.
 
-    `anchors` are checkpoints kept elsewhere; with `now_ns` a silence up to then is judged;
-    `projection` is the `audit.sqlite` that is compared with the log.
+    `anchors` are checkpoints kept elsewhere, or the anchors that keep them; with `now_ns` a silence
+    up to then is judged; `projection` is the `audit.sqlite` that is compared with the log.
     """
+    kept = collected(anchors, _log_id(directory))
     text = _core.log_verify(
-        str(directory), str(key), list(anchors), now_ns, "" if host_key is None else str(host_key)
+        str(directory), str(key), kept.notes, now_ns, "" if host_key is None else str(host_key)
     )
     found = json.loads(text)
-    findings, status = list(found["findings"]), found["status"]
+    findings = [*kept.findings, *found["findings"]]
+    status = _worst(found["status"], *(finding["status"] for finding in kept.findings))
     beside = "absent"
     if projection is not None and projection.exists():
         beside = "unchecked"
-        if status in (WHOLE, RESERVED):
+        if found["status"] in (WHOLE, RESERVED):
             differences = _differences(directory, projection)
             beside = "different" if differences else "same"
             if differences:
@@ -83,6 +86,19 @@ def verify_log(
         anchors=int(found["anchors"]),
         projection=beside,
     )
+
+
+def _log_id(directory: Path) -> str | None:
+    """As the manifest has it (cpp/LOG_FORMAT.md, 4); whether it is genuine, verification says."""
+    try:
+        with (directory / "manifest").open("rb") as file:
+            return file.read(40)[24:].hex() or None
+    except OSError:
+        return None
+
+
+def _worst(*statuses: int) -> int:
+    return next(s for s in (TAMPERED, UNVERIFIABLE, RESERVED, WHOLE) if s in statuses)
 
 
 def _differences(directory: Path, path: Path) -> list[dict[str, Any]]:
