@@ -17,9 +17,10 @@ from ._text import check_principal, check_text, duration_ns, from_json, to_bound
 from .errors import InvalidValue, NotFound
 from .stores.anchors import Anchor
 from .stores.anchors_remote import as_anchor, note_or_anchor
-from .stores.archive import Archive, new_ranges, read_archive, time_ranges
+from .stores.archive import Archive, read_archive
 from .stores.archive_check import ArchiveReport, check_archive
 from .stores.archive_part import ArchivePart
+from .stores.archive_ranges import new_ranges, time_ranges
 from .stores.audit_export import covering, export_lines, make_receipt
 from .stores.audit_verify import AuditReport, verify_log
 from .stores.bulk import bulk_lines, check_bulk

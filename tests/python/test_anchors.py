@@ -242,8 +242,10 @@ def test_a_note_that_was_not_written_to_its_end_is_passed_over(tmp_path: Path) -
     anchor = FileAnchor(tmp_path / "anchor")
     with open_live(tmp_path) as t:
         first, second = t.audit.checkpoint(to=anchor), t.audit.checkpoint()
-        for cut in range(1, len(second)):
+        for cut in range(1, len(second) - 1):
             assert split_notes(second[:cut]) == []
+            assert split_notes(f"{first}{second[:cut]}\n{second}") == [first, second]
+        for cut in (5, 60, 200, len(second) - 2):
             anchor.path.write_text(first + second[:cut])
             assert anchor.fetch() == [first]
             anchor.publish(second)

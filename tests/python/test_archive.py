@@ -185,9 +185,15 @@ def test_a_damaged_log_is_not_archived(tmp_path: Path) -> None:
         [segment] = (log.directory / "segments").glob("access-*.seg")
         at = segment.read_bytes().index(b"192.0.2.7")
         flip(segment, at)
-        with pytest.raises(StoreDamaged, match="does not follow"):
+        with pytest.raises(StoreDamaged, match="not those of its checkpoint"):
             Archive(str(tmp_path / "archive")).write(log, "access", 0, 3)
         flip(segment, at)  # whoever closes the log looks at it
+        data = next(iter(read_records(log.directory, "access", 1, 2)))
+        checksum = segment.read_bytes().index(data) + len(data) - 1
+        flip(segment, checksum)  # of which no tree knows
+        with pytest.raises(StoreDamaged):
+            Archive(str(tmp_path / "archive")).write(log, "access", 0, 3)
+        flip(segment, checksum)
     assert not (tmp_path / "archive").exists()
 
 
@@ -315,7 +321,8 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert (finding["code"], finding["sequence"], finding["chain"]) == ("gap", 2, "access")
     (root / parts[0].manifest).unlink()
     assert codes(str(root), key) == ["manifest_missing", "gap"]
-    assert check_archive(str(tmp_path / "nowhere"), public_key=key).parts == 0
+    report = check_archive(str(tmp_path / "nowhere"), public_key=key)
+    assert (report.status, report.parts, report.findings[0]["code"]) == (3, 0, "no_archive")
 
 
 # ------------------------------------------------------------------------------ whole or absent
@@ -354,7 +361,7 @@ def test_a_killed_writer_leaves_nothing_half(tmp_path: Path) -> None:
         target = tmp_path / f"archive {at}"
         done = run_python(KILLED_AT, tmp_path / "data", target, "jsonl", at)
         assert killed(done), done.stderr
-        assert check_archive(str(target), public_key=key).status in (0, 4)
+        assert check_archive(str(target), public_key=key).status != 1
         with Tenancy.open(tmp_path / "data", background=False) as t:
             Archive(str(target), format="jsonl").write(log_of(t), "access", 0, 4)
         assert codes(str(target), key) == []

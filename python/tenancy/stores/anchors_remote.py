@@ -111,8 +111,17 @@ class PostgresAnchor:
 
     def _open(self) -> Any:
         wait_s = max(2, int(self.timeout_s))  # libpq takes no less
-        connection = self._psycopg.connect(self._dsn, autocommit=True, connect_timeout=wait_s)
         wait_ms = int(self.timeout_s * 1000)
+        connection = self._psycopg.connect(
+            self._dsn,
+            autocommit=True,
+            connect_timeout=wait_s,
+            # A server that is gone in the middle is noticed as well.
+            tcp_user_timeout=wait_ms,
+            keepalives_idle=wait_s,
+            keepalives_interval=wait_s,
+            keepalives_count=1,
+        )
         connection.execute(f"SET statement_timeout = {wait_ms}")
         return connection
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import _core
-from .._audit_proofs import encoded
-from .._text import listed, shown, to_ns
-from ..errors import Conflict, InvalidValue, NotFound, StoreDamaged
+from .._audit_proofs import decoded, encoded
+from .._log_format import sha
+from .._text import listed, shown
+from ..errors import Conflict, InvalidValue, NotFound, StoreDamaged, StoreNotWritable
 from .archive_part import (
     FORMATS,
     ArchivePart,
@@ -33,16 +33,18 @@ from .archive_part import (
     write_part,
 )
 from .archive_place import ColdError, Place, TakenError
-from .archive_proof import sides
+from .archive_proof import range_root, sides
 from .audit_events import CHAINS, event_of_log
 from .audit_export import covering
-from .audit_log import AuditLog, translated_log
-from .log_records import first_kept, parsed, read_records, row_of, segments
+from .audit_log import AuditLog
+from .log_records import parsed, read_records, row_of
 from .records import AuditEvent
 
-__all__ = ["Archive", "new_ranges", "read_archive", "time_ranges"]
+__all__ = ["Archive", "read_archive"]
 
 _EVENT = 0
+_TIME, _SEQUENCE = 32, 116
+"""Where a record has its time, from its start, and its sequence, from its end."""
 
 
 class Archive:
@@ -92,10 +94,11 @@ class Archive:
             self._same(known, seen)
             return known
         with tempfile.TemporaryDirectory(prefix="tenancy-archive-") as scratch:
+            proof = _proof(log, seen, start, end)
             file = Path(scratch) / "part"
-            write_part(file, self.format, read_records(log.directory, chain, start, end))
+            _spool(file, self.format, log, chain, start, end)
             digest = self._put(name, file, seen)
-            part = self._part(log, name, start, end, seen, file.stat().st_size, digest)
+            part = self._part(log, name, seen, proof, file.stat().st_size, digest)
             text = Path(scratch) / "manifest"
             text.write_text(manifest_text(part), encoding="utf-8")
             try:
@@ -157,25 +160,17 @@ class Archive:
         return digest.hexdigest()
 
     def _part(
-        self,
-        log: AuditLog,
-        name: str,
-        start: int,
-        end: int,
-        seen: _Survey,
-        size: int,
-        digest: str,
+        self, log: AuditLog, name: str, seen: _Survey, proof: _Proof, size: int, digest: str
     ) -> ArchivePart:
-        note = covering(log.directory, seen.chain, end - 1) or log.checkpoint()
-        before, after = _proofs(log.directory, seen.chain, start, end - 1, note)
+        records = len(seen.leaves)
         return ArchivePart(
             url=self.url,
             name=name,
             log=log.id,
             chain=seen.chain,
-            first=start,
-            last=end - 1,
-            records=end - start,
+            first=seen.first,
+            last=seen.first + records - 1,
+            records=records,
             format=self.format,
             bytes=size,
             sha256=digest,
@@ -184,9 +179,9 @@ class Archive:
             first_time_ns=seen.first_time_ns,
             last_time_ns=seen.last_time_ns,
             public_key=log.public_key,
-            checkpoint=note,
-            before=tuple(map(encoded, before)),
-            after=tuple(map(encoded, after)),
+            checkpoint=proof.note,
+            before=tuple(map(encoded, proof.before)),
+            after=tuple(map(encoded, proof.after)),
         )
 
     # ------------------------------------------------------------------------------ reading
@@ -262,45 +257,6 @@ def read_archive(
                 yield event
 
 
-# ------------------------------------------------------------------------------ what to write
-
-
-def new_ranges(
-    log: AuditLog, covered: Sequence[tuple[str, int, int]]
-) -> Iterator[tuple[str, int, int]]:
-    """What the log has behind these parts (chain, first, last; ascending), which may not follow
-    one another; cut where the log's segments are, so that each is a part of limited size."""
-    log.flush()
-    for chain, end in log.positions().items():
-        start = first_kept(log.directory, chain) or 0
-        for name, first, last in covered:
-            if name == chain and first <= start:
-                start = max(start, last + 1)
-        yield from _cut(log.directory, chain, start, end)
-
-
-def time_ranges(
-    log: AuditLog, since: datetime | None, until: datetime | None
-) -> Iterator[tuple[str, int, int]]:
-    """The shortest range of each chain with all its records of `since` ≤ time < `until`."""
-    low = -(1 << 63) if since is None else to_ns(since, "since")
-    high = (1 << 63) - 1 if until is None else to_ns(until, "until")
-    log.flush()
-    for chain, end in log.positions().items():
-        start = first_kept(log.directory, chain) or 0
-        wanted = [row.sequence for row in log.rows(chain, start, end) if low <= row.time_ns < high]
-        if wanted:
-            yield from _cut(log.directory, chain, wanted[0], wanted[-1] + 1)
-
-
-def _cut(directory: Path, chain: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    firsts = [first for first, _ in segments(directory, chain) if start < first < end]
-    bounds = [start, *firsts, end]
-    for low, high in pairwise(bounds):
-        if low < high:
-            yield chain, low, high
-
-
 # ------------------------------------------------------------------------------ the log's side
 
 
@@ -309,11 +265,13 @@ class _Survey:
     """What is seen of a range of the log when it is read once."""
 
     chain: str
+    first: int
     sha256: str
     previous: bytes
     tag: bytes
     first_time_ns: int
     last_time_ns: int
+    leaves: list[bytes]
 
 
 def _check_range(log: AuditLog, chain: str, start: int, end: int) -> None:
@@ -328,42 +286,75 @@ def _check_range(log: AuditLog, chain: str, start: int, end: int) -> None:
 
 
 def _survey(log: AuditLog, chain: str, start: int, end: int) -> _Survey:
-    digest = hashlib.sha256()
+    """Reads the range once; raises `StoreDamaged` where a record does not follow another."""
+    digest, leaves = hashlib.sha256(), []
     previous = tag = b""
     first_ns = last_ns = 0
     for sequence, data in enumerate(read_records(log.directory, chain, start, end), start):
         digest.update(data)
-        try:
-            record = parsed(data)
-        except ValueError:
-            record = None
-        followed = record is not None and (not tag or record.previous == tag)
-        if record is None or record.sequence != sequence or not followed:
+        leaves.append(sha(b"\0", data[:-4]))
+        (last_ns,) = struct.unpack_from("<q", data, _TIME)
+        place, before = struct.unpack_from("<Q32s", data, len(data) - _SEQUENCE)
+        if place != sequence or (tag and before != tag):
             raise StoreDamaged(
                 f"{log.directory}: record {sequence} of chain {chain} does not follow the one "
                 "before it",
                 remedy="`tenancy audit verify` says what is wrong; nothing was archived",
             )
         if not tag:
-            previous, first_ns = record.previous, record.time
-        tag, last_ns = record.tag, record.time
-    return _Survey(chain, digest.hexdigest(), previous, tag, first_ns, last_ns)
+            previous, first_ns = before, last_ns
+        tag = data[-36:-4]
+    return _Survey(chain, start, digest.hexdigest(), previous, tag, first_ns, last_ns, leaves)
 
 
-def _proofs(
-    directory: Path, chain: str, first: int, last: int, note: str
-) -> tuple[list[bytes], list[bytes]]:
-    """All hashes of the note's tree left and right of a range, from the root down."""
-    with translated_log(directory):
-        _, left = _core.log_prove_record(str(directory), chain, first, note)
-        _, right = _core.log_prove_record(str(directory), chain, last, note)
-    size = _size_in(note, chain)
-    return sides(left, first, size)[0], sides(right, last, size)[1]
+def _spool(file: Path, form: str, log: AuditLog, chain: str, start: int, end: int) -> None:
+    try:
+        write_part(file, form, read_records(log.directory, chain, start, end))
+    except ValueError:
+        raise _damaged(log, chain, start, end) from None
+    except OSError as error:
+        raise StoreNotWritable(
+            f"{file.parent}: a part cannot be prepared there ({error.strerror})",
+            remedy="free some space, or name another directory with TMPDIR",
+        ) from None
 
 
-def _size_in(note: str, chain: str) -> int:
+class _Proof(NamedTuple):
+    """That a range is in the log of a checkpoint."""
+
+    note: str
+    before: list[bytes]
+    after: list[bytes]
+
+
+def _proof(log: AuditLog, seen: _Survey, start: int, end: int) -> _Proof:
+    """The newest checkpoint if it covers the range, else a new one, and all hashes of its tree left
+    and right of the range. Raises `StoreDamaged` when these records are not those of its tree."""
+    note = covering(log.directory, seen.chain, end - 1) or log.checkpoint()
+    size, root = _head_in(note, seen.chain)
+    try:
+        _, left = _core.log_prove_record(str(log.directory), seen.chain, start, note)
+        _, right = _core.log_prove_record(str(log.directory), seen.chain, end - 1, note)
+    except _core.CoreError as error:
+        raise _damaged(log, seen.chain, start, end) from error
+    before, after = sides(left, start, size)[0], sides(right, end - 1, size)[1]
+    if range_root(size, start, seen.leaves, before, after) != root:
+        raise _damaged(log, seen.chain, start, end)
+    return _Proof(note, before, after)
+
+
+def _head_in(note: str, chain: str) -> tuple[int, bytes]:
+    """Size and root of a chain's tree in a checkpoint (cpp/LOG_FORMAT.md, 8.4)."""
     words = next(line.split() for line in note.splitlines() if line.startswith(f"chain {chain} "))
-    return int(words[2])
+    return int(words[2]), decoded(words[3])
+
+
+def _damaged(log: AuditLog, chain: str, start: int, end: int) -> StoreDamaged:
+    return StoreDamaged(
+        f"{log.directory}: the records {start} to {end - 1} of chain {chain} are not those of its "
+        "checkpoint",
+        remedy="`tenancy audit verify` says what is wrong; nothing was archived",
+    )
 
 
 def _conflict(url: str, name: str) -> Conflict:

@@ -35,8 +35,8 @@ class ArchiveReport(Record):
     """What a check found. True when nothing was changed."""
 
     status: int
-    """0 whole; 1 changed; 3 cannot be read; 4 whole, with reservations: no key was given, there is
-    a gap, or a write was interrupted."""
+    """0 whole; 1 changed; 3 cannot be read, or nothing is there; 4 whole, with reservations: no key
+    was given, there is a gap, or a write was interrupted."""
     url: str
     parts: int
     records: int
@@ -93,7 +93,9 @@ def check_archive(
         else:
             findings.append(found)
     findings += _between(good)
-    if key is None and parts:
+    if not parts:
+        findings.append(_FindingError(UNVERIFIABLE, "no_archive", "", "no part of an archive"))
+    elif key is None:
         text = "no key was given: a forged archive with a key of its own cannot be told"
         findings.append(_FindingError(RESERVED, "key_not_given", "", text))
     statuses = {finding.status for finding in findings}

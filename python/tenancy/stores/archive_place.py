@@ -142,8 +142,11 @@ class Place:
         if warm and self._protocols & {"s3", "s3a"}:
             more["StorageClass"] = "STANDARD"
         put = getattr(self._files, "_put_file", self._files.put_file)
-        if "mode" in inspect.signature(put).parameters:
+        parameters = inspect.signature(put).parameters
+        if "mode" in parameters:
             more["mode"] = "create"  # the store itself refuses a second writer
+        elif "overwrite" in parameters:
+            more["overwrite"] = False  # Azure
         self._files.put_file(str(source), path, **more)
 
     def _put_and_move(self, path: str, source: Path) -> None:
