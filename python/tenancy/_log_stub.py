@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from ._log_format import Block, Keys, joined, path_of, sha, shape
-
-if TYPE_CHECKING:
-    from ._log_chain import Chain
 
 __all__ = ["Stub", "follows", "pass_stubs"]
 
@@ -57,6 +54,30 @@ class Stub:
         self.hashes = [foot[72 + 32 * i : 104 + 32 * i] for i in range(hashes)]
         at = 72 + 32 * hashes
         self.tenants = [foot[at + 64 * i : at + 64 * i + 64] for i in range(entries)]
+
+
+class Chain(Protocol):
+    """The chain that is read, as far as its stubs go."""
+
+    log: Any
+    which: int
+    name: str
+    kept: int
+    next: int
+    tag: bytes
+    epoch: int
+    file: str
+    offset: int
+    nodes: list[tuple[int, int, bytes]]
+    tenants: dict[bytes, tuple[int, bytes]]
+    cuts: dict[int, tuple[int, bool]]
+    stub: Stub | None
+    stubs: list[bytes]
+
+    def bad(self, code: str, **changes: Any) -> Exception: ...
+    def note(self, status: int, code: str, **changes: Any) -> None: ...
+    def pass_by(self, one: Any) -> None: ...
+    def pass_boundaries(self) -> None: ...
 
 
 def pass_stubs(chain: Chain) -> int:
