@@ -524,4 +524,9 @@ def test_the_registry_is_what_other_parts_use(t: Tenancy) -> None:
     assert isinstance(t.background, Background)
     assert [job.name for job in t.health().background.jobs] == []
     t.background.run_due()
-    assert [job.name for job in t.health().background.jobs] == ["schedule", "audit", "alerts"]
+    assert [job.name for job in t.health().background.jobs] == [
+        "schedule",
+        "audit",
+        "alerts",
+        "retention",
+    ]
