@@ -267,7 +267,8 @@ class Audit:
         Whole segments go, the oldest first; they are archived before (`audit.archive`), and kept
         while a legal hold is on them. What is kept can be proven as before. With `dry_run` nothing
         is changed. The host's background work does it once a day. The certificate is false when an
-        archive or the log failed; what it says is kept then, and the next run tries again.
+        archive or the log failed; what it says is kept then, and the next run tries again. Raises
+        `StoreBusy` while another run is at it.
         """
         return Retention(self._host).run(dry_run=dry_run, by=by)
 

@@ -18,7 +18,15 @@ from store_support import CATALOG, DAY_NS, START, make_clock, open_shop, start_p
 from tenancy import Tenancy, _core
 from tenancy._log_check import verify as verify_again
 from tenancy.audit import check_export, check_receipt, read_archive
-from tenancy.errors import Conflict, InvalidValue, NotFound, ProofInvalid, UnknownTenant
+from tenancy.errors import (
+    Conflict,
+    InvalidValue,
+    NotFound,
+    ProofInvalid,
+    StoreBusy,
+    UnknownTenant,
+)
+from tenancy.stores.election import Election
 
 AUDIT = "audit: {retention: {access: 30, other: 20}, archive: %s}\n"
 TEXT = "x" * 6000
@@ -216,6 +224,21 @@ def test_the_elected_worker_does_it_daily(t: Tenancy, clock: _core.FakeClock) ->
     t.background.run_due()
     assert t._host.facts.log.kept_from()["access"] > 0
     whole(t)
+
+
+def test_one_run_at_a_time(t: Tenancy, clock: _core.FakeClock) -> None:
+    write(t, 30)
+    days(clock, 31)
+    seat = Election(t.path / "retention")
+    assert seat.win()
+    with pytest.raises(StoreBusy, match="already"):
+        t.audit.retain()
+    t.background.run_due()
+    days(clock, 1)
+    t.background.run_due()
+    assert t.health().background.ok
+    seat.resign()
+    assert t.audit.retain().purged > 0
 
 
 def test_every_call_has_a_twin(t: Tenancy) -> None:

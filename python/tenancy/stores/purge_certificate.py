@@ -37,6 +37,7 @@ class Purged(Record):
     until: datetime
     """Time of its latest record."""
     bytes: int
+    """What it took on the disk; 0 as long as nothing was deleted."""
     stub_sha256: str | None
     """Of the file that is left, which proofs stand on; None as long as nothing was deleted."""
     archived: str | None

@@ -4,6 +4,7 @@ Invariants:
  1. What is pruned is in the archive first, or the catalog says `archive: none`.
  2. Holds are looked at in the transaction in which records go: one that was placed before is kept.
  3. A chain is pruned from its front only, in whole segments: what must stay keeps all behind it.
+ 4. One run at a time on a host: the seat is a file lock that the kernel frees at death.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from dataclasses import dataclass, replace
 
 from .. import _core
 from .._text import to_datetime
-from ..errors import TenancyError
+from ..errors import StoreBusy, TenancyError
 from .archive import Archive
 from .audit_events import CHAINS
 from .audit_log import translated_log
+from .election import Election
 from .holds import Standing, standing
 from .host import Host
 from .purge_certificate import Kept, PurgeCertificate, Purged, RetainedChain
@@ -68,6 +70,16 @@ class Retention:
         self._host = host
 
     def run(self, *, dry_run: bool = False, by: str | None = None) -> PurgeCertificate:
+        """Raises `StoreBusy` when somebody else is at it."""
+        seat = Election(self._host.directory.path / "retention")
+        if not seat.win():
+            raise StoreBusy("retention is being applied already", remedy="wait until it is done")
+        try:
+            return self._run(dry_run=dry_run, by=by)
+        finally:
+            seat.resign()
+
+    def _run(self, *, dry_run: bool, by: str | None) -> PurgeCertificate:
         self._host.facts.settle()
         policy = self._host.catalog.audit
         now_ns = self._host.clock.wall_ns()
@@ -184,13 +196,14 @@ class _ChainRun:
         except TenancyError as error:
             self._stop("failed", going[0], f"nothing was deleted: {error}")
             return False
-        stubs = {first: (size, stub) for first, _, size, stub in done["segments"]}
+        stubs = {first: (size, stub.hex()) for first, _, size, stub in done["segments"]}
         for segment, part in zip(free, archived, strict=False):
-            size, stub = stubs.get(segment.first, (0, b""))
-            purged = segment.purged(part)
-            self._purged.append(replace(purged, bytes=size, stub_sha256=stub.hex() or None))
-        if done["record"] is not None:
-            self._records.append(done["record"])
+            if segment.first not in stubs:
+                self._stop("failed", segment, "the log did not delete it")
+                return False
+            size, stub = stubs[segment.first]
+            self._purged.append(replace(segment.purged(part), bytes=size, stub_sha256=stub))
+        self._records.append(done["record"])
         if len(free) < len(going):
             self._kept = self._plan(holds, _BATCH)[1]
             return False
@@ -274,7 +287,10 @@ class RetentionJob:
         self._retention = retention
 
     def __call__(self) -> tuple[str, ...]:
-        found = self._retention.run()
+        try:
+            found = self._retention.run()
+        except StoreBusy:
+            return ()  # somebody does it by hand
         problems = {"no_archive", "archive_failed", "failed"}
         return tuple(
             f"{chain}: {kept.text}"
