@@ -27,6 +27,7 @@ from tenancy.errors import (
     UnknownTenant,
 )
 from tenancy.stores.election import Election
+from tenancy.stores.retention import _public
 
 AUDIT = "audit: {retention: {access: 30, other: 20}, archive: %s}\n"
 TEXT = "x" * 6000
@@ -171,6 +172,15 @@ def test_without_a_word_about_an_archive_nothing_ends(place: Path, clock: _core.
         t.background.run_due()
         [problem] = {j.name: j for j in t.background.health().jobs}["retention"].problems
         assert problem.startswith("access: the catalog does not say")
+
+
+def test_credentials_of_the_archive_are_in_no_certificate() -> None:
+    assert _public("s3://key:secret@bucket/audit") == "s3://bucket/audit"
+    assert [_public(url) for url in ("none", "/mnt/a@b", "s3://bucket")] == [
+        "none",
+        "/mnt/a@b",
+        "s3://bucket",
+    ]
 
 
 def test_records_are_archived_first(place: Path, clock: _core.FakeClock) -> None:

@@ -87,8 +87,11 @@ def _print_report(log: Path, report: AuditReport) -> None:
     print(f"{log}: {_MEANING.get(report.status, report.status)}")
     chains = report.chains.items()
     c.print_table(
-        ("chain", "records", "events", "segments", "tenants"),
-        [[n, x["records"], x["events"], x["segments"], x["tenants"]] for n, x in chains],
+        ("chain", "records", "events", "segments", "stubs", "tenants"),
+        [
+            [n, x["records"], x["events"], x["segments"], x["stubs"], x["tenants"]]
+            for n, x in chains
+        ],
     )
     if report.findings:
         names = ("status", "code", "class", "sequence", "segment", "offset", "text")

@@ -93,7 +93,7 @@ class Retention:
             log=self._host.facts.log.id,
             time=time,
             dry_run=dry_run,
-            archive=policy.archive,
+            archive=None if policy.archive is None else _public(policy.archive),
             chains=chains,
         )
         if dry_run or (made and not made.purged):
@@ -273,6 +273,13 @@ class _ChainRun:
                 str(self._log.directory), self._chain, first, end, list(holds.tenants)
             )
         return _Segment(first, end, records, events, since, until, tuple(held))
+
+
+def _public(url: str) -> str:
+    """Without credentials."""
+    scheme, separator, rest = url.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _behind(first: int) -> Kept:
