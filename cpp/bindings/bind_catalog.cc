@@ -128,7 +128,8 @@ py::dict plan_dict(const Catalog& catalog, const Plan& plan) {
   return result;
 }
 
-// By class (mode, share as text, most per second), and what happens when the log is full.
+// By class (mode, share as text, most per second); what happens when the log is full; fields that
+// are sealed.
 py::dict audit_dict(const AuditPolicy& policy) {
   static constexpr const char* kModes[] = {"always", "never", "refusals", "sampled", "per_second"};
   py::dict result;
@@ -152,6 +153,9 @@ py::dict audit_dict(const AuditPolicy& policy) {
   result["archive"] = policy.retention.archive.empty()
                           ? py::object(py::none())
                           : py::object(to_str(policy.retention.archive));
+  py::list personal;
+  for (const std::string& name : policy.personal.names) personal.append(to_str(name));
+  result["personal"] = personal;
   return result;
 }
 

@@ -5,11 +5,13 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "log_fields.h"
 #include "pybind.h"
+#include "tenancy/log/bytes.h"
 #include "tenancy/log/log.h"
 
 namespace tenancy {
@@ -48,8 +50,9 @@ std::shared_ptr<log::Log> open_log(const std::string& directory,
 }
 
 uint64_t append(log::Log& self, const py::str& chain, const py::dict& fields,
-                const py::object& tenant, int64_t time_ns, const py::str& ack) {
-  const LogEvent event(chain, tenant, time_ns, fields);
+                const py::object& tenant, int64_t time_ns, const py::str& ack,
+                const py::object& subject, const py::iterable& sealed) {
+  const LogEvent event(chain, tenant, time_ns, fields, subject, sealed);
   const log::Ack level = log_ack_of(ack);
   if (level == log::Ack::kRing) return value_or_raise(self.append(event.entry(), level)).sequence;
   return value_or_raise(unlocked([&] { return self.append(event.entry(), level); })).sequence;
@@ -75,16 +78,22 @@ py::list append_many(log::Log& self, const py::sequence& given, const py::str& a
   std::vector<LogEvent> events;
   events.reserve(given.size());
   for (const py::handle item : given) {
-    if (!PyTuple_Check(item.ptr()) || PyTuple_GET_SIZE(item.ptr()) != 4) {
-      throw py::type_error("events: expected tuples of (chain, tenant, time_ns, fields)");
+    const Py_ssize_t parts = PyTuple_Check(item.ptr()) ? PyTuple_GET_SIZE(item.ptr()) : 0;
+    if (parts != 4 && parts != 6) {
+      throw py::type_error(
+          "events: expected tuples of (chain, tenant, time_ns, fields), or with (…, subject, "
+          "sealed) behind them");
     }
     const auto event = py::reinterpret_borrow<py::tuple>(item);
     const py::object chain = event[0];
     const py::object fields = event[3];
     (void)utf8_view(chain);
     if (!PyDict_Check(fields.ptr())) throw py::type_error("events: expected a dict of fields");
+    const py::object subject = parts == 6 ? py::object(event[4]) : py::none();
+    const py::iterable sealed = parts == 6 ? py::iterable(event[5]) : py::iterable(py::tuple());
     events.emplace_back(py::reinterpret_borrow<py::str>(chain), py::object(event[1]),
-                        event[2].cast<int64_t>(), py::reinterpret_borrow<py::dict>(fields));
+                        event[2].cast<int64_t>(), py::reinterpret_borrow<py::dict>(fields), subject,
+                        sealed);
   }
   std::vector<uint64_t> sequences;
   sequences.reserve(events.size());
@@ -94,6 +103,17 @@ py::list append_many(log::Log& self, const py::sequence& given, const py::str& a
   py::list out(sequences.size());
   for (size_t i = 0; i < sequences.size(); ++i) out[i] = py::int_(sequences[i]);
   return out;
+}
+
+// (key id, sequence of the record, its time in ns)
+py::tuple erase(log::Log& self, const py::str& subject, const py::object& tenant, const py::str& by,
+                const py::str& reason) {
+  const std::string_view texts[] = {utf8_view(subject), utf8_view(by), utf8_view(reason)};
+  std::optional<std::string_view> of;
+  if (!tenant.is_none()) of = utf8_view(tenant);
+  const log::Erasure done =
+      value_or_raise(unlocked([&] { return self.erase(of, texts[0], texts[1], texts[2]); }));
+  return py::make_tuple(to_str(log::hex(done.key_id)), done.sequence, done.time_ns);
 }
 
 py::dict health(const log::Log& self) {
@@ -119,16 +139,6 @@ py::dict health(const log::Log& self) {
   return out;
 }
 
-py::str hex(const log::LogId& id) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string out;
-  for (const uint8_t byte : id) {
-    out.push_back(kHex[byte >> 4]);
-    out.push_back(kHex[byte & 15]);
-  }
-  return to_str(out);
-}
-
 }  // namespace
 
 void bind_log(py::module_& module) {
@@ -147,7 +157,8 @@ void bind_log(py::module_& module) {
            py::arg("checkpoint_interval_ns") = defaults.checkpoint_interval_ns,
            py::arg("heartbeat_interval_ns") = defaults.heartbeat_interval_ns)
       .def("append", &append, py::arg("chain"), py::arg("fields"), py::kw_only(),
-           py::arg("tenant") = py::none(), py::arg("time_ns") = 0, py::arg("ack") = "ring")
+           py::arg("tenant") = py::none(), py::arg("time_ns") = 0, py::arg("ack") = "ring",
+           py::arg("subject") = py::none(), py::arg("sealed") = py::tuple())
       .def("append_many", &append_many, py::arg("events"), py::kw_only(), py::arg("ack") = "disk")
       .def(
           "flush",
@@ -162,6 +173,10 @@ void bind_log(py::module_& module) {
              return to_str(value_or_raise(unlocked([&] { return self.checkpoint(); })));
            })
       .def("prune", &prune_log, py::arg("chain"), py::arg("before_sequence"))
+      .def("erase", &erase, py::arg("subject"), py::kw_only(), py::arg("tenant") = py::none(),
+           py::arg("by"), py::arg("reason"))
+      .def("finish_erasure",
+           [](log::Log& self) { ok_or_raise(unlocked([&] { return self.finish_erasure(); })); })
       .def("tend", [](log::Log& self) { ok_or_raise(unlocked([&] { return self.tend(); })); })
       .def(
           "position",
@@ -171,7 +186,7 @@ void bind_log(py::module_& module) {
           py::arg("chain"))
       .def("health", &health)
       .def("close", [](log::Log& self) { ok_or_raise(unlocked([&] { return self.close(); })); })
-      .def_property_readonly("id", [](const log::Log& self) { return hex(self.id()); })
+      .def_property_readonly("id", [](const log::Log& self) { return to_str(log::hex(self.id())); })
       .def_property_readonly("public_key",
                              [](const log::Log& self) { return to_str(self.public_key()); })
       .def_property_readonly("log_directory",

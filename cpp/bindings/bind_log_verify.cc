@@ -23,13 +23,14 @@ py::list hash_list(const std::vector<Digest256>& hashes) {
 }
 
 py::str verify_log(const py::str& directory, const py::str& key, const py::iterable& anchors,
-                   int64_t now_ns, const py::str& host_key) {
+                   int64_t now_ns, const py::str& host_key, const py::str& subjects) {
   log::VerifyOptions options;
   options.log_directory = utf8_view(directory);
   options.key_path = utf8_view(key);
   options.anchors = texts(anchors);
   options.now_ns = now_ns;
   options.host_key_path = utf8_view(host_key);
+  options.subjects_path = utf8_view(subjects);
   std::string json;
   {
     const py::gil_scoped_release released;
@@ -65,7 +66,8 @@ py::list consistency(const py::str& directory, const py::str& chain, uint64_t fr
 
 void bind_log_verify(py::module_& module) {
   module.def("log_verify", &verify_log, py::arg("directory"), py::arg("key"),
-             py::arg("anchors") = py::tuple(), py::arg("now_ns") = 0, py::arg("host_key") = "");
+             py::arg("anchors") = py::tuple(), py::arg("now_ns") = 0, py::arg("host_key") = "",
+             py::arg("subjects") = "");
   module.def("log_prove_record", &prove, py::arg("directory"), py::arg("chain"),
              py::arg("sequence"), py::arg("note"));
   module.def("log_prove_consistency", &consistency, py::arg("directory"), py::arg("chain"),

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <unordered_map>
 #include <utility>
 
 #include "canonical_json.h"
@@ -12,26 +11,6 @@ namespace {
 
 using log::FieldId;
 using log::Value;
-
-constexpr std::array<std::pair<std::string_view, FieldId>, 17> kEventFields = {{
-    {"event_id", FieldId::kEventId},
-    {"type", FieldId::kType},
-    {"action", FieldId::kAction},
-    {"resource", FieldId::kResource},
-    {"resource_id", FieldId::kResourceId},
-    {"principal", FieldId::kPrincipal},
-    {"result", FieldId::kResult},
-    {"ip", FieldId::kIp},
-    {"user_agent", FieldId::kUserAgent},
-    {"request_id", FieldId::kRequestId},
-    {"session_id", FieldId::kSessionId},
-    {"policy_revision", FieldId::kPolicyRevision},
-    {"reason", FieldId::kReason},
-    {"source", FieldId::kSource},
-    {"key_id", FieldId::kKeyId},
-    {"metric", FieldId::kMetric},
-    {"quantity", FieldId::kQuantity},
-}};
 
 constexpr std::array<std::pair<std::string_view, FieldId>, 16> kOwnFields = {{
     {"host", FieldId::kHost},
@@ -51,13 +30,6 @@ constexpr std::array<std::pair<std::string_view, FieldId>, 16> kOwnFields = {{
     {"stubs_hash", FieldId::kStubsHash},
     {"subject_key", FieldId::kSubjectKey},
 }};
-
-FieldId field_id(std::string_view name) {
-  static const std::unordered_map<std::string_view, FieldId> ids(kEventFields.begin(),
-                                                                 kEventFields.end());
-  const auto found = ids.find(name);
-  return found == ids.end() ? FieldId::kNamed : found->second;
-}
 
 [[noreturn]] void refuse(std::string_view name, const std::string& what) {
   std::string shown(name.substr(0, 60));
@@ -141,8 +113,8 @@ log::Ack log_ack_of(const py::str& name) {
 
 std::string log_field_name(FieldId id) {
   const auto number = static_cast<size_t>(id);
-  if (number >= 1 && number <= kEventFields.size()) {
-    return std::string(kEventFields[number - 1].first);
+  if (const std::string_view name = log::event_field_name(id); !name.empty()) {
+    return std::string(name);
   }
   const auto first = static_cast<size_t>(FieldId::kHost);
   if (number >= first && number < first + kOwnFields.size()) {
@@ -152,7 +124,7 @@ std::string log_field_name(FieldId id) {
 }
 
 LogEvent::LogEvent(const py::str& chain, const py::object& tenant, int64_t time_ns,
-                   const py::dict& fields)
+                   const py::dict& fields, const py::object& subject, const py::iterable& sealed)
     : chain_(log_class_of(chain)), time_ns_(time_ns) {
   kept_.reserve(fields.size() + 1);
   fields_.reserve(fields.size() + 1);
@@ -161,7 +133,22 @@ LogEvent::LogEvent(const py::str& chain, const py::object& tenant, int64_t time_
   std::sort(fields_.begin(), fields_.end(), [](const log::Field& a, const log::Field& b) {
     return a.id != b.id ? a.id < b.id : a.name < b.name;
   });
+  if (!subject.is_none()) {
+    subject_ = text_of(subject);
+    if (subject_->empty()) {
+      raise_error({Code::kInvalidArgument, "subject: expected a name, or None"});
+    }
+    for (const py::handle name : sealed) mark(utf8_view(name));
+  }
   check_size();
+}
+
+void LogEvent::mark(std::string_view name) {
+  const FieldId id = log::event_field_id(name);
+  if (id == FieldId::kEventId) refuse(name, "an event's id is never sealed");
+  for (log::Field& field : fields_) {
+    field.personal |= field.id == id && (id != FieldId::kNamed || field.name == name);
+  }
 }
 
 std::string_view LogEvent::text_of(const py::handle& value) {
@@ -172,7 +159,7 @@ std::string_view LogEvent::text_of(const py::handle& value) {
 
 void LogEvent::add(const py::handle& key, const py::handle& value) {
   const std::string_view name = text_of(key);
-  const FieldId id = field_id(name);
+  const FieldId id = log::event_field_id(name);
   if (id == FieldId::kNamed) {
     if (name.empty() || name.size() > log::kNameBytesMax) {
       refuse(name, "expected a name of 1 to 255 bytes");
@@ -234,7 +221,8 @@ void LogEvent::check_size() const {
     raise_error({Code::kInvalidArgument, "tenant: expected at most 1024 bytes of UTF-8, got " +
                                              std::to_string(tenant_->size()) + " bytes"});
   }
-  constexpr size_t kFieldBytesMax = 2 + 1 + 2 + 4 + 8;  // of a field without name and bytes
+  // Of a field without name and bytes, sealed.
+  constexpr size_t kFieldBytesMax = 2 + 1 + 2 + 4 + 8 + 45;
   size_t bytes = log::kRecordBytesMin + (tenant_ ? tenant_->size() : 0) + kFieldBytesMax + 16;
   for (const log::Field& field : fields_) {
     bytes += kFieldBytesMax + field.name.size() + field.value.bytes.size();

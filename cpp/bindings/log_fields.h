@@ -28,9 +28,11 @@ class LogEvent {
  public:
   // Raises for what can never be recorded, naming the field. Nothing is recorded before all events
   // of a call have passed here.
-  LogEvent(const py::str& chain, const py::object& tenant, int64_t time_ns, const py::dict& fields);
+  // Fields named in `sealed` are marked personal when there is a subject (else None).
+  LogEvent(const py::str& chain, const py::object& tenant, int64_t time_ns, const py::dict& fields,
+           const py::object& subject, const py::iterable& sealed);
 
-  log::Entry entry() const { return {chain_, tenant_, fields_, time_ns_}; }
+  log::Entry entry() const { return {chain_, tenant_, fields_, time_ns_, subject_}; }
 
  private:
   void add(const py::handle& key, const py::handle& value);
@@ -38,10 +40,12 @@ class LogEvent {
   log::Value json_of(std::string_view name, const py::handle& value);
   std::string_view text_of(const py::handle& value);
   void check_size() const;
+  void mark(std::string_view name);
 
   log::Class chain_;
   int64_t time_ns_;
   std::optional<std::string_view> tenant_;
+  std::optional<std::string_view> subject_;
   std::vector<log::Field> fields_;
   std::vector<py::object> kept_;
   std::forward_list<std::string> made_;  // texts that no Python object holds

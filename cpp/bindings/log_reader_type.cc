@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <forward_list>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,7 +12,9 @@
 #include "canonical_json.h"
 #include "log_fields.h"
 #include "pybind.h"
+#include "tenancy/log/bytes.h"
 #include "tenancy/log/reader.h"
+#include "tenancy/log/sealing.h"
 
 namespace tenancy {
 namespace {
@@ -21,23 +24,11 @@ using log::RecordView;
 using log::Value;
 using log::ValueType;
 
-constexpr size_t kColumns = 21;
+constexpr size_t kColumns = 23;
 constexpr size_t kHeadColumns = 5;  // sequence … tenant_sequence; then fields 1 to 15, then rest
-constexpr size_t kRestColumn = kColumns - 1;
+constexpr size_t kRestColumn = 20;  // then subject_key, sealed
 constexpr size_t kPieceBytes = size_t{1} << 20;
 constexpr size_t kRowsMax = size_t{1} << 24;
-
-std::string hex(std::string_view bytes) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string out;
-  out.reserve(2 * bytes.size());
-  for (const char c : bytes) {
-    const auto byte = static_cast<uint8_t>(c);
-    out.push_back(kHex[byte >> 4]);
-    out.push_back(kHex[byte & 15]);
-  }
-  return out;
-}
 
 std::array<char, 36> uuid_text(std::string_view bytes) {
   constexpr std::string_view kHex = "0123456789abcdef";
@@ -111,6 +102,10 @@ PyObject* to_object(FieldId id, const Value& value, Texts* texts) {
       PyBytes_FromStringAndSize(value.bytes.data(), static_cast<Py_ssize_t>(value.bytes.size())));
 }
 
+std::string name_of(const log::Field& field) {
+  return field.id == FieldId::kNamed ? std::string(field.name) : log_field_name(field.id);
+}
+
 void json_field(const Value& value, std::string* out) {
   switch (value.type) {
     case ValueType::kNull: out->append("null"); break;
@@ -125,13 +120,18 @@ void json_field(const Value& value, std::string* out) {
       break;
     }
     case ValueType::kBytes:
-    case ValueType::kSealed: json_text(hex(value.bytes), out); break;
+    case ValueType::kSealed: json_text(log::hex(value.bytes), out); break;
   }
 }
 
 class LogReader {
  public:
-  explicit LogReader(std::string log_directory) : directory_(std::move(log_directory)) {}
+  LogReader(std::string log_directory, const std::string& keys_directory)
+      : directory_(std::move(log_directory)) {
+    if (!keys_directory.empty()) {
+      opener_ = std::make_unique<log::Opener>(log::Files::system(), keys_directory);
+    }
+  }
 
   py::list rows(const py::str& chain, uint64_t from, int64_t limit);
 
@@ -156,6 +156,9 @@ class LogReader {
   Status read_piece(log::Class chain, uint64_t from, size_t limit);
   void add_rows(py::list* rows);
   PyObject* row(const RecordView& record);
+  // Opens a sealed field, noting that it was one; false when it stays closed.
+  bool open(log::Field* field);
+  PyObject* sealed_names();
   PyObject* rest();
 
   const std::string directory_;
@@ -164,6 +167,10 @@ class LogReader {
   std::string piece_;  // records one after the other
   std::vector<size_t> sizes_;
   std::vector<std::pair<std::string, Value>> others_;
+  std::unique_ptr<log::Opener> opener_;  // null: what is sealed stays closed
+  std::vector<std::string> sealed_;      // names of the record's sealed fields
+  std::string subject_key_;              // of the first of them, in hexadecimal digits
+  std::forward_list<std::string> opened_;
   Texts texts_;
 };
 
@@ -244,14 +251,15 @@ PyObject* LogReader::row(const RecordView& record) {
   add(tenant ? texts_.get(*tenant) : Py_NewRef(Py_None));
   add(tenant ? checked(PyLong_FromUnsignedLongLong(record.tenant_sequence())) : Py_NewRef(Py_None));
   others_.clear();
+  sealed_.clear();
+  opened_.clear();
   log::FieldCursor cursor = record.fields();
   log::Field field;
   while (cursor.next(&field)) {
     const auto number = static_cast<size_t>(field.id);
+    if (field.value.type == ValueType::kSealed && !open(&field)) continue;
     if (number > kRestColumn - kHeadColumns) {
-      others_.emplace_back(
-          field.id == FieldId::kNamed ? std::string(field.name) : log_field_name(field.id),
-          field.value);
+      others_.emplace_back(name_of(field), field.value);
       continue;
     }
     while (at < kHeadColumns + number - 1) add(Py_NewRef(Py_None));
@@ -263,9 +271,31 @@ PyObject* LogReader::row(const RecordView& record) {
   }
   while (at < kRestColumn) add(Py_NewRef(Py_None));
   add(rest());
+  add(sealed_.empty() ? Py_NewRef(Py_None) : texts_.get(subject_key_));
+  add(sealed_names());
   // Nothing in it refers to anything: the collector need not look.
   PyObject_GC_UnTrack(tuple);
   return made.release().ptr();
+}
+
+bool LogReader::open(log::Field* field) {
+  if (sealed_.empty()) subject_key_ = log::hex(log::sealed_under(field->value));
+  sealed_.push_back(name_of(*field));
+  if (opener_ == nullptr) return false;
+  opened_.emplace_front();
+  return value_or_raise(opener_->open(field, &opened_.front()));
+}
+
+// As a JSON array in the order of the fields, or None.
+PyObject* LogReader::sealed_names() {
+  if (sealed_.empty()) return Py_NewRef(Py_None);
+  std::string text;
+  for (const std::string& name : sealed_) {
+    text.push_back(text.empty() ? '[' : ',');
+    json_text(name, &text);
+  }
+  text.push_back(']');
+  return texts_.get(text);
 }
 
 PyObject* LogReader::rest() {
@@ -287,12 +317,16 @@ py::tuple column_names() {
   py::tuple out(kColumns);
   const std::array<std::string_view, kHeadColumns> head = {"sequence", "kind", "time_ns", "tenant",
                                                            "tenant_sequence"};
+  constexpr std::array<std::string_view, kColumns - kRestColumn> kTail = {"rest", "subject_key",
+                                                                          "sealed"};
   for (size_t i = 0; i < kColumns; ++i) {
-    out[i] =
-        i < kHeadColumns
-            ? to_str(head[i])
-            : to_str(i == kRestColumn ? std::string("rest")
-                                      : log_field_name(static_cast<FieldId>(i - kHeadColumns + 1)));
+    if (i < kHeadColumns) {
+      out[i] = to_str(head[i]);
+    } else if (i >= kRestColumn) {
+      out[i] = to_str(kTail[i - kRestColumn]);
+    } else {
+      out[i] = to_str(log_field_name(static_cast<FieldId>(i - kHeadColumns + 1)));
+    }
   }
   return out;
 }
@@ -302,10 +336,11 @@ py::tuple column_names() {
 void bind_log_reader(py::module_& module) {
   py::class_<LogReader> reader(module, "LogReader");
   reader
-      .def(py::init([](const py::str& directory) {
-             return std::make_unique<LogReader>(std::string(utf8_view(directory)));
+      .def(py::init([](const py::str& directory, const py::str& keys) {
+             return std::make_unique<LogReader>(std::string(utf8_view(directory)),
+                                                std::string(utf8_view(keys)));
            }),
-           py::arg("log_directory"))
+           py::arg("log_directory"), py::arg("keys_directory") = "")
       .def("rows", &LogReader::rows, py::arg("chain"), py::arg("from_sequence"), py::arg("limit"));
   reader.attr("columns") = column_names();
 }

@@ -99,6 +99,8 @@ class Log:
         tenant: str | None = None,
         time_ns: int = 0,
         ack: str = "ring",
+        subject: str | None = None,
+        sealed: Iterable[str] = (),
     ) -> int:
         """Record one event; its sequence in the chain.
 
@@ -106,7 +108,8 @@ class Log:
         ``event_id`` (a UUID in lower case; made when absent), ``policy_revision`` (int ≥ 0) and
         ``type action resource resource_id principal result ip user_agent request_id session_id
         reason source key_id metric quantity`` (str) are fields of their own; others are named
-        values: None, bool, int, float, str, bytes, dict, list. ``time_ns`` 0 is now. ``ack``:
+        values: None, bool, int, float, str, bytes, dict, list. Those named in ``sealed`` are sealed
+        with the key of ``subject``, one of the tenant's own. ``time_ns`` 0 is now. ``ack``:
         ``ring`` survives this process, ``os`` is written, ``disk`` is synced. Raises `CoreError`:
         INVALID_ARGUMENT for a value, FULL when there was no room (nothing was recorded), IO when it
         is recorded but not yet at ``ack``, CONFLICT when closed; TypeError.
@@ -114,11 +117,15 @@ class Log:
 
     def append_many(
         self,
-        events: Sequence[tuple[str, str | None, int, dict[str, Any]]],
+        events: Sequence[
+            tuple[str, str | None, int, dict[str, Any]]
+            | tuple[str, str | None, int, dict[str, Any], str | None, Iterable[str]]
+        ],
         *,
         ack: str = "disk",
     ) -> list[int]:
-        """Record events ``(chain, tenant, time_ns, fields)`` in order, with one acknowledgement.
+        """Record events ``(chain, tenant, time_ns, fields)``, or with ``subject, sealed`` behind,
+        in order, with one acknowledgement.
 
         No event is recorded if one of them is not valid. Errors as of `append`; one that comes
         later says how many were recorded.
@@ -143,6 +150,19 @@ class Log:
         stub_hash)`` of each that was pruned. After an error nothing was. Raises `CoreError`:
         DAMAGED for a segment that is not what the log wrote (it is kept), IO, FULL, CONFLICT.
         """
+
+    def erase(
+        self, subject: str, *, tenant: str | None = None, by: str, reason: str
+    ) -> tuple[str, int, int]:
+        """Destroy the key of a subject; its id, the sequence of the record, its time.
+
+        The record, of kind 9 in chain ``security``, is durable and the key overwritten on disk when
+        it returns. One that is broken off is finished by whoever opens the log next, or erases.
+        Raises `CoreError`: NOT_FOUND when nothing is sealed under a key of the subject.
+        """
+
+    def finish_erasure(self) -> None:
+        """Finish an erasure whose process died; does nothing when there is none."""
 
     def tend(self) -> None:
         """Do what falls due: heartbeats, rotation, checkpoints. The thread does it by itself."""
@@ -173,6 +193,9 @@ class Log:
 class LogReader:
     """Durable records of a log directory as rows, beside whoever writes it; needs no key.
 
+    With ``keys_directory``, that of ``subjects``, sealed fields are opened as long as their keys
+    are there; what stays closed reads as if it were absent.
+
     One thread at a time (CONFLICT otherwise). Framing and order are checked here, tags by
     `log_verify`.
     """
@@ -180,11 +203,13 @@ class LogReader:
     columns: Final[tuple[str, ...]]
     """``sequence kind time_ns tenant tenant_sequence event_id type action resource resource_id
     principal result ip user_agent request_id session_id policy_revision reason source key_id
-    rest``. ``kind`` is a number of cpp/LOG_FORMAT.md, 5; 0 is an event. What is absent or null is
-    None. ``rest`` is all else as one JSON object (RFC 8785; bytes as hexadecimal digits, integers
-    beyond 2^53 as text) or None."""
+    rest subject_key sealed``. ``kind`` is a number of cpp/LOG_FORMAT.md, 5; 0 is an event. What is
+    absent or null is None. ``rest`` is all else as one JSON object (RFC 8785; bytes as hexadecimal
+    digits, integers beyond 2^53 as text) or None. ``subject_key`` is the id of the key that its
+    first sealed field is sealed with, ``sealed`` a JSON list of the names of all of them, opened or
+    not."""
 
-    def __init__(self, log_directory: str) -> None: ...
+    def __init__(self, log_directory: str, keys_directory: str = "") -> None: ...
     def rows(self, chain: str, from_sequence: int, limit: int) -> list[tuple[Any, ...]]:
         """At most ``limit`` rows from that sequence on; fewer when no more are durable yet.
 
@@ -198,13 +223,15 @@ def log_verify(
     anchors: Iterable[str] = (),
     now_ns: int = 0,
     host_key: str = "",
+    subjects: str = "",
 ) -> str:
     """Verify a log directory; the report as JSON (cpp/LOG_FORMAT.md, 11).
 
     ``status`` is 0 whole, 1 tampered, 3 cannot verify, 4 whole with reservations. ``key`` is a
     file like ``keys/log.verify``; ``anchors`` are notes kept elsewhere; with ``now_ns`` a silence
-    up to then is judged; ``host_key`` is a path at which no key should be. Releases the GIL, raises
-    nothing about the log.
+    up to then is judged; ``host_key`` is a path at which no key should be; ``subjects`` is the file
+    ``keys/subjects`` against which erasures are judged. Releases the GIL, raises nothing about the
+    log.
     """
 
 def log_prove_record(

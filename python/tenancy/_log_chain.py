@@ -15,7 +15,7 @@ __all__ = ["HEADER", "Chain", "Finding", "Segment", "StopError"]
 NONE = 2**64 - 1
 ZEROS = bytes(32)
 HEADER = 4096
-EVENT, GENESIS, EPOCH, HEARTBEAT, OPENED, CLOSED, REPAIR, CHECKPOINT, PRUNED = range(9)
+EVENT, GENESIS, EPOCH, HEARTBEAT, OPENED, CLOSED, REPAIR, CHECKPOINT, PRUNED, ERASED = range(10)
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,9 @@ class Chain:
         self.pruned: list[tuple[int, bytes]] = []
         self.stub: Stub | None = None
         self.stubs: list[bytes] = []  # their hashes
+        self.sealed = 0
+        self.sealed_under: dict[bytes, Finding] = {}
+        self.erased: dict[bytes, Finding] = {}
         self.interval, self.time, self.quiet, self.silences = 0, 0, True, 0
         self.head_met = False
         self.head_judged = log.head is None
@@ -284,6 +287,11 @@ class Chain:
         self.time, self.quiet = record.time, record.kind == CLOSED
         if record.kind in (GENESIS, HEARTBEAT, OPENED):
             self.interval = record.fields.get(259, self.interval)
+        self.sealed += len(record.sealed)
+        for key in record.sealed:
+            self.sealed_under.setdefault(key, self.finding(1, "subject_key_missing"))
+        if record.kind == ERASED:
+            self.erased.setdefault(record.fields[271], self.finding(1, "erased_undone"))
         self.tag = record.tag
         if record.tenant is not None:
             key = self.key(record.tenant)
@@ -323,6 +331,8 @@ class Chain:
                 self.note(1, "checkpoint_missing", segment="checkpoints", offset=0)
             elif fields.get(268) != sha(notes[number][1]):
                 self.note(1, "checkpoint_content", segment="checkpoints", offset=notes[number][0])
+        elif kind == ERASED and len(fields.get(271) or b"") != 16:
+            raise self.bad("record_encoding")
         elif kind == PRUNED and 269 in fields:
             self.pruned.append((fields[269], fields.get(270, b"")))
 

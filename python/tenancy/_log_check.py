@@ -19,6 +19,7 @@ from typing import Any
 
 from ._log_chain import HEADER, Chain, Finding, Segment, StopError
 from ._log_format import CLASSES, Block, Keys, Note, Record, frames, root, sha
+from ._log_subjects import judge_subjects
 
 __all__ = ["Finding", "verify"]
 
@@ -26,8 +27,16 @@ __all__ = ["Finding", "verify"]
 class Log:
     """What is read before the chains, and the whole report."""
 
-    def __init__(self, directory: Path, key_path: Path, anchors: Iterable[bytes], now: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        key_path: Path,
+        anchors: Iterable[bytes],
+        now: int,
+        subjects: Path | None,
+    ) -> None:
         self.directory, self.now, self.anchors = directory, now, list(anchors)
+        self.subjects = subjects
         self.key_path = key_path
         self.findings: list[Finding] = []
         self.later: list[Finding] = []
@@ -43,7 +52,7 @@ class Log:
         self.checkpoints: list[Note] = []
         self.good_anchors: list[Note] = []
         self.whole = True
-        self.records = 0
+        self.records = self.sealed = 0
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -63,17 +72,18 @@ class Log:
         self.read_tenants()
         self.read_checkpoints()
         self.findings += unexpected + self.divide()
-        ends = []
-        for i in range(4):
-            chain = Chain(self, i)
+        chains = [Chain(self, i) for i in range(4)]
+        for chain in chains:
             chain.run()
             silence = abs(self.now - chain.time) if self.now > chain.time else 0
             if self.now and not chain.damaged and not chain.quiet and silence > 2 * chain.interval:
                 chain.note(4, "silent")
             self.findings += chain.findings
             self.records += max(chain.next - chain.kept, 0)
-            ends.append(chain.next)
-        self.judge_anchors(ends)
+            self.sealed += chain.sealed
+        if self.subjects is not None:
+            self.findings += judge_subjects(self.subjects, self.keys.log_id, chains)
+        self.judge_anchors([chain.next for chain in chains])
         self.findings += self.later
 
     def read_key(self) -> None:
@@ -301,15 +311,21 @@ class Log:
 
 
 def verify(
-    directory: str | Path, key: str | Path, anchors: Iterable[str] = (), now_ns: int = 0
+    directory: str | Path,
+    key: str | Path,
+    anchors: Iterable[str] = (),
+    now_ns: int = 0,
+    subjects: str | Path | None = None,
 ) -> tuple[int, list[Finding]]:
     """Status and findings of a log directory, as LOG_FORMAT.md, 11 defines them.
 
     `key` is a file like `keys/log.verify`; `anchors` are notes that were kept elsewhere; with
-    `now_ns` a silence up to that time is judged as well.
+    `now_ns` a silence up to that time is judged as well, with `subjects`, a file like
+    `keys/subjects`, whether erasures are what their records say.
     """
     notes = [anchor.encode() for anchor in anchors]
-    log = Log(Path(directory), Path(key), notes, now_ns)
+    file = None if subjects is None else Path(subjects)
+    log = Log(Path(directory), Path(key), notes, now_ns, file)
     try:
         log.run()
     except StopError as stop:

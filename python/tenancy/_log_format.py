@@ -241,6 +241,8 @@ class Record:
             struct.unpack("<Q32sQ32s32s", data[-116:-4])
         )
         self.fields: dict[int | str, Any] = {}
+        self.sealed: list[bytes] = []
+        """Of each sealed field the id of its subject's key."""
 
     def parse(self) -> bool:
         """Whether tenant and fields have the one form that is allowed."""
@@ -268,6 +270,8 @@ class Record:
                     value.decode()
                 if kind == 1 and value[0] > 1:
                     return False
+                if kind == 8:
+                    self.sealed.append(value[:16])
                 last = (field, name)
                 numeric = struct.unpack("<Q", value)[0] if kind == 3 else value
                 self.fields.setdefault(field, numeric)

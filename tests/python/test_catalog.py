@@ -355,3 +355,12 @@ def test_the_yaml_of_the_documentation_loads() -> None:
         plan = f"catalog: c\nplans:\n  p:\n    rate_limits:\n      {spelling}\n"
         limit = Catalog.from_text(plan).plans["p"].rate_limits["api_requests"]
         assert str(limit) == "100/minute"
+
+
+def test_personal_fields_are_named_by_the_catalog_and_none_without() -> None:
+    plain = {"catalog": "c", "plans": {"free": {}}}
+    assert Catalog.from_dict(plain).audit.personal == ()
+    own = Catalog.from_dict({**plain, "audit": {"personal": ["user_agent", "ip", "email"]}})
+    assert own.audit.personal == ("email", "ip", "user_agent")
+    with pytest.raises(CatalogError, match=r"audit\.personal\[0\].*may be sealed"):
+        Catalog.from_dict({**plain, "audit": {"personal": ["event_id"]}})

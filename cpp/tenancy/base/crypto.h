@@ -1,5 +1,5 @@
-// Cryptographic primitives. crypto.cc, hmac.cc and ed25519.cc are the only files of the project
-// that include OpenSSL.
+// Cryptographic primitives. crypto.cc, hmac.cc, aes_gcm.cc and ed25519.cc are the only files of the
+// project that include OpenSSL.
 //
 // Thread safety: all free functions may be called from any thread; contexts are kept per thread.
 // Objects are plain values.
@@ -79,6 +79,17 @@ MacAndHash mac_and_hash(const HmacKey& key, std::string_view maced, char first,
 // HKDF with SHA-256 (RFC 5869); 0 < bytes <= 8,160.
 std::string hkdf_sha256(std::string_view salt, std::string_view key, std::string_view info,
                         size_t bytes);
+
+// AES-256-GCM (NIST SP 800-38D), tags of 16 bytes. A nonce must never come twice with one key.
+using AesKey = std::array<uint8_t, 32>;
+using GcmNonce = std::array<uint8_t, 12>;
+// Appends ciphertext and tag to `*out`.
+void aes256_gcm_seal(const AesKey& key, const GcmNonce& nonce, std::string_view additional,
+                     std::string_view plain, std::string* out);
+// Appends the plaintext; false, and nothing is appended, when key, nonce, additional data, text or
+// tag are not what they were.
+bool aes256_gcm_open(const AesKey& key, const GcmNonce& nonce, std::string_view additional,
+                     std::string_view sealed, std::string* out);
 
 // Ed25519 (RFC 8032). The seed is the private key.
 using Ed25519Seed = std::array<uint8_t, 32>;

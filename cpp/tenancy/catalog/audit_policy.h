@@ -3,10 +3,12 @@
 // Thread safety: plain values.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tenancy {
 
@@ -43,6 +45,17 @@ struct RetentionPolicy {
   std::string archive{};
 };
 
+// Which fields of facts are sealed with the key of the person they are about. None unless said: a
+// sealed field is lost with its key, and the log is kept as evidence.
+struct PersonalFields {
+  std::vector<std::string> names;  // ascending
+  bool contains(std::string_view name) const {
+    return std::ranges::binary_search(names, name, {},
+                                      [](const auto& n) { return std::string_view(n); });
+  }
+  bool operator==(const PersonalFields&) const = default;
+};
+
 struct AuditPolicy {
   std::array<AuditRule, kAuditClasses> rules = {{
       {},
@@ -55,6 +68,7 @@ struct AuditPolicy {
   // counted.
   bool count_when_full = false;
   RetentionPolicy retention{};
+  PersonalFields personal{};
 
   const AuditRule& rule(AuditClass of) const { return rules[static_cast<size_t>(of)]; }
 };

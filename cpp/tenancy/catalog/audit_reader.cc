@@ -1,7 +1,10 @@
 #include "tenancy/catalog/audit_reader.h"
 
+#include <algorithm>
+#include <array>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace tenancy {
 namespace {
@@ -9,6 +12,7 @@ namespace {
 constexpr size_t kShareDigits = 6;
 constexpr int64_t kPerSecondMax = 1'000'000;
 constexpr int64_t kDaysMax = 36'500;  // a century
+constexpr size_t kNameBytesMax = 255;
 
 // A share of 0.000001 to 1 in millionths.
 std::optional<uint32_t> read_share(const Field& field) {
@@ -79,13 +83,32 @@ void read_archive(const Field& field, RetentionPolicy* policy) {
   policy->archive = *place;
 }
 
+// What the log itself, retention and reports go by.
+constexpr std::array<std::string_view, 10> kNeverSealed = {
+    "event_id", "type",   "action",          "resource", "result",
+    "reason",   "source", "policy_revision", "metric",   "quantity"};
+
+bool may_be_sealed(std::string_view name) {
+  return !name.empty() && name.size() <= kNameBytesMax &&
+         std::ranges::find(kNeverSealed, name) == kNeverSealed.end();
+}
+
+PersonalFields read_personal(const Field& field) {
+  PersonalFields out{field.texts(&may_be_sealed,
+                                 "the name of a field that may be sealed: principal, ip, "
+                                 "user_agent, request_id, session_id, resource_id, key_id, or a "
+                                 "member of the context")};
+  std::ranges::sort(out.names);
+  return out;
+}
+
 }  // namespace
 
 AuditPolicy read_audit_policy(const Field& field) {
   AuditPolicy policy;
   if (!field.present()) return policy;
   if (!field.is_mapping_of({"refusals", "anonymous", "key_use", "cross_tenant", "thresholds",
-                            "on_full", "retention", "archive"})) {
+                            "on_full", "retention", "archive", "personal"})) {
     return policy;
   }
   for (size_t i = 0; i < kAuditClasses; ++i) {
@@ -101,6 +124,9 @@ AuditPolicy read_audit_policy(const Field& field) {
   if (const Field full = field.member("on_full"); full.present()) {
     const std::optional<size_t> chosen = full.choice({"refuse", "count"});
     if (chosen) policy.count_when_full = *chosen == 1;
+  }
+  if (const Field personal = field.member("personal"); personal.present()) {
+    policy.personal = read_personal(personal);
   }
   return policy;
 }

@@ -65,4 +65,16 @@ void FactFields::address(std::string_view ip) {
   text(log::FieldId::kIp, made_.front());
 }
 
+std::span<const log::Field> PersonalMarks::marked(std::span<const log::Field> fields,
+                                                  const PersonalFields& personal) {
+  if (personal.names.empty()) return fields;
+  fields_.assign(fields.begin(), fields.end());
+  for (log::Field& field : fields_) {
+    const std::string_view name =
+        field.id == log::FieldId::kNamed ? field.name : log::event_field_name(field.id);
+    field.personal = personal.contains(name);
+  }
+  return fields_;
+}
+
 }  // namespace tenancy

@@ -12,7 +12,9 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "tenancy/catalog/audit_policy.h"
 #include "tenancy/log/record.h"
 
 namespace tenancy {
@@ -45,6 +47,17 @@ class FactFields {
   std::array<log::Field, kFieldsMax> fields_{};
   size_t count_ = 0;
   std::forward_list<std::string> made_;
+};
+
+// Marks the fields of a fact that are to be sealed with the key of the person it is about.
+class PersonalMarks {
+ public:
+  // `fields` themselves when nothing is to be sealed, else a copy that lives as long as this.
+  std::span<const log::Field> marked(std::span<const log::Field> fields,
+                                     const PersonalFields& personal);
+
+ private:
+  std::vector<log::Field> fields_;
 };
 
 }  // namespace tenancy

@@ -178,6 +178,11 @@ bool Facts::append(const TenantEntry* tenant, std::span<const log::Field> fields
   entry.chain = log::Class::kSecurity;
   if (tenant != nullptr) entry.tenant = tenant->id;
   entry.fields = fields;
+  PersonalMarks marks;
+  if (!decision.principal_is_hint && !decision.principal.empty()) {
+    entry.subject = decision.principal;
+    entry.fields = marks.marked(fields, decision.definitions->catalog->audit().personal);
+  }
   entry.time_ns = decision.now_wall_ns;
   const bool full = full_.load(std::memory_order_relaxed);
   entry.wait_ns = full ? kWaitWhileFullNs : kWaitNs;

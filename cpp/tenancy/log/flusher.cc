@@ -62,7 +62,8 @@ std::array<ChainMark, kClasses> load_progress(const RingHeader& header, uint64_t
 }
 
 Flusher::Flusher(const Options& options, Files& files, const Clock& clock, const Paths& paths,
-                 const LogId& log_id, Ring& ring, KeyRing& keys, Appender& appender)
+                 const LogId& log_id, Ring& ring, KeyRing& keys, SubjectKeys& subjects,
+                 Appender& appender)
     : options_(options),
       files_(files),
       clock_(clock),
@@ -70,6 +71,7 @@ Flusher::Flusher(const Options& options, Files& files, const Clock& clock, const
       log_id_(log_id),
       ring_(ring),
       keys_(keys),
+      subjects_(subjects),
       appender_(appender),
       head_file_(files, paths_) {}
 
@@ -155,6 +157,8 @@ Result<bool> Flusher::pump_due() {
 Status Flusher::write_group(uint64_t upto) {
   group_.resize(std::min<uint64_t>(upto - written_, kGroupBytes));
   ring_.read(written_, group_.size(), group_.data());
+  // No record gets into a file before the key that its fields are sealed with is durable.
+  if (Status status = subjects_.sync(); !status) return fail(nullptr, status);
   std::string_view rest = group_;
   while (rest.size() >= 4) {
     const auto bytes = get<uint32_t>(rest.data());

@@ -25,6 +25,7 @@
 #include "tenancy/log/log.h"
 #include "tenancy/log/ring.h"
 #include "tenancy/log/store.h"
+#include "tenancy/log/subject_keys.h"
 
 namespace tenancy::log {
 
@@ -49,7 +50,8 @@ std::array<ChainMark, kClasses> load_progress(const RingHeader& header, uint64_t
 class Flusher {
  public:
   Flusher(const Options& options, Files& files, const Clock& clock, const Paths& paths,
-          const LogId& log_id, Ring& ring, KeyRing& keys, Appender& appender);
+          const LogId& log_id, Ring& ring, KeyRing& keys, SubjectKeys& subjects,
+          Appender& appender);
 
   // Becomes leader unless a living process is; then true, and the files are open.
   Result<bool> lead();
@@ -113,6 +115,7 @@ class Flusher {
   const LogId log_id_;
   Ring& ring_;
   KeyRing& keys_;
+  SubjectKeys& subjects_;
   Appender& appender_;
 
   bool leading_ = false;

@@ -55,4 +55,11 @@ void LockFile::close() {
   fd_ = -1;
 }
 
+Result<HeldLock> HeldLock::exclusive(const std::string& path) {
+  Result<LockFile> lock = LockFile::open(path);
+  if (!lock) return lock.status();
+  if (Status status = lock->exclusive(); !status) return status;
+  return HeldLock(std::move(*lock));
+}
+
 }  // namespace tenancy::log

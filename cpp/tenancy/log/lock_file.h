@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "tenancy/base/status.h"
 
@@ -27,6 +28,21 @@ class LockFile {
  private:
   explicit LockFile(int fd) : fd_(fd) {}
   int fd_ = -1;
+};
+
+// A lock that is held until the end of its scope, or the death of its process.
+class HeldLock {
+ public:
+  explicit HeldLock(LockFile lock) : lock_(std::move(lock)) {}
+  // Said aloud: a child that was forked meanwhile has the same open file.
+  ~HeldLock() { lock_.unlock(); }
+  HeldLock(HeldLock&&) noexcept = default;
+  HeldLock& operator=(HeldLock&&) = delete;
+
+  static Result<HeldLock> exclusive(const std::string& path);  // waits
+
+ private:
+  LockFile lock_;
 };
 
 }  // namespace tenancy::log

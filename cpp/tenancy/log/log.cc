@@ -109,7 +109,12 @@ Status LogImpl::open() {
   start_thread(worker_.load());
   if (status && alone && options_.shared) status = users_.shared();
   lock->unlock();
-  if (!status) (void)close();
+  if (!status) {
+    (void)close();
+    return status;
+  }
+  // One that cannot be finished now is tried again by the next one; nobody has to wait for it.
+  (void)finish_erasure();
   return status;
 }
 

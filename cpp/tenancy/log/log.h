@@ -59,7 +59,17 @@ struct Entry {
   std::optional<std::string_view> tenant{};  // none: the platform's own event
   std::span<const Field> fields{};           // ascending, see record.h
   int64_t time_ns = 0;                       // 0: now
-  std::optional<int64_t> wait_ns{};          // for room and the mutex; none: `full_wait_ns`
+  // Whose key seals the fields that are marked personal, among the tenant's own; without one they
+  // stay as they are.
+  std::optional<std::string_view> subject{};
+  std::optional<int64_t> wait_ns{};  // for room and the mutex; none: `full_wait_ns`
+};
+
+// What destroying a subject's key leaves behind.
+struct Erasure {
+  std::array<uint8_t, 16> key_id{};
+  uint64_t sequence = 0;  // of the `erased` record, in chain 0
+  int64_t time_ns = 0;
 };
 
 struct Health {
@@ -127,6 +137,15 @@ class Log {
   // What falls due by the clock: heartbeats, rotation, checkpoint. The flusher's thread does it by
   // itself; without `background` the owner calls it.
   virtual Status tend() = 0;
+
+  // Destroys the key of that subject of that tenant, and says so in a record that `by` and `reason`
+  // go into. When it returns, the record is durable and the key overwritten on disk; once begun, an
+  // erasure is finished by the next one who opens the log or erases. kNotFound: nothing is sealed
+  // under a key of the subject.
+  virtual Result<Erasure> erase(std::optional<std::string_view> tenant, std::string_view subject,
+                                std::string_view by, std::string_view reason) = 0;
+  // Finishes an erasure whose process died; nothing to do is no error.
+  virtual Status finish_erasure() = 0;
 
   // The next sequence of a chain.
   virtual uint64_t position(Class chain) const = 0;

@@ -6,6 +6,7 @@
 #include "tenancy/log/bytes.h"
 #include "tenancy/log/event_id.h"
 #include "tenancy/log/log_impl.h"
+#include "tenancy/log/sealing.h"
 
 namespace tenancy::log {
 namespace {
@@ -68,13 +69,20 @@ Status LogImpl::commit(const RecordDraft& draft, int64_t wait_ns, Committed* com
 }
 
 Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
-  if (const Result<Worker*> found = worker(); !found) return found.status();
+  const Result<Worker*> found = worker();
+  if (!found) return found.status();
   RecordDraft draft;
   draft.chain = entry.chain;
   draft.time_ns = entry.time_ns != 0 ? entry.time_ns : clock_->wall_ns();
   draft.tenant = entry.tenant;
   draft.fields = entry.fields;
   const int64_t wait_ns = entry.wait_ns.value_or(options_.full_wait_ns);
+  if (entry.subject && any_personal(entry.fields)) {
+    thread_local Sealer sealer;
+    const Result<SubjectSlot> key = (*found)->subjects.live(entry.tenant, *entry.subject);
+    if (!key) return key.status();
+    draft.fields = sealer.seal(*key, log_id_, entry.fields);
+  }
   Committed committed;
   if (!entry.fields.empty() && entry.fields.front().id == FieldId::kEventId) {
     if (Status status = commit(draft, wait_ns, &committed); !status) return status;
@@ -83,7 +91,7 @@ Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
     const std::array<uint8_t, 16> event_id = new_event_id(draft.time_ns);
     fields.clear();
     fields.push_back({FieldId::kEventId, Value::uuid(view_of(event_id)), {}});
-    fields.insert(fields.end(), entry.fields.begin(), entry.fields.end());
+    fields.insert(fields.end(), draft.fields.begin(), draft.fields.end());
     draft.fields = fields;
     if (Status status = commit(draft, wait_ns, &committed); !status) return status;
   }

@@ -1,7 +1,7 @@
 // LogImpl: the log of one process: ring, keys, and the flusher with its thread. Internal.
 //
-// log.cc opens and closes it, log_append.cc appends and waits, log_prune.cc prunes,
-// log_background.cc is the thread.
+// log.cc opens and closes it, log_append.cc appends and waits, log_prune.cc prunes, log_erase.cc
+// destroys keys of subjects, log_background.cc is the thread.
 //
 // Thread safety: as Log.
 #pragma once
@@ -19,6 +19,7 @@
 #include "tenancy/log/lock_file.h"
 #include "tenancy/log/log.h"
 #include "tenancy/log/ring.h"
+#include "tenancy/log/subject_keys.h"
 
 namespace tenancy::log {
 
@@ -28,9 +29,11 @@ constexpr int64_t kSliceNs = 50'000'000;  // between looks at whether the leader
 struct Worker {
   Worker(const Options& options, Files& files, const Clock& clock, const Paths& paths,
          const LogId& log_id, Ring& ring, KeyRing& keys, Appender& appender)
-      : flusher(options, files, clock, paths, log_id, ring, keys, appender),
+      : subjects(files, paths.keys, log_id),
+        flusher(options, files, clock, paths, log_id, ring, keys, subjects, appender),
         forks(g_fork_count.load()) {}
   std::mutex mutex;
+  SubjectKeys subjects;
   Flusher flusher;
   std::thread thread;
   std::atomic<bool> stop{false};
@@ -52,6 +55,9 @@ class LogImpl final : public Log {
   Result<std::string> checkpoint() override;
   Result<PruneResult> prune(Class chain, uint64_t before) override;
   Status tend() override;
+  Result<Erasure> erase(std::optional<std::string_view> tenant, std::string_view subject,
+                        std::string_view by, std::string_view reason) override;
+  Status finish_erasure() override;
   uint64_t position(Class chain) const override {
     return ring_->header().chains[index(chain)].next_sequence.load();
   }
@@ -79,6 +85,11 @@ class LogImpl final : public Log {
   Status wait_for(uint64_t end, Ack ack, int64_t wait_ns);
   // Why nothing can be written; empty when it can, or when that cannot be read in time.
   std::string failure(int64_t wait_ns) const;
+  // With the lock of erasures held.
+  Result<Erasure> finish(SubjectKeys& subjects, const Erasing& erasing, bool maybe_recorded);
+  Result<uint64_t> recorded(const Erasing& erasing);
+  Result<uint64_t> record_erasure(const Erasing& erasing);
+  Status finish_broken_off(SubjectKeys& subjects);
   Status run_request(Request request, std::string* note);
   // Asks the leader, which is another process, and waits.
   Status ask(Request request);

@@ -1,5 +1,7 @@
 #include "tenancy/log/record.h"
 
+#include <unordered_map>
+
 #include "tenancy/base/utf8.h"
 #include "tenancy/log/bytes.h"
 
@@ -57,12 +59,8 @@ Status put_field(const Field& field, std::string* out) {
     return refuse(field, "expected a name of 1 to 255 bytes of UTF-8");
   }
   if (!named && !field.name.empty()) return refuse(field, "only field 65535 has a name");
-  char number[8];
-  std::string_view bytes = field.value.bytes;
-  if (is_number(field.value.type)) {
-    put(number, field.value.number);
-    bytes = {number, field.value.type == ValueType::kBool ? size_t{1} : size_t{8}};
-  }
+  std::array<char, 8> number{};
+  const std::string_view bytes = value_bytes(field.value, &number);
   if (const char* fault = value_fault(field.value.type, bytes)) return refuse(field, fault);
   if (bytes.size() > kRecordBytesMax) {
     return refuse(field, "expected less than 1 MiB, got " + std::to_string(bytes.size()) +
@@ -79,7 +77,50 @@ Status put_field(const Field& field, std::string* out) {
   return {};
 }
 
+// Of the fields 1, 2, …
+constexpr std::array<std::string_view, 17> kEventFieldNames = {
+    "event_id", "type",   "action",     "resource",   "resource_id", "principal",
+    "result",   "ip",     "user_agent", "request_id", "session_id",  "policy_revision",
+    "reason",   "source", "key_id",     "metric",     "quantity"};
+
 }  // namespace
+
+std::string_view event_field_name(FieldId id) {
+  const auto number = static_cast<size_t>(id);
+  return number >= 1 && number <= kEventFieldNames.size() ? kEventFieldNames[number - 1]
+                                                          : std::string_view();
+}
+
+FieldId event_field_id(std::string_view name) {
+  static const std::unordered_map<std::string_view, FieldId> ids = [] {
+    std::unordered_map<std::string_view, FieldId> made;
+    for (size_t i = 0; i < kEventFieldNames.size(); ++i) {
+      made.emplace(kEventFieldNames[i], static_cast<FieldId>(i + 1));
+    }
+    return made;
+  }();
+  const auto found = ids.find(name);
+  return found == ids.end() ? FieldId::kNamed : found->second;
+}
+
+bool read_value(ValueType type, std::string_view bytes, Value* value) {
+  if (value_fault(type, bytes) != nullptr) return false;
+  value->type = type;
+  value->bytes = bytes;
+  value->number = 0;
+  if (type == ValueType::kBool) {
+    value->number = static_cast<uint8_t>(bytes[0]);
+  } else if (is_number(type)) {
+    value->number = get<uint64_t>(bytes.data());
+  }
+  return true;
+}
+
+std::string_view value_bytes(const Value& value, std::array<char, 8>* number) {
+  if (!is_number(value.type)) return value.bytes;
+  put(number->data(), value.number);
+  return {number->data(), value.type == ValueType::kBool ? size_t{1} : size_t{8}};
+}
 
 Status encode_record(const RecordDraft& draft, std::string* out) {
   out->clear();
@@ -139,23 +180,19 @@ bool FieldCursor::next(Field* field) {
   std::string_view part;
   if (!take(3, &part)) return false;
   field->id = static_cast<FieldId>(get<uint16_t>(part.data()));
-  field->value.type = static_cast<ValueType>(part[2]);
-  field->value.number = 0;
+  const auto type = static_cast<ValueType>(part[2]);
   field->name = {};
+  field->personal = false;
   if (field->id == FieldId::kNamed) {
     if (!take(2, &part) || !take(get<uint16_t>(part.data()), &field->name)) return false;
     if (field->name.empty() || field->name.size() > kNameBytesMax || !is_utf8(field->name)) {
       return false;
     }
   }
-  if (!take(4, &part) || !take(get<uint32_t>(part.data()), &field->value.bytes)) return false;
+  std::string_view bytes;
+  if (!take(4, &part) || !take(get<uint32_t>(part.data()), &bytes)) return false;
   if (field->id == FieldId{0} || !ascends(*field, last_id_, last_name_)) return false;
-  if (value_fault(field->value.type, field->value.bytes) != nullptr) return false;
-  if (field->value.type == ValueType::kBool) {
-    field->value.number = static_cast<uint8_t>(field->value.bytes[0]);
-  } else if (is_number(field->value.type)) {
-    field->value.number = get<uint64_t>(field->value.bytes.data());
-  }
+  if (!read_value(type, bytes, &field->value)) return false;
   last_id_ = static_cast<int32_t>(field->id);
   last_name_ = field->name;
   ok_ = true;

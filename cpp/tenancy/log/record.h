@@ -9,6 +9,7 @@
 // safety: plain values.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -68,6 +69,11 @@ enum class FieldId : uint16_t {
   kNamed = 65535,
 };
 
+// The name by which programs call a field of events: "event_id" … "quantity". Empty for others.
+std::string_view event_field_name(FieldId id);
+// kNamed for a name that is none of those.
+FieldId event_field_id(std::string_view name);
+
 enum class ValueType : uint8_t {
   kNull = 0,
   kBool = 1,
@@ -104,7 +110,13 @@ struct Field {
   FieldId id = FieldId::kNamed;
   Value value{};
   std::string_view name{};
+  bool personal = false;  // to be sealed with the key of its entry's subject (log.h)
 };
+
+// A value from its type and its bytes, which it points into; false when they have no valid form.
+bool read_value(ValueType type, std::string_view bytes, Value* value);
+// The bytes of a value; those of a number are put into `*number`.
+std::string_view value_bytes(const Value& value, std::array<char, 8>* number);
 
 // What is known of a record before the chain adds its part.
 struct RecordDraft {

@@ -52,6 +52,7 @@ class Verification {
   void prepare(size_t chain);
   void check_chain(size_t chain);
   void judge_anchors();
+  void judge_keys_of_subjects();
   void look_for_key();
   void conclude();
 
@@ -91,6 +92,8 @@ class Verification {
   std::vector<uint64_t> note_offsets_;
   std::vector<Finding> anchor_findings_;  // told after the chains
   std::array<ChainClaims, kClasses> claims_;
+  SubjectMentions subjects_;
+  bool security_damaged_ = false;
 };
 
 bool Verification::read_key() {
@@ -440,6 +443,8 @@ void Verification::check_chain(size_t chain) {
   report_.chains[chain] = verifier.counts();
   report_.records += verifier.counts().records;
   report_.bytes += verifier.bytes();
+  subjects_.add(verifier.subjects());
+  if (static_cast<Class>(chain) == Class::kSecurity) security_damaged_ = verifier.damaged();
 }
 
 void Verification::judge_anchors() {
@@ -472,6 +477,20 @@ void Verification::judge_anchors() {
 bool Verification::pruned_meanwhile() {
   const Result<Manifest> now = log::read_manifest(files_, paths_);
   return manifest_ && now && now->kept_from != manifest_->kept_from;
+}
+
+void Verification::judge_keys_of_subjects() {
+  if (options_.subjects_path.empty()) return;
+  const Result<std::string> file = read_file(files_, options_.subjects_path, kStateFileBytesMax);
+  if (!file && file.error().code != Code::kNotFound) {
+    return cannot("io_error", "keys/subjects", file.error().message);
+  }
+  const ChainCounts& security = report_.chains[index(Class::kSecurity)];
+  for (Finding& finding :
+       judge_subjects(file ? *file : std::string(), keys_->log_id(), subjects_,
+                      {security.first_sequence, security.next_sequence, security_damaged_})) {
+    add(std::move(finding));
+  }
 }
 
 void Verification::look_for_key() {
@@ -512,6 +531,7 @@ Report Verification::run() {
   for (size_t i = 0; i < kClasses; ++i) prepare(i);
   for (Finding& finding : unexpected_) add(std::move(finding));
   for (size_t i = 0; i < kClasses; ++i) check_chain(i);
+  judge_keys_of_subjects();
   judge_anchors();
   for (Finding& finding : anchor_findings_) add(std::move(finding));
   look_for_key();
@@ -560,6 +580,7 @@ std::string report_json(const Report& report) {
     chain.number("not_comparable", counts.not_comparable);
     chain.number("repairs", counts.repairs);
     chain.number("tenants", counts.tenants);
+    chain.number("sealed", counts.sealed);
     chain.number("first_sequence", counts.first_sequence);
     chain.number("next_sequence", counts.next_sequence);
     chains.raw(kClassNames[i], chain.str());

@@ -42,6 +42,7 @@ struct ChainCounts {
   uint64_t first_sequence = 0;
   uint64_t next_sequence = 0;
   uint64_t tenants = 0;
+  uint64_t sealed = 0;  // fields
 };
 
 struct Report {
@@ -64,6 +65,7 @@ struct VerifyOptions {
   std::vector<std::string> anchors{};  // notes kept elsewhere
   int64_t now_ns = 0;                  // 0: silence up to now is not judged
   std::string host_key_path{};         // where `key_on_host` is looked for; empty: nowhere
+  std::string subjects_path{};         // `keys/subjects`; empty: erasures are not judged
 };
 
 Report verify(Files& files, const VerifyOptions& options);

@@ -27,6 +27,7 @@
 #include "tenancy/log/stub.h"
 #include "tenancy/log/verify.h"
 #include "tenancy/log/verify_keys.h"
+#include "tenancy/log/verify_subjects.h"
 #include "tenancy/log/verify_tenants.h"
 
 namespace tenancy::log {
@@ -69,6 +70,7 @@ class ChainVerifier {
 
   const std::vector<Finding>& findings() const { return findings_; }
   const ChainCounts& counts() const { return counts_; }
+  const SubjectMentions& subjects() const { return subjects_; }
   uint64_t bytes() const { return bytes_; }
   bool damaged() const { return damaged_; }  // it ended before the end
   // Where `step` goes on: the segment's file and the offset.
@@ -167,6 +169,7 @@ class ChainVerifier {
 
   std::vector<Finding> findings_{};
   ChainCounts counts_{};
+  SubjectMentions subjects_{};
   uint64_t bytes_ = 0;
 };
 

@@ -100,6 +100,7 @@ bool ChainVerifier::check_record(const RecordView& record) {
   counts_.next_sequence = next_;
   ++counts_.records;
   if (record.kind() == Kind::kEvent) ++counts_.events;
+  counts_.sealed += subjects_.add(record, {claims_->chain, record.sequence(), file_, offset_});
   counts_.tenants = tenants_.size();
   if (record.kind() == Kind::kEpoch) record_key_ = keys_->record_key(claims_->chain, ++epoch_);
   return true;
@@ -148,6 +149,11 @@ bool ChainVerifier::check_kind(const RecordView& record) {
     case Kind::kPruned:
       if (const auto kept = number(record, FieldId::kKeptFrom)) {
         pruned_.push_back({*kept, std::string(bytes_of(record, FieldId::kStubsHash))});
+      }
+      return true;
+    case Kind::kErased:
+      if (bytes_of(record, FieldId::kSubjectKey).size() != sizeof(SubjectKeyId)) {
+        return bad("record_encoding", "the record of an erasure names no key");
       }
       return true;
     default: return true;

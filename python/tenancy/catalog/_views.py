@@ -195,13 +195,15 @@ class AuditPolicy:
     archive: str | None
     """Where records go before they end: a URL or a path; ``none``: nowhere; None: not said, so that
     no record ends."""
+    personal: tuple[str, ...] = ()
+    """Names of the fields that are sealed with the key of the person they are about."""
 
 
 _NS = 1_000_000_000
 
 
 def audit_view(audit: dict[str, Any]) -> AuditPolicy:
-    own = ("on_full", "retention", "archive")
+    own = ("on_full", "retention", "archive", "personal")
     rules = {name: rule for name, rule in audit.items() if name not in own}
     views = {
         name: AuditRule(mode, None if share is None else Decimal(share).normalize(), most)
@@ -211,6 +213,7 @@ def audit_view(audit: dict[str, Any]) -> AuditPolicy:
         on_full=audit["on_full"],
         retention=MappingProxyType(dict(audit["retention"])),
         archive=audit["archive"],
+        personal=tuple(audit["personal"]),
         **views,
     )
 

@@ -261,3 +261,57 @@ TEST_CASE("Ed25519 gives the vectors of RFC 8032 and refuses everything else") {
         "f9b"
         "46bd25bf5f0595bbe24655141438e7a100b");
 }
+
+// Test cases 13, 14 and 16 of "The Galois/Counter Mode of Operation" (McGrew, Viega), which
+// NIST SP 800-38D refers to.
+TEST_CASE("AES-256-GCM gives its published vectors") {
+  struct Vector {
+    const char* key;
+    const char* nonce;
+    const char* additional;
+    const char* plain;
+    const char* sealed;
+  };
+  const std::string zeros(64, '0');
+  const Vector vectors[] = {
+      {zeros.c_str(), "000000000000000000000000", "", "", "530f8afbc74536b9a963b4f1c4cb738b"},
+      {zeros.c_str(), "000000000000000000000000", "", "00000000000000000000000000000000",
+       "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919"},
+      {"feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308",
+       "cafebabefacedbaddecaf888", "feedfacedeadbeeffeedfacedeadbeefabaddad2",
+       "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449"
+       "a6b525b16aedf5aa0de657ba637b39",
+       "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056"
+       "828838c5f61e6393ba7a0abcc9f66276fc6ece0f4e1768cddf8853bb2d551b"},
+  };
+  for (const Vector& vector : vectors) {
+    const auto key = bytes_of<32>(vector.key);
+    const auto nonce = bytes_of<12>(vector.nonce);
+    const std::string additional = unhex(vector.additional);
+    std::string sealed = "before";
+    aes256_gcm_seal(key, nonce, additional, unhex(vector.plain), &sealed);
+    REQUIRE(hex_of(sealed.substr(6)) == vector.sealed);
+    std::string opened = "before";
+    REQUIRE(aes256_gcm_open(key, nonce, additional, std::string_view(sealed).substr(6), &opened));
+    REQUIRE(hex_of(opened.substr(6)) == vector.plain);
+  }
+}
+
+TEST_CASE("AES-256-GCM opens nothing of which a bit was changed") {
+  AesKey key{7};
+  const GcmNonce nonce{3};
+  std::string sealed;
+  aes256_gcm_seal(key, nonce, "name", "ada", &sealed);
+  std::string out;
+  for (size_t bit = 0; bit < 8 * sealed.size(); ++bit) {
+    std::string other = sealed;
+    other[bit / 8] = static_cast<char>(other[bit / 8] ^ (1 << bit % 8));
+    REQUIRE_FALSE(aes256_gcm_open(key, nonce, "name", other, &out));
+  }
+  CHECK_FALSE(aes256_gcm_open(key, nonce, "nam", sealed, &out));
+  CHECK_FALSE(aes256_gcm_open(key, GcmNonce{4}, "name", sealed, &out));
+  CHECK_FALSE(aes256_gcm_open(key, nonce, "name", sealed.substr(0, 15), &out));
+  key[31] ^= 1;
+  CHECK_FALSE(aes256_gcm_open(key, nonce, "name", sealed, &out));
+  CHECK(out.empty());
+}

@@ -67,6 +67,15 @@ TEST_CASE("retention is by class, and nothing ends before somebody says where it
   CHECK(read(R"({"archive": "/mnt/a"})").catalog->audit().retention.archive == "/mnt/a");
 }
 
+TEST_CASE("personal fields are those that are named, and none without") {
+  CHECK(read("{}").catalog->audit().personal.names.empty());
+  const PersonalFields named =
+      read(R"({"personal": ["user_agent", "ip", "customer name"]})").catalog->audit().personal;
+  CHECK(named.names == std::vector<std::string>{"customer name", "ip", "user_agent"});
+  CHECK(named.contains("ip"));
+  CHECK_FALSE(named.contains("principal"));
+}
+
 TEST_CASE("what is wrong with a policy is told by path") {
   const std::vector<std::pair<std::string, std::string>> wrong = {
       {"3", "audit"},
@@ -92,6 +101,10 @@ TEST_CASE("what is wrong with a policy is told by path") {
       {R"({"archive": ""})", "audit.archive"},
       {R"({"archive": "bucket"})", "audit.archive"},
       {R"({"archive": null})", "audit.archive"},
+      {R"({"personal": "ip"})", "audit.personal"},
+      {R"({"personal": ["ip", "type"]})", "audit.personal[1]"},
+      {R"({"personal": ["ip", "ip"]})", "audit.personal[1]"},
+      {R"({"personal": [""]})", "audit.personal[0]"},
   };
   for (const auto& [text, path] : wrong) {
     INFO(text);

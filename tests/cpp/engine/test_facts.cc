@@ -132,6 +132,28 @@ TEST_CASE("a refusal is in the log with tenant, principal, code and the policy's
   CHECK(t.engine->facts().recorded == 1);
 }
 
+TEST_CASE("personal fields of a fact about somebody are sealed, of a stranger's not") {
+  AuditedEngine t(R"({"personal": ["principal", "ip", "endpoint"], "anonymous": "always"})");
+  Request r = t.request(t.bob);
+  r.permission = "billing:read";
+  r.ip = "192.0.2.7";
+  r.endpoint = "/bills";
+  REQUIRE(t.check(r).reason == Reason::kPermissionDenied);
+  Request stranger;
+  stranger.ip = "192.0.2.8";
+  CHECK(t.check(stranger).reason == Reason::kMissingTenant);
+  const auto facts = t.facts();
+  REQUIRE(facts.size() == 2);
+  for (const char* name : {"principal", "ip", "endpoint"}) {
+    CHECK(facts[0][name].size() > 45);  // key, nonce, tag
+    CHECK(facts[0][name].find("192.0.2.7") == std::string::npos);
+  }
+  CHECK(facts[0]["type"] == "permission_denied");
+  CHECK(facts[0]["action"] == "billing:read");
+  CHECK(facts[1]["ip"] == "192.0.2.8");
+  REQUIRE(t.log->erase("ten_bob", "bob", "op", "asked").ok());
+}
+
 TEST_CASE("what is allowed leaves nothing, and so do dry runs and an engine without a log") {
   AuditedEngine t;
   REQUIRE(t.check(t.request(t.bob)).allowed());
