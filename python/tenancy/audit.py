@@ -12,9 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from ._audit_proofs import check_export, check_receipt
 from ._text import check_principal, check_text, duration_ns, from_json, to_bounded_json, to_ns
-from .errors import InvalidValue, NotFound
+from .errors import InvalidValue, LegalHold, NotFound
 from .stores.anchors import Anchor
 from .stores.anchors_remote import as_anchor, note_or_anchor
 from .stores.archive import Archive, read_archive
@@ -24,12 +26,14 @@ from .stores.archive_ranges import new_ranges, time_ranges
 from .stores.audit_export import covering, export_lines, make_receipt
 from .stores.audit_verify import AuditReport, verify_log
 from .stores.bulk import bulk_lines, check_bulk
+from .stores.erasure import ErasureCertificate
 from .stores.holds import Hold, Holds
 from .stores.host import Host
 from .stores.ocsf import to_ocsf
 from .stores.purge_certificate import PurgeCertificate
 from .stores.records import AuditEvent, Page, Tenant
 from .stores.retention import Retention
+from .stores.schema import tenants
 from .stores.twins import twin
 from .stores.whole_file import write_whole
 
@@ -40,6 +44,7 @@ __all__ = [
     "Audit",
     "AuditEvent",
     "AuditReport",
+    "ErasureCertificate",
     "Hold",
     "PurgeCertificate",
     "check_archive",
@@ -69,16 +74,21 @@ class Audit:
         result: str = "success",
         context: Mapping[str, Any] | None = None,
         principal: str | None = None,
+        subject: str | None = None,
     ) -> str:
         """Write one fact, synced to disk when this returns. Returns its id.
 
         `type` is one of the field's (`login`, `data_read`, …) or your own; `result` is `success`,
         `failure` or `denied`. `principal` is by default the current context's. Of `context` the
-        texts `ip`, `session_id` and `request_id` can be searched by.
+        texts `ip`, `session_id` and `request_id` can be searched by. `subject` is the person it is
+        about, by default the principal: with that person's key the fields are sealed that the
+        catalog lists under `audit: personal`.
         """
         check_text(type, "type", 64)
         if principal is not None:
             check_principal(principal)
+        if subject is not None:
+            check_principal(subject, "subject")
         for field, text in (
             ("action", action),
             ("resource", resource),
@@ -96,6 +106,7 @@ class Audit:
                 resource_id=resource_id,
                 result=result,
                 context=from_json(to_bounded_json(context, "context")),
+                subject=subject,
             )
         assert event is not None
         return event
@@ -299,6 +310,7 @@ class Audit:
             [note_or_anchor(anchor) for anchor in anchors],
             host_key=own,
             projection=facts.projection.path,
+            keys=facts.log.keys,
         )
 
     def checkpoint(self, *, to: Anchor | str | None = None) -> str:
@@ -352,6 +364,45 @@ class Audit:
         """Make the table that is searched anew from the log; returns how many events it has."""
         return self._host.facts.drain.rebuild()
 
+    # ------------------------------------------------------------------------------ erasure
+
+    def erase_subject(
+        self,
+        subject: str,
+        *,
+        tenant: Tenant | str | None = None,
+        by: str | None = None,
+        reason: str,
+    ) -> ErasureCertificate:
+        """Destroy the key with which the personal fields of a person's facts are sealed.
+
+        `subject` is a principal, or what `append` was given as `subject`, in that tenant; without a
+        tenant it is one of the facts that belong to none. When it returns, no process can open
+        those fields any more, a record in the log says so, and the facts are found as before by
+        what was not sealed. It cannot be taken back. The certificate lists what was not deleted.
+        Raises `NotFound` when nothing is sealed under a key of the subject, `LegalHold` while the
+        tenant must keep everything.
+        """
+        check_principal(subject, "subject")
+        check_text(reason, "reason", 1000)
+        tenant_id = None if tenant is None else self._host.tenant_id(tenant)
+        with self._host.write(by) as change:
+            actor = change.by
+            held = sa.select(tenants.c.legal_hold).where(tenants.c.id == tenant_id)
+            if change.execute(held).scalar():
+                raise LegalHold(f"tenant {tenant_id} is under legal hold", tenant=tenant_id)
+        done = self._host.facts.erase(subject, tenant_id, by=actor, reason=reason)
+        with self._host.write(by) as change:
+            change.fact(
+                "data_anonymization",
+                "audit:erase",
+                tenant=tenant_id,
+                resource="subject_key",
+                resource_id=done.key,
+                context={"reason": reason, "records": dict(done.records)},
+            )
+        return done
+
     aappend = twin(append)
     asearch = twin(search)
     aget = twin(get)
@@ -362,6 +413,7 @@ class Audit:
     aexport = twin(export)
     arebuild = twin(rebuild)
     aretain = twin(retain)
+    aerase_subject = twin(erase_subject)
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -1,4 +1,4 @@
-"""`tenancy audit verify`, `checkpoint`, `prove`, `check`, `export`, `rebuild`, `key`.
+"""`tenancy audit verify`, `checkpoint`, `prove`, `check`, `export`, `rebuild`, `erase`, `key`.
 
 `verify` has exit statuses of its own: 0 whole, 1 tampered, 3 cannot be verified, 4 whole with
 reservations (no anchor was given, or a torn tail was repaired); 2 stays usage.
@@ -40,7 +40,7 @@ key_app = c.make_app("The verification key of the log.")
 
 def add_to(app: typer.Typer) -> None:
     """Puts the commands beside those of `audit`."""
-    for command in (verify, checkpoint, prove, check, export, rebuild):
+    for command in (verify, checkpoint, prove, check, export, rebuild, erase):
         app.command(command.__name__)(command)
     app.add_typer(key_app, name="key")
 
@@ -75,6 +75,7 @@ def verify(
             now_ns=time.time_ns() if until_now else 0,
             host_key=own if whole else None,
             projection=root / "audit.sqlite" if whole else None,
+            keys=root / "keys" if whole else None,
         )
     if as_json:
         c.print_json({**report.as_dict(), "first": report.first})
@@ -191,6 +192,33 @@ def rebuild(data: c.Data = None, as_json: c.Json = False) -> None:
     """Make the table that is searched anew from the log."""
     with c.opened(data, as_json) as t:
         c.print_record({"events": t.audit.rebuild()}, as_json)
+
+
+def erase(
+    subject: Annotated[str, typer.Argument(help="The person, as its facts name it.")],
+    tenant: Annotated[
+        str | None, typer.Option(help="Whose person; else of facts without a tenant.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "tenancy audit erase",
+    out: Annotated[Path | None, typer.Option(help="A new file for the certificate.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: c.Data = None,
+    as_json: c.Json = False,
+) -> None:
+    """Destroy the key that a person's fields in the log are sealed with. It cannot be undone."""
+    with c.opened(data, as_json) as t:
+        if out is not None:
+            _refuse_existing(out)
+        if not yes:
+            typer.confirm(f"Erase {subject!r} from the log for good?", abort=True, err=True)
+        done = t.audit.erase_subject(subject, tenant=tenant, by=c.operator(), reason=reason)
+        if out is not None:
+            write_whole(out, [done.to_json().encode(), b"\n"])
+        if as_json:
+            print(done.to_json())
+        else:
+            c.print_record({k: v for k, v in done.as_dict().items() if k != "not_deleted"}, False)
+            print("not deleted:", *done.not_deleted, sep="\n- ")
 
 
 @key_app.callback()

@@ -31,7 +31,7 @@
     ├── Conflict                     the change contradicts what is there
     │   ├── AlreadyExists            a slug, external id, … that is taken
     │   ├── IllegalTransition        the status machine has no such step
-    │   ├── LegalHold                a purge that a legal hold stops
+    │   ├── LegalHold                a purge or an erasure that a legal hold stops
     │   ├── RoleInUse                a role that is still assigned or inherited
     │   ├── HookRefused              a `before` hook said no
     │   └── AdoptionRefused          a table that cannot be given a tenant as it is

@@ -99,7 +99,7 @@ class IllegalTransition(Conflict):
 
 
 class LegalHold(Conflict):
-    """A legal hold stops the purge."""
+    """A legal hold stops the purge, or the erasure of a person."""
 
     code = "LEGAL_HOLD"
     default_remedy = "lift it with `tenants.legal_hold(tenant, False)` first"

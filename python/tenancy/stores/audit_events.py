@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from .._text import from_json, to_datetime
+from .._text import from_json, to_datetime, to_json
 from .records import AuditEvent
 
 __all__ = [
     "CHAINS",
+    "EVENT_FIELDS",
     "SEARCHABLE",
+    "LogRecord",
     "LogRow",
     "OutboxRow",
     "chain_of",
     "event_of_log",
     "event_of_outbox",
-    "fields_of",
     "log_id_of",
     "outbox_serial",
+    "record_of",
 ]
 
 CHAINS = ("security", "access", "other", "usage")
@@ -34,12 +37,21 @@ CHAINS = ("security", "access", "other", "usage")
 SEARCHABLE = ("ip", "user_agent", "request_id", "session_id")
 _NAMESPACE = uuid.UUID("0b1c29f4-6f0e-5d3c-8d3f-3d8c1b7f5a10")
 _SOURCE = "outbox "
+_PERSONAL = "personal"
+"""The field of a record that has those members of the context that are sealed."""
+NOBODY = "system"
+"""A principal that is not a person: its facts are about nobody, unless they name a subject."""
 _TEXT_BYTES = 1024
 _SECURITY = (
     *("login", "logout", "mfa_", "session_", "key_", "credential", "password_"),
     *("permission_", "role_", "security_", "suspicious_", "cross_tenant_", "access_"),
     *("config_", "tenant_", "retention_"),
 )
+
+
+LogRecord = tuple[str, "str | None", int, dict[str, object], "str | None", list[str]]
+"""What `_core.Log.append_many` takes: chain, tenant, time, fields, subject, names of those that are
+sealed."""
 
 
 class OutboxRow(NamedTuple):
@@ -57,6 +69,7 @@ class OutboxRow(NamedTuple):
     result: str
     context: str | None
     revision: int
+    subject: str | None
 
 
 class LogRow(NamedTuple):
@@ -83,6 +96,14 @@ class LogRow(NamedTuple):
     source: str | None
     key_id: str | None
     rest: str | None
+    subject_key: str | None
+    """The key that its sealed fields are sealed with; None: none is sealed."""
+    sealed: str | None
+    """JSON list of the names of its sealed fields, opened or not."""
+
+
+EVENT_FIELDS = LogRow._fields[5:-3]
+"""Columns of a row that are fields of events; others are members of `rest`."""
 
 
 def chain_of(type: str) -> str:  # noqa: A002 - the field's name
@@ -93,8 +114,9 @@ def chain_of(type: str) -> str:  # noqa: A002 - the field's name
     return "security" if type.startswith(_SECURITY) else "other"
 
 
-def fields_of(row: OutboxRow) -> dict[str, object]:
-    """The fields of the record that keeps a row."""
+def record_of(row: OutboxRow, personal: Collection[str]) -> LogRecord:
+    """The record that keeps a row, its fields named in `personal` sealed with the key of whom it is
+    about. A member of the context that is personal is kept apart from the others."""
     fields: dict[str, object] = {
         "event_id": log_id_of(row.event_id),
         "type": row.type,
@@ -110,14 +132,34 @@ def fields_of(row: OutboxRow) -> dict[str, object]:
         fields["resource"] = row.resource
     if row.resource_id is not None:
         fields["resource_id"] = row.resource_id
+    subject = _subject(row) if personal else None
     if row.context is not None:
-        fields["context"] = row.context
-        context = json.loads(row.context)
-        for name in SEARCHABLE:
-            value = context.get(name)
-            if isinstance(value, str) and 0 < len(value.encode()) <= _TEXT_BYTES:
-                fields[name] = value
-    return fields
+        _add_context(fields, row.context, () if subject is None else personal)
+    sealed = [] if subject is None else [name for name in fields if name in personal]
+    if _PERSONAL in fields:
+        sealed.append(_PERSONAL)
+    return chain_of(row.type), row.tenant, row.time_ns, fields, subject, sealed
+
+
+def _subject(row: OutboxRow) -> str | None:
+    return row.subject or (None if row.principal in ("", NOBODY) else row.principal)
+
+
+def _add_context(fields: dict[str, object], text: str, personal: Collection[str]) -> None:
+    context = json.loads(text)
+    for name in SEARCHABLE:
+        value = context.get(name)
+        if isinstance(value, str) and 0 < len(value.encode()) <= _TEXT_BYTES:
+            fields[name] = value
+    apart = {name: value for name, value in context.items() if name in personal}
+    if apart:
+        text = to_json({name: value for name, value in context.items() if name not in apart}) or ""
+    # What has a field of its own is read from there.
+    rest = {n: v for n, v in apart.items() if n not in SEARCHABLE or fields.get(n) != v}
+    if rest:
+        fields[_PERSONAL] = to_json(rest)
+    if text:
+        fields["context"] = text
 
 
 def event_of_outbox(row: OutboxRow) -> AuditEvent:
@@ -126,9 +168,15 @@ def event_of_outbox(row: OutboxRow) -> AuditEvent:
 
 def event_of_log(row: LogRow) -> AuditEvent:
     rest: dict[str, Any] = json.loads(row.rest) if row.rest else {}
+    here = {*rest, *(name for name in EVENT_FIELDS if getattr(row, name) is not None)}
     event_id = rest.pop("id", None) or row.event_id or ""
-    stored = rest.pop("context", None)
-    context = {**rest, **json.loads(stored)} if isinstance(stored, str) else rest
+    context: dict[str, Any] = {}
+    for name in ("context", _PERSONAL):
+        stored = rest.pop(name, None)
+        context.update(json.loads(stored) if isinstance(stored, str) else {})
+    context = {**rest, **context}
+    sealed: list[str] = json.loads(row.sealed) if row.sealed else []
+    gone = [name for name in sealed if name not in here]
     more: Mapping[str, Any] = {
         "code": row.reason,
         "key": row.key_id,
@@ -137,7 +185,8 @@ def event_of_log(row: LogRow) -> AuditEvent:
     for name, value in more.items():
         if value is not None:
             context.setdefault(name, value)
-    return _event(row, str(event_id), context, row.policy_revision or 0)
+    event = _event(row, str(event_id), context, row.policy_revision or 0)
+    return replace(event, erased=tuple(gone)) if gone else event
 
 
 def _event(row: OutboxRow | LogRow, event_id: str, context: Any, revision: int) -> AuditEvent:

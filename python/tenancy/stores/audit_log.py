@@ -13,18 +13,26 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 from .. import _core
 from .._text import NS
 from ..errors import StateUnavailable, StoreClosed, StoreDamaged, StoreNotWritable, raise_core
-from .audit_events import CHAINS, LogRow
+from .audit_events import CHAINS, LogRecord, LogRow
 from .directory import DataDirectory
 
-__all__ = ["AuditLog", "read_chain", "translated_log"]
+__all__ = ["AuditLog", "Erased", "read_chain", "translated_log"]
 
 _BATCH = 4096
 _NOT_WRITTEN = ("IO", "IO_ERROR")
+
+
+class Erased(NamedTuple):
+    """A key that was destroyed, and the record of chain `security` that says so."""
+
+    key: str
+    sequence: int
+    time_ns: int
 
 
 class AuditLog:
@@ -61,7 +69,7 @@ class AuditLog:
         with translated_log(self.directory):
             return self.core.prune(chain, before)
 
-    def append(self, events: list[tuple[str, str | None, int, dict[str, object]]]) -> None:
+    def append(self, events: list[LogRecord]) -> None:
         """Write facts in this order; they are synced to disk when this returns."""
         with translated_log(self.directory):
             self.core.append_many(events, ack="disk")
@@ -96,7 +104,27 @@ class AuditLog:
 
     def rows(self, chain: str, start: int, end: int | None = None) -> Iterator[LogRow]:
         with translated_log(self.directory):
-            yield from read_chain(_core.LogReader(str(self.directory)), chain, start, end)
+            yield from read_chain(self.reader(), chain, start, end)
+
+    def reader(self) -> _core.LogReader:
+        """Opens what is sealed, as far as its keys are there."""
+        return _core.LogReader(str(self.directory), str(self.keys))
+
+    def erase(self, subject: str, tenant: str | None, by: str, reason: str) -> Erased | None:
+        """Destroy the key of a subject; None when nothing is sealed under one."""
+        with translated_log(self.directory):
+            try:
+                done = self.core.erase(subject, tenant=tenant, by=by, reason=reason)
+            except _core.CoreError as error:
+                if error.args[:1] == ("NOT_FOUND",):
+                    return None
+                raise
+        return Erased(*done)
+
+    def finish_erasure(self) -> None:
+        """Finish an erasure whose process died."""
+        with translated_log(self.directory):
+            self.core.finish_erasure()
 
     def close(self) -> None:
         if self._closed:

@@ -11,7 +11,8 @@ from typing import Any
 from .. import _core
 from ..errors import TenancyError
 from .anchors import Anchor, collected
-from .projection import Projection, compare
+from .projection import Projection
+from .projection_compare import compare
 from .records import Record
 
 __all__ = ["AuditReport", "verify_log"]
@@ -55,15 +56,22 @@ def verify_log(
     now_ns: int = 0,
     host_key: Path | None = None,
     projection: Path | None = None,
+    keys: Path | None = None,
 ) -> AuditReport:
     """Verify `directory` (a `log/`) with a key like `keys/log.verify`.
 
     `anchors` are checkpoints kept elsewhere, or the anchors that keep them; with `now_ns` a silence
-    up to then is judged; `projection` is the `audit.sqlite` that is compared with the log.
+    up to then is judged; `projection` is the `audit.sqlite` that is compared with the log; `keys`
+    the directory of the subjects' keys, with which erasures are judged.
     """
     kept = collected(anchors, _log_id(directory))
     text = _core.log_verify(
-        str(directory), str(key), kept.notes, now_ns, "" if host_key is None else str(host_key)
+        str(directory),
+        str(key),
+        kept.notes,
+        now_ns,
+        "" if host_key is None else str(host_key),
+        "" if keys is None else str(keys / "subjects"),
     )
     found = json.loads(text)
     findings = [*kept.findings, *found["findings"]]
@@ -72,7 +80,7 @@ def verify_log(
     if projection is not None and projection.exists():
         beside = "unchecked"
         if found["status"] in (WHOLE, RESERVED):
-            differences = _differences(directory, projection)
+            differences = _differences(directory, projection, keys)
             beside = "different" if differences else "same"
             if differences:
                 findings, status = [*differences, *findings], TAMPERED
@@ -101,7 +109,7 @@ def _worst(*statuses: int) -> int:
     return next(s for s in (TAMPERED, UNVERIFIABLE, RESERVED, WHOLE) if s in statuses)
 
 
-def _differences(directory: Path, path: Path) -> list[dict[str, Any]]:
+def _differences(directory: Path, path: Path, keys: Path | None) -> list[dict[str, Any]]:
     def finding(chain: str | None, sequence: int | None, text: str) -> dict[str, Any]:
         return {
             "status": TAMPERED,
@@ -116,11 +124,10 @@ def _differences(directory: Path, path: Path) -> list[dict[str, Any]]:
     try:
         if not Projection(path).ready():
             return []  # it is just being made
+        reader = _core.LogReader(str(directory), "" if keys is None else str(keys))
         return [
             finding(one.chain, one.sequence, f"an event that is {one.what}")
-            for one in compare(
-                path, _core.LogReader(str(directory)), _core.log_kept_from(str(directory))
-            )
+            for one in compare(path, reader, _core.log_kept_from(str(directory)))
         ]
     except TenancyError as error:
         return [finding(None, None, str(error.message))]

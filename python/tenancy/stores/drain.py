@@ -26,11 +26,12 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from ..errors import StoreBusy
-from .audit_events import CHAINS, OutboxRow, chain_of, fields_of, outbox_serial
+from .audit_events import CHAINS, OutboxRow, log_id_of, outbox_serial, record_of
 from .audit_log import AuditLog
 from .database import Database
 from .directory import DataDirectory
 from .election import Election
+from .loading import catalog_document
 from .projection import Projection
 
 __all__ = ["EVERY_S", "OUTBOX_COLUMNS", "Drain"]
@@ -45,7 +46,7 @@ CATCH_UP_S = 60.0
 
 OUTBOX_COLUMNS = (
     "seq, event_id, time_ns, tenant_id, principal, type, action, resource, resource_id, result, "
-    "context, revision"
+    "context, revision, subject"
 )
 
 
@@ -75,6 +76,8 @@ class Drain:
         self._seat = Election(directory.path / "drain")
         self._lock = threading.Lock()
         self._projected: dict[str, int] = {}
+        self._document = ""
+        self._names: frozenset[str] = frozenset()
 
     def run(self, turns: int = 20, *, wait_s: float = 0.0) -> bool:
         """Move what there is, in at most `turns` batches. False: another drain is at it, and was
@@ -158,8 +161,9 @@ class Drain:
         return True
 
     def __call__(self) -> Sequence[str]:
-        """As a background job."""
+        """As a background job. Also finishes an erasure whose process died."""
         self.run()
+        self._log.finish_erasure()
         return ()
 
     def _look(self) -> tuple[_State, list[OutboxRow]]:
@@ -191,19 +195,27 @@ class Drain:
             present = self._present(positions, rows)
         through = rows[-1].seq
         self._write(_State(self._log.id, state.drained, through, positions))
-        events = [
-            (chain_of(row.type), row.tenant, row.time_ns, fields_of(row))
-            for row in rows
-            if row.seq not in present
-        ]
+        personal = self._personal()
+        events = [record_of(row, personal) for row in rows if row.seq not in present]
         if events:
             self._log.append(events)
         self._write(_State(self._log.id, through, through, positions))
 
+    def _personal(self) -> frozenset[str]:
+        """Names of the fields that the catalog in force wants sealed."""
+        with self._database.cursor() as cursor:
+            stored = catalog_document(cursor)
+        if stored is None:
+            return frozenset()
+        if stored[1] != self._document:
+            audit = json.loads(stored[1]).get("audit", {})
+            self._document, self._names = stored[1], frozenset(audit.get("personal", ()))
+        return self._names
+
     def _present(self, positions: dict[str, int], rows: list[OutboxRow]) -> set[int]:
         """Serials of the rows that the log has from these places on."""
         self._log.flush()  # what the dead one committed comes into the files
-        ids = {str(fields_of(row)["event_id"]): row.seq for row in rows}
+        ids = {log_id_of(row.event_id): row.seq for row in rows}
         found = set()
         for chain, start in positions.items():
             for record in self._log.rows(chain, start):
@@ -240,6 +252,8 @@ class Drain:
 
 
 def _delete(connection: Connection, seq: int) -> None:
+    # A fact that is sealed in the log shall not stay readable in pages that are free.
+    connection.exec_driver_sql("PRAGMA secure_delete = ON")
     # What is told once per period is remembered: its id must not be written a second time.
     connection.exec_driver_sql(
         "INSERT OR IGNORE INTO told (event_id, time_ns) SELECT event_id, time_ns FROM outbox"

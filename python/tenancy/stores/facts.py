@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .. import _core
+from .._text import shown
 from ..errors import NotFound, StoreBusy, TenancyError
 from . import outbox
 from .audit_events import LogRow
@@ -15,6 +16,7 @@ from .audit_search import AuditSearch
 from .database import Database
 from .directory import DataDirectory
 from .drain import Drain
+from .erasure import ErasureCertificate, certify
 from .projection import Projection
 from .records import AuditEvent, Page
 from .revision import newest_revision
@@ -32,6 +34,7 @@ class Facts:
     """Made by `Host`. Any thread; survives forks."""
 
     def __init__(self, directory: DataDirectory, database: Database, clock: _core.Clock) -> None:
+        self._database = database
         self.log = AuditLog(directory, clock)
         self.projection = Projection(directory.path / FILE)
         self.drain = Drain(directory, database, self.log, self.projection)
@@ -76,6 +79,33 @@ class Facts:
         self.log.flush()  # decisions leave their facts in the ring
         if not self.drain.run(turns=1 << 30, wait_s=SETTLE_S):
             raise StoreBusy("another process moves audit facts and does not come to an end")
+
+    def erase(
+        self, subject: str, tenant_id: str | None, *, by: str, reason: str
+    ) -> ErasureCertificate:
+        """Destroy the key of a subject and clear what was opened with it here."""
+        self.settle()
+        done = self.log.erase(subject, tenant_id, by, reason)
+        if done is None:
+            raise NotFound(
+                f"nothing in the log is sealed under a key of {shown(subject)}",
+                tenant=tenant_id,
+                remedy="name the subject as its facts do, with its tenant; fields are sealed from"
+                " the time on that the catalog lists them under audit: personal",
+            )
+        self.settle()
+        emptied = [self.projection.forget(), self._database.forget()]
+        return certify(
+            done,
+            self.log.id,
+            subject,
+            tenant_id,
+            by,
+            reason,
+            projection=self.projection,
+            database=self._database,
+            emptied=all(emptied),
+        )
 
     def problems(self) -> list[str]:
         """What an operator should look at."""

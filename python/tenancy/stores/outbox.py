@@ -44,8 +44,12 @@ def append(
     result: str = "success",
     context: Mapping[str, Any] | None = None,
     event_id: str | None = None,
+    subject: str | None = None,
 ) -> str | None:
-    """Write one fact and return its id; None when `event_id` was written before."""
+    """Write one fact and return its id; None when `event_id` was written before.
+
+    `subject` is whom it is about, when that is not `by`.
+    """
     if result not in RESULTS:
         raise InvalidValue("result", f"{result!r} is none of {', '.join(RESULTS)}")
     if event_id is not None and known(connection, event_id):
@@ -64,6 +68,7 @@ def append(
             result=result,
             context=to_json(context),
             revision=revision,
+            subject=subject,
         )
     )
     return event

@@ -7,6 +7,8 @@ Invariants:
  2. One writer at a time: whoever has the seat of `drain`. A reader sees one state of the table.
  3. It has no event of a record that was pruned, once it has caught up.
  4. It may be deleted at any time, and is then made anew; so it need not survive a loss of power.
+ 5. What is sealed in the log is open here, until the record of its key's erasure is read: then it
+    is overwritten, in the transaction that says so.
 """
 
 from __future__ import annotations
@@ -14,33 +16,32 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import StoreDamaged
-from .audit_events import CHAINS, LogRow, outbox_serial
-from .audit_log import AuditLog, read_chain
+from .audit_closing import closed, erased_key
+from .audit_events import CHAINS, LogRow
+from .audit_log import AuditLog
 from .database import BUSY_TIMEOUT_S, translated
 
-__all__ = ["COLUMNS", "SHIFT", "Difference", "Projection", "compare"]
+__all__ = ["COLUMNS", "ERASED", "EVENT", "SHIFT", "Projection"]
 
-FORMAT = 1
+FORMAT = 2
 APPLICATION_ID = 0x74656E62  # "tenb"
 SHIFT = 60
 """A position is the chain's code, shifted, and the sequence."""
 _CHUNK = 16_384
 _FORGET = "DELETE FROM events WHERE position >= ? AND position < ?"
-EVENT = 0
+EVENT, ERASED = 0, 9
 _ANOTHER = 1 << 62
 """How far a table of another log has come: further than any log is."""
 
 COLUMNS = (
     *("time_ns", "tenant", "tenant_sequence", "event_id", "type", "action", "resource"),
     *("resource_id", "principal", "result", "ip", "user_agent", "request_id", "session_id"),
-    *("policy_revision", "reason", "source", "key_id", "rest"),
+    *("policy_revision", "reason", "source", "key_id", "rest", "subject_key", "sealed"),
 )
 """Those of a reader's row, behind sequence and kind."""
 
@@ -56,7 +57,7 @@ _SCHEMA = (
         tenant TEXT, tenant_sequence INTEGER, event_id TEXT, type TEXT, action TEXT,
         resource TEXT, resource_id TEXT, principal TEXT, result TEXT, ip TEXT, user_agent TEXT,
         request_id TEXT, session_id TEXT, policy_revision INTEGER, reason TEXT, source TEXT,
-        key_id TEXT, rest TEXT) STRICT""",
+        key_id TEXT, rest TEXT, subject_key TEXT, sealed TEXT) STRICT""",
     "CREATE INDEX events_tenant ON events (tenant, time_ns)",
 )
 _SEARCH_INDEXES = (
@@ -68,6 +69,7 @@ _SEARCH_INDEXES = (
     "CREATE INDEX events_request ON events (tenant, request_id) WHERE request_id IS NOT NULL",
     "CREATE INDEX events_session ON events (tenant, session_id, time_ns)"
     " WHERE session_id IS NOT NULL",
+    "CREATE INDEX events_subject ON events (subject_key) WHERE subject_key IS NOT NULL",
     f"PRAGMA user_version = {FORMAT}",
 )
 
@@ -81,15 +83,6 @@ def _insert(chain: int) -> str:
         f"INSERT INTO events (position, serial, {', '.join(COLUMNS)})"  # noqa: S608
         f" VALUES ({chain << SHIFT} | {sequence} | (?2 * 0), {serial}, {values})"
     )
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first event of a chain that the table has otherwise than the log."""
-
-    chain: str
-    sequence: int
-    what: str
 
 
 class Projection:
@@ -208,6 +201,12 @@ class Projection:
                 raise
         return count
 
+    def forget(self) -> bool:
+        """Let go of what was overwritten: empties the file of changes. False: somebody reads."""
+        with self._writing() as connection:
+            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return not busy
+
     def remove(self) -> None:
         """Delete the files, for a table that SQLite cannot read any more."""
         for suffix in ("", "-wal", "-shm"):
@@ -247,6 +246,7 @@ class Projection:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("PRAGMA secure_delete = ON")
                 yield connection
             finally:
                 connection.close()
@@ -259,45 +259,12 @@ class Projection:
         return connection
 
 
-def compare(path: Path, reader: Any, kept_from: Mapping[str, int]) -> Iterator[Difference]:
-    """What a table has otherwise than the log, the first of each chain; `reader` reads the log,
-    whose records before `kept_from` were pruned."""
-    projection = Projection(path)
-    with projection.cursor() as cursor:
-        done = dict(cursor.execute("SELECT chain, next FROM progress"))
-        for code, chain in enumerate(CHAINS):
-            cursor.execute(
-                f"SELECT position & {(1 << SHIFT) - 1}, serial, {', '.join(COLUMNS)} FROM events"  # noqa: S608
-                " WHERE position >= ? AND position < ? ORDER BY position",
-                (code << SHIFT | kept_from[chain], (code + 1) << SHIFT),
-            )
-            found = _first_difference(
-                chain, cursor, read_chain(reader, chain, kept_from[chain], done.get(code, 0))
-            )
-            if found is not None:
-                yield found
-
-
-def _first_difference(
-    chain: str, table: sqlite3.Cursor, log: Iterator[LogRow]
-) -> Difference | None:
-    for record in log:
-        if record.kind != EVENT:
-            continue
-        row = table.fetchone()
-        if row is None or row[0] > record.sequence:
-            return Difference(chain, record.sequence, "missing")
-        if row[0] < record.sequence:
-            return Difference(chain, row[0], "not in the log")
-        if row[2:] != tuple(record)[2:] or row[1] != outbox_serial(record.source):
-            return Difference(chain, record.sequence, "different")
-    row = table.fetchone()
-    return None if row is None else Difference(chain, row[0], "not in the log")
-
-
 def _take(connection: sqlite3.Connection, code: int, log_id: str, rows: list[LogRow]) -> int:
     events = [row for row in rows if row[1] == EVENT]
     connection.executemany(_insert(code), events)
+    for row in rows:
+        if row[1] == ERASED:
+            _close(connection, erased_key(row))
     connection.execute(
         "INSERT INTO progress (chain, log_id, next, digest) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (chain) DO UPDATE SET log_id = excluded.log_id, next = excluded.next,"
@@ -307,8 +274,23 @@ def _take(connection: sqlite3.Connection, code: int, log_id: str, rows: list[Log
     return len(events)
 
 
+def _close(connection: sqlite3.Connection, key: str) -> None:
+    """Overwrite what was sealed with that key."""
+    columns = ", ".join(COLUMNS)
+    query = f"SELECT position, 0, {columns} FROM events WHERE subject_key = ?"  # noqa: S608
+    rows = [closed(LogRow._make(row)) for row in connection.execute(query, (key,))]
+    values = ", ".join(f"{name} = ?" for name in COLUMNS)
+    connection.executemany(
+        f"UPDATE events SET {values} WHERE position = ?",  # noqa: S608
+        [(*row[2:], row.sequence) for row in rows],
+    )
+
+
 def _digest(row: LogRow) -> str:
-    return hashlib.sha256(repr(tuple(row)).encode()).hexdigest()
+    """Tells a record from another one at its place, and is the same before and after an erasure."""
+    place = (row.sequence, row.kind, row.time_ns, row.tenant, row.tenant_sequence)
+    lasting = (*place, row.event_id, row.type, row.source, row.subject_key)
+    return hashlib.sha256(repr(lasting).encode()).hexdigest()
 
 
 def _chunks(rows: Iterable[LogRow]) -> Iterator[list[LogRow]]:

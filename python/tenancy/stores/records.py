@@ -253,3 +253,6 @@ class AuditEvent(Record):
     result: str
     context: Mapping[str, Any]
     revision: int
+    erased: Sequence[str] = ()
+    """Names of the fields that were sealed with a key that was destroyed: `principal`, `ip`, …;
+    `personal` are members of the context."""

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 
-HEAD = "0005"
+HEAD = "0006"
 """Newest migration of this release."""
 
 Integer = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
@@ -244,6 +244,8 @@ outbox = Table(
     Column("result", Text, nullable=False),
     Column("context", Text),
     Column("revision", Integer, nullable=False),
+    # Whose key seals its personal fields; NULL: its principal's.
+    Column("subject", Text),
     Index("idx_outbox_tenant", "tenant_id", "seq"),
     Index("idx_outbox_time", "time_ns"),
     Index("idx_outbox_type", "type", "seq"),
