@@ -12,10 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from ._audit_proofs import check_export, check_receipt
-from ._text import check_principal, check_text, duration_ns, from_json, to_bounded_json, to_ns
+from ._text import (
+    check_principal,
+    check_text,
+    duration_ns,
+    from_json,
+    listed,
+    to_bounded_json,
+    to_ns,
+)
 from .errors import InvalidValue, LegalHold, NotFound
 from .stores.anchors import Anchor
 from .stores.anchors_remote import as_anchor, note_or_anchor
@@ -27,13 +33,12 @@ from .stores.audit_export import covering, export_lines, make_receipt
 from .stores.audit_verify import AuditReport, verify_log
 from .stores.bulk import bulk_lines, check_bulk
 from .stores.erasure import ErasureCertificate
-from .stores.holds import Hold, Holds
+from .stores.holds import Hold, Holds, standing
 from .stores.host import Host
 from .stores.ocsf import to_ocsf
 from .stores.purge_certificate import PurgeCertificate
 from .stores.records import AuditEvent, Page, Tenant
 from .stores.retention import Retention
-from .stores.schema import tenants
 from .stores.twins import twin
 from .stores.whole_file import write_whole
 
@@ -388,9 +393,10 @@ class Audit:
         tenant_id = None if tenant is None else self._host.tenant_id(tenant)
         with self._host.write(by) as change:
             actor = change.by
-            held = sa.select(tenants.c.legal_hold).where(tenants.c.id == tenant_id)
-            if change.execute(held).scalar():
-                raise LegalHold(f"tenant {tenant_id} is under legal hold", tenant=tenant_id)
+            holds = standing(change.connection)
+            held = (*holds.everything, *holds.tenants.get(tenant_id or "", ()))
+            if held:
+                raise LegalHold(f"the log is under legal hold: {listed(held)}", tenant=tenant_id)
         done = self._host.facts.erase(subject, tenant_id, by=actor, reason=reason)
         with self._host.write(by) as change:
             change.fact(

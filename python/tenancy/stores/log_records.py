@@ -20,7 +20,7 @@ from .._audit_proofs import canonical, encoded, raw_fields
 from .._log_format import CLASSES, Record, joined, path_of
 from .._log_stub import Stub
 from ..errors import StoreBusy, StoreDamaged, StoreUnsupported
-from .audit_events import LogRow
+from .audit_events import EVENT_FIELDS, LogRow
 
 __all__ = [
     "Front",
@@ -43,8 +43,6 @@ _OWN = (
     *("checkpoint_hash", "kept_from", "stubs_hash", "subject_key"),
 )
 _MORE = {16: "metric", 17: "quantity", **dict(enumerate(_OWN, 256))}
-_COLUMNS = LogRow._fields[5:20]
-"""Those of the fields 1 to 15; all others stand in the rest."""
 
 
 def segments(directory: Path, chain: str) -> list[tuple[int, Path]]:
@@ -136,12 +134,12 @@ def parsed(data: bytes) -> Record:
 
 def row_of(record: Record) -> LogRow:
     """What `_core.LogReader.rows` says of it; what is sealed is None."""
-    columns: list[Any] = [None] * len(_COLUMNS)
+    columns: list[Any] = [None] * len(EVENT_FIELDS)
     rest: dict[str, Any] = {}
     for field, named, kind, value in raw_fields(record):
         if kind == _SEALED:
             continue
-        if 1 <= field <= len(_COLUMNS):
+        if 1 <= field <= len(EVENT_FIELDS):
             columns[field - 1] = _column(kind, value)
         else:
             name = named if named is not None else _MORE.get(field, f"field_{field}")
@@ -149,7 +147,9 @@ def row_of(record: Record) -> LogRow:
     owner = None if record.tenant is None else record.tenant.decode()
     sequence = None if owner is None else record.tenant_sequence
     head = (record.sequence, record.kind, record.time, owner, sequence)
-    return LogRow._make((*head, *columns, canonical(rest) if rest else None))
+    key = record.sealed[0].hex() if record.sealed else None
+    names = canonical(list(sealed_of(record))) if record.sealed else None
+    return LogRow._make((*head, *columns, canonical(rest) if rest else None, key, names))
 
 
 def sealed_of(record: Record) -> dict[str, str]:
@@ -157,7 +157,7 @@ def sealed_of(record: Record) -> dict[str, str]:
     found = {}
     for field, named, kind, value in raw_fields(record):
         if kind == _SEALED:
-            known = _COLUMNS[field - 1] if 1 <= field <= len(_COLUMNS) else _MORE.get(field)
+            known = EVENT_FIELDS[field - 1] if 1 <= field <= len(EVENT_FIELDS) else _MORE.get(field)
             found[named or known or f"field_{field}"] = encoded(value)
     return found
 

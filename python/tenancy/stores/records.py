@@ -254,5 +254,5 @@ class AuditEvent(Record):
     context: Mapping[str, Any]
     revision: int
     erased: Sequence[str] = ()
-    """Names of the fields that were sealed with a key that was destroyed: `principal`, `ip`, …;
-    `personal` are members of the context."""
+    """Names of the fields that are sealed with a key that was destroyed, or is not there:
+    `principal`, `ip`, …; `personal` are members of the context."""
