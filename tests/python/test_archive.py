@@ -473,6 +473,18 @@ def test_credentials_are_not_shown() -> None:
         Archive("memory://x", format="csv")
 
 
+def test_options_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    options = {"path": str(tmp_path), "target_protocol": "file"}
+    monkeypatch.setenv("TENANCY_ARCHIVE_OPTIONS", json.dumps(options))
+    assert Archive("dir://archive").parts() == ()
+    for bad in ('{"secret": "sesame-open"', '["sesame-open"]', "sesame-open"):
+        monkeypatch.setenv("TENANCY_ARCHIVE_OPTIONS", bad)
+        with pytest.raises(InvalidValue, match="TENANCY_ARCHIVE_OPTIONS") as caught:
+            Archive("dir://archive")
+        assert "sesame-open" not in str(caught.value)
+        assert Archive("memory://x", storage_options={}).url == "memory://x"
+
+
 # ------------------------------------------------------------------------------ S3
 
 

@@ -81,6 +81,7 @@ CONTEXTS: tuple[dict[str, Any], ...] = (
         "key": "k_1",
         "resource": "project/1",
     },
+    {"severity": "critical", "rule": "brute_force", "values": [1]},
     {"ip": "2001:db8:1:2::/64", "roles": "none", "principal": 5, "session_id": ""},
 )
 SAMPLES = (
@@ -110,6 +111,7 @@ def of_the_package() -> set[str]:
     body = engine[engine.index("fact_type(") : engine.index("proven(")]
     found |= set(re.findall(r'return "(\w+)"', body))
     found |= set(re.findall(r'(?:kType, |put_request\()"(\w+)"', engine))
+    found |= {"security_alert_acknowledged", "security_alert_retried"}
     statuses = ("trial", "active", "suspended", "resumed", "churned", "deleted", "purged")
     return found | {f"tenant_{status}" for status in statuses}
 
@@ -182,6 +184,18 @@ def test_who_is_given_a_role_is_the_user_and_who_gave_it_the_actor() -> None:
     assert body["type_uid"] == 300501
     assert (body["user"]["name"], body["actor"]["user"]["name"]) == ("bob", "ann")
     assert body["privileges"] == ["lead"]
+
+
+def test_an_alert_and_its_acknowledgement_are_one_finding() -> None:
+    about: dict[str, Any] = {"resource": "alert", "resource_id": "a1", "principal": "system"}
+    context = {"rule": "brute_force", "severity": "critical", "ip": "192.0.2.1"}
+    raised = to_ocsf(event("security_alert", context=context, **about))
+    assert (raised["type_uid"], raised["severity_id"], raised["status_id"]) == (200401, 5, 1)
+    assert raised["finding_info"]["title"] == "brute_force"
+    assert raised["evidences"][0]["src_endpoint"] == {"ip": "192.0.2.1"}
+    seen = to_ocsf(event("security_alert_acknowledged", context={"rule": "brute_force"}, **about))
+    assert (seen["type_uid"], seen["status_id"]) == (200402, 2)
+    assert seen["finding_info"]["uid"] == raised["finding_info"]["uid"] == "a1"
 
 
 # ------------------------------------------------------------------------------ from the log

@@ -10,6 +10,8 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
 import struct
 import tempfile
@@ -42,6 +44,7 @@ from .records import AuditEvent
 
 __all__ = ["Archive", "read_archive"]
 
+OPTIONS = "TENANCY_ARCHIVE_OPTIONS"
 _EVENT = 0
 _TIME, _SEQUENCE = 32, 116
 """Where a record has its time, from its start, and its sequence, from its end."""
@@ -53,8 +56,9 @@ class Archive:
 
     `format` is `parquet` or `jsonl`. `storage_options` go to the file system as they are; on S3,
     `{"s3_additional_kwargs": {"StorageClass": "GLACIER"}}` puts the records into that class (and
-    the small manifests, which every run reads, into the ordinary one). Credentials are shown in no
-    message. Raises `ExtraMissing` (`archive`, `s3`, `gcs`) and `InvalidValue`.
+    the small manifests, which every run reads, into the ordinary one). Without any,
+    `$TENANCY_ARCHIVE_OPTIONS` is taken, a JSON object. Credentials are shown in no message. Raises
+    `ExtraMissing` (`archive`, `s3`, `gcs`) and `InvalidValue`.
     """
 
     def __init__(
@@ -67,7 +71,8 @@ class Archive:
         if format not in FORMATS:
             raise InvalidValue("format", shown(format), remedy=f"one of {listed(FORMATS)}")
         self.format = format
-        self.place = Place(url, storage_options)
+        options = _of_environment() if storage_options is None else storage_options
+        self.place = Place(url, options)
 
     @property
     def url(self) -> str:
@@ -355,6 +360,19 @@ def _damaged(log: AuditLog, chain: str, start: int, end: int) -> StoreDamaged:
         "checkpoint",
         remedy="`tenancy audit verify` says what is wrong; nothing was archived",
     )
+
+
+def _of_environment() -> Mapping[str, Any] | None:
+    text = os.environ.get(OPTIONS)
+    if not text:
+        return None
+    try:
+        options = json.loads(text)
+    except (ValueError, RecursionError):
+        options = None
+    if not isinstance(options, dict):  # what it holds may be secret
+        raise InvalidValue(OPTIONS, "expected a JSON object", remedy='\'{"key": "…"}\'')
+    return options
 
 
 def _conflict(url: str, name: str) -> Conflict:

@@ -89,6 +89,8 @@ CLASSES_OF_TYPES: Mapping[str, Kind] = {
     "cross_tenant": Kind(FINDING, 1, _HIGH),
     "security_violation": Kind(FINDING, 1, _HIGH),
     "security_alert": Kind(FINDING, 1, _HIGH),
+    "security_alert_acknowledged": Kind(FINDING, 2),
+    "security_alert_retried": Kind(FINDING, 2),
     "suspicious_activity": Kind(FINDING, 1, _HIGH),
 }
 
@@ -106,6 +108,8 @@ _PREFIXES: tuple[tuple[str, Kind], ...] = (
 )
 
 _OTHER_KIND = Kind(BASE, OTHER)
+_SEVERITIES = {"low": _LOW, "medium": _MEDIUM, "high": _HIGH, "critical": _CRITICAL}
+_NEW, _IN_PROGRESS = 1, 2
 _STATUS = {"success": (1, "Success"), "failure": (2, "Failure"), "denied": (2, "Failure")}
 _UNKNOWN = "unknown"
 
@@ -138,9 +142,6 @@ def to_ocsf(event: AuditEvent) -> dict[str, Any]:
         body["status_detail"] = detail
     if kind.class_uid in _OF_CLASS:
         body.update(_OF_CLASS[kind.class_uid](event))
-    if kind.class_uid == FINDING:
-        body["status_id"] = 1  # New
-        body["unmapped"]["result"] = event.result
     return body
 
 
@@ -248,13 +249,17 @@ def _api(event: AuditEvent) -> dict[str, Any]:
 
 
 def _finding(event: AuditEvent) -> dict[str, Any]:
-    title = f"{event.type}: {event.action or _UNKNOWN}"
-    evidence = {"actor": _actor(event), **_endpoint(event)}
-    return {
-        "finding_info": {"uid": event.id, "title": title, "types": [event.type]},
+    """What follows an alert is an update of the alert's own finding."""
+    alert = event.resource_id if event.resource == "alert" else None
+    title = _text(event, "rule") or f"{event.type}: {event.action or _UNKNOWN}"
+    found: dict[str, Any] = {
+        "finding_info": {"uid": alert or event.id, "title": title, "types": [event.type]},
         "is_alert": True,
-        "evidences": [evidence],
+        "evidences": [{"actor": _actor(event), **_endpoint(event)}],
+        "status_id": _IN_PROGRESS if event.type.endswith("_acknowledged") else _NEW,
     }
+    severity = _SEVERITIES.get(_text(event, "severity") or "")
+    return {**found, **({} if severity is None else {"severity_id": severity})}
 
 
 _OF_CLASS: Mapping[int, Callable[[AuditEvent], dict[str, Any]]] = {
