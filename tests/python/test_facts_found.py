@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from audit_support import all_rows
+from audit_support import all_rows, open_live, outbox_size
 from store_support import start_python
 from tenancy import Tenancy, _core
+from tenancy.stores import drain, facts
 from tenancy.stores.host import Host
 from tenancy.stores.records import AuditEvent
 from web_support import CATALOG, Shop
@@ -133,6 +134,7 @@ def test_the_revision_is_that_of_the_definitions_that_decided(shop: Shop) -> Non
     for number in range(3):
         seen.append(t.check(tenant="acme", permission="doc:write").revision)
         t.tenants.create(f"Another {number}")
+        shop.advance(1)
     assert seen == sorted(set(seen))
     found = t.audit.search(shop.acme, type="permission_denied")
     assert [event.revision for event in reversed(found.items)] == seen
@@ -319,8 +321,8 @@ def test_a_full_log_refuses_what_would_leave_no_fact(stopped: Stopped) -> None:
     assert decision.retry_after == 1.0
     assert t.check(tenant="acme", permission="agent:create", principal="ann").status == 503
     assert t.check(tenant="acme")  # what leaves no fact is decided
-    facts = t.health().facts
-    assert (facts.recorded, facts.lost) == (recorded, 3)
+    counts = t.health().facts
+    assert (counts.recorded, counts.lost) == (recorded, 3)
     assert "3 facts of decisions found no room" in t.health().problems[0]
     assert t.stats()["decided"]["STATE_UNAVAILABLE"] == 3
     # A search says what is on the disk, rather than nothing.
@@ -425,3 +427,25 @@ def test_closing_writes_what_decisions_left(tmp_path: Path) -> None:
     rows = [row for row in all_rows(shop.data)["security"] if row.type == "permission_denied"]
     assert [row.ip for row in rows] == [f"10.0.0.{n}" for n in range(10)]
     assert engine.stats()["facts"] == {"recorded": 10, "suppressed": 0, "lost": 0}
+
+
+def test_a_long_backlog_is_projected_in_parts_and_searched_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "ROWS", 10)
+    monkeypatch.setattr(facts, "ROWS", 10)
+    with open_live(tmp_path) as t:
+        acme = t.tenants.create("Acme", slug="acme")
+        for number in range(35):
+            t.check(tenant="acme", permission="no:way", ip=f"10.0.0.{number}")
+        event = t.audit.append("data_read", tenant=acme)
+    with open_live(tmp_path) as t:
+        progress = t._host.facts.projection.progress()
+        assert 0 < sum(progress.values()) <= 20
+        assert t.audit.get(acme, event).type == "data_read"
+        assert t.background.run_due()
+        found = t.audit.search(acme, limit=1000)
+        assert sum(e.type == "permission_denied" for e in found) == 35
+        assert len({e.id for e in found}) == len(found)
+        t._host.facts.settle()
+        assert outbox_size(t) == 0

@@ -81,7 +81,7 @@ def test_a_denied_route(served: Served) -> None:
     assert (fact.principal, fact.action, fact.result) == ("ann", "doc:write", "denied")
     assert fact.context["code"] == answer.code
     assert fact.context["key"] == served.shop.user_key.id
-    assert "/docs/" in fact.context["endpoint"]
+    assert fact.context["endpoint"].endswith("write")
     assert fact.revision == served.shop.t.revision
 
 
@@ -93,7 +93,7 @@ def test_a_rate_limit_before_the_route(served: Served) -> None:
     assert answer.code == "RATE_LIMIT_EXCEEDED"
     (fact,) = shop.t.audit.search(shop.globex, request="req-2")
     assert (fact.type, fact.context["ip"]) == ("limit_exceeded", "203.0.113.7")
-    assert fact.action == "api_requests"
+    assert fact.context["endpoint"].endswith("write")
 
 
 def test_a_suspected_crossing(served: Served) -> None:

@@ -49,6 +49,7 @@ bool Engine::begin(const std::shared_ptr<const Definitions>& definitions, const 
   decision->started_ns = decision->taken_ns;
   decision->ip.assign(request.ip);
   decision->request_id.assign(request.request_id);
+  decision->endpoint.assign(request.endpoint);
   if (request.has_idempotency_key) note_idempotency_key(request, decision);
   return true;
 }
@@ -78,6 +79,7 @@ void Engine::admit(const std::shared_ptr<const Definitions>& definitions, const 
 
 void Engine::authorize(const Request& request, Decision* decision) {
   if (decision->finished || decision->reason != Reason::kAllowed) return;
+  if (!request.endpoint.empty()) decision->endpoint.assign(request.endpoint);
   if (!rebind(decision)) {
     if (!decision->stale) decided(request, false, decision);
     return;
@@ -104,6 +106,7 @@ void Engine::give_up(const Request& request, std::string_view detail, Decision* 
     decision->definitions = definitions();
     decision->ip.assign(request.ip);
     decision->request_id.assign(request.request_id);
+    decision->endpoint.assign(request.endpoint);
   }
   if (decision->definitions != nullptr) decided(request, false, decision);
 }

@@ -206,6 +206,7 @@ struct Decision {
   bool roles_refused = false;  // kPermissionDenied because of them; `detail` is a sentence
   std::string ip;
   std::string request_id;
+  std::string endpoint;        // the last that the request's stages named
   std::string detail;          // the permission, feature, quota or limit that refused
   int64_t retry_after_ns = 0;  // kNever: waiting does not help
   int64_t now_wall_ns = 0;

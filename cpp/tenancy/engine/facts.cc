@@ -202,7 +202,7 @@ bool Facts::refused(const Request& request, const Decision& decision) {
   FactFields fields;
   put_request(fact_type(decision), "denied", request, decision, &fields);
   fields.named("detail", decision.detail);
-  fields.named("endpoint", request.endpoint);
+  fields.named("endpoint", decision.endpoint);
   if (decision.suspected_crossing || decision.tenant == nullptr) {
     fields.named("named_tenant", named_tenant(request));
   }
@@ -214,7 +214,7 @@ bool Facts::key_used(const Request& request, const Decision& decision) {
   FactFields fields;
   const bool allowed = decision.reason == Reason::kAllowed;
   put_request("key_used", allowed ? "success" : "denied", request, decision, &fields);
-  fields.named("endpoint", request.endpoint);
+  fields.named("endpoint", decision.endpoint);
   return append(owner(decision), fields.fields(), decision);
 }
 

@@ -43,6 +43,9 @@ WAIT_S = 5.0
 READABLE_S = 2.0
 """How long a search waits for what is in the log's ring to come onto the disk."""
 CATCH_UP_S = 60.0
+ROWS = 20_000
+"""What one turn in the background, opening and closing project at most: a flood of refusals must
+hold up neither the decisions of the same process nor its end."""
 
 OUTBOX_COLUMNS = (
     "seq, event_id, time_ns, tenant_id, principal, type, action, resource, resource_id, result, "
@@ -79,11 +82,11 @@ class Drain:
         self._document = ""
         self._names: frozenset[str] = frozenset()
 
-    def run(self, turns: int = 20, *, wait_s: float = 0.0) -> bool:
-        """Move what there is, in at most `turns` batches. False: another drain is at it, and was
-        for `wait_s` seconds."""
+    def run(self, turns: int = 20, *, wait_s: float = 0.0, rows: int | None = None) -> bool:
+        """Move what there is, in at most `turns` batches, and project at most `rows` rows. False:
+        another drain is at it, and was for `wait_s` seconds."""
         end = time.monotonic() + wait_s
-        while not self._run(turns):
+        while not self._run(turns, rows):
             if time.monotonic() >= end:
                 return False
             time.sleep(0.005)
@@ -144,7 +147,7 @@ class Drain:
                 raise StoreBusy("another process moves audit facts and does not come to an end")
             time.sleep(0.005)
 
-    def _run(self, turns: int) -> bool:
+    def _run(self, turns: int, rows_max: int | None) -> bool:
         with self._database.operation(), self._lock:
             if not self._seat.win():
                 return False
@@ -154,15 +157,15 @@ class Drain:
                     if not rows:
                         break
                     self._batch(state, rows)
-                self._projection.catch_up(self._log)
-                self._forget()
+                if self._projection.catch_up(self._log, rows_max):
+                    self._forget()
             finally:
                 self._seat.resign()
         return True
 
     def __call__(self) -> Sequence[str]:
         """As a background job. Also finishes an erasure whose process died."""
-        self.run()
+        self.run(rows=ROWS)
         self._log.finish_erasure()
         return ()
 

@@ -15,7 +15,7 @@ from .audit_log import AuditLog
 from .audit_search import AuditSearch
 from .database import Database
 from .directory import DataDirectory
-from .drain import Drain
+from .drain import ROWS, Drain
 from .erasure import ErasureCertificate, certify
 from .projection import Projection
 from .records import AuditEvent, Page
@@ -132,7 +132,7 @@ class Facts:
         """Move what there is; what cannot be moved now stays in the outbox, and nobody has to wait
         for a disk to be mended."""
         try:
-            self.drain.run(turns=5)
+            self.drain.run(turns=5, rows=ROWS)
         except (TenancyError, OSError) as error:
             _log.warning("audit facts stay in the outbox for now: %s", error)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -145,17 +146,18 @@ class Projection:
 
     # ------------------------------------------------------------------------------ writing
 
-    def catch_up(self, log: AuditLog) -> int:
-        """Read what is new in the log, as far as it is on the disk now; returns how many events.
-        For who has the seat of `drain`."""
+    def catch_up(self, log: AuditLog, rows_max: int | None = None) -> bool:
+        """Read what is new in the log, as far as it is on the disk now. False: `rows_max` was the
+        end, and there is more. For who has the seat of `drain`."""
         if not self.usable():
             if self.path.exists() and not self.intact():
                 self.on_damage("SQLite cannot read it")
-            return self.rebuild(log)
+            self.rebuild(log)
+            return True
         progress, digests = self._state(log.id)
         positions = log.positions()
         if progress == positions:
-            return 0
+            return True
         kept = log.kept_from()
         for chain, done in progress.items():
             # What was pruned cannot be compared any more.
@@ -163,19 +165,24 @@ class Projection:
             if done > positions[chain] or not same:
                 if done != _ANOTHER:
                     self.on_damage("it has records that the log has not")
-                return self.rebuild(log)
-        count = 0
+                self.rebuild(log)
+                return True
+        left = rows_max
         with self._writing() as connection:
             for code, chain in enumerate(CHAINS):
                 if kept[chain]:
                     connection.execute(_FORGET, (code << SHIFT, code << SHIFT | kept[chain]))
                 start = max(progress[chain], kept[chain])
                 # Not to the end of the files: others may write faster than this reads.
-                for rows in _chunks(log.rows(chain, start, positions[chain])):
+                rows = log.rows(chain, start, positions[chain])
+                for chunk in _chunks(itertools.islice(rows, left)):
                     connection.execute("BEGIN IMMEDIATE")
-                    count += _take(connection, code, log.id, rows)
+                    _take(connection, code, log.id, chunk)
                     connection.execute("COMMIT")
-        return count
+                    left = None if left is None else left - len(chunk)
+                if left == 0:
+                    return False
+        return True
 
     def rebuild(self, log: AuditLog) -> int:
         """Make the table anew, in one transaction: readers have the old one until then, unless
