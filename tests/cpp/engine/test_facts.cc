@@ -39,6 +39,7 @@ std::string name_of(const log::Field& field) {
     case FieldId::kPrincipal: return "principal";
     case FieldId::kResult: return "result";
     case FieldId::kIp: return "ip";
+    case FieldId::kRequestId: return "request_id";
     case FieldId::kPolicyRevision: return "policy_revision";
     case FieldId::kReason: return "reason";
     case FieldId::kKeyId: return "key_id";
@@ -212,6 +213,36 @@ TEST_CASE("each kind of refusal has its type") {
       CHECK(value.find(t.acme.text.substr(kApiKeyPublicChars)) == std::string::npos);
     }
   }
+}
+
+TEST_CASE("of credentials that stand where names should, only what is public is recorded") {
+  AuditedEngine t(R"({"anonymous": "always"})");
+  Request r;
+  r.tenant = t.acme.text;
+  r.request_id = t.bob.text;
+  r.endpoint = "sess_abc";
+  REQUIRE_FALSE(t.check(r).allowed());
+  const auto facts = t.facts();
+  REQUIRE(facts.size() == 1);
+  CHECK(facts[0]["named_tenant"] == t.acme.row.id);
+  CHECK(facts[0]["request_id"] == t.bob.row.id);
+  CHECK(facts[0]["endpoint"] == "sess_");
+}
+
+TEST_CASE("request and endpoint of the first stages are known to the later ones") {
+  AuditedEngine t;
+  Decision d;
+  Request r = t.request(t.bob);
+  r.request_id = "q1";
+  r.endpoint = "/tickets";
+  t.engine->admit(t.engine->definitions(), r, &d);
+  Request second;
+  second.permission = "billing:read";
+  t.engine->authorize(second, &d);
+  const auto facts = t.facts();
+  REQUIRE(facts.size() == 1);
+  CHECK(facts[0]["request_id"] == "q1");
+  CHECK(facts[0]["endpoint"] == "/tickets");
 }
 
 TEST_CASE("a crossing belongs to the tenant whose credential was used") {
