@@ -32,8 +32,8 @@ _ALWAYS = (
     "copies that were made of the data directory: a backup of keys/subjects brings the key back, "
     "and `verify` then says erased_undone",
     "alerts that its facts raised, with what was sent of them",
-    "receipts, exports, feeds and archives that were handed out: they show what was not sealed, and "
-    "sealed fields that nobody can open any more",
+    "receipts, exports, feeds and archives that were handed out: they show what was not sealed, "
+    "and sealed fields that nobody can open any more",
     "older copies of an overwritten block that a file system or a drive keeps by itself",
 )
 
