@@ -390,6 +390,34 @@ def test_a_log_in_anothers_place_is_read_from_its_beginning(tmp_path: Path, cloc
         assert rules_of(t) == {"critical": 2}
 
 
+@pytest.mark.parametrize("read_before", [0, 5, 60])
+def test_rules_go_on_behind_what_was_pruned(
+    tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch, read_before: int
+) -> None:
+    log = _core.Log
+    monkeypatch.setattr(_core, "Log", lambda path, **o: log(path, segment_bytes=1 << 16, **o))
+    alerts = Alerts(rules=[critical("data_failed", cooldown=timedelta(0))])
+
+    def write(t: Tenancy, count: int) -> None:
+        for n in range(count):
+            tell(t, "data_failed", START_NS + n, context={"text": "x" * 6000})
+        t._host.facts.settle()
+
+    with open_shop(tmp_path, clock, alerts=alerts) as t:
+        write(t, read_before)
+        if read_before:
+            job(t, "alerts")()
+        write(t, 60 - read_before)
+        pruned = t._host.facts.log.prune("access", 50)
+        assert pruned
+        kept = t._host.facts.log.kept_from()["access"]
+        assert 5 < kept <= 50
+        tell(t, "data_failed", START_NS + 99)
+        turn(t)
+        log_kept = 61 - max(kept - 1, read_before)  # sequence 0 is the chain's genesis
+        assert len(t.alerts.list(limit=1000)) == read_before + log_kept
+
+
 def test_what_no_window_reaches_is_forgotten(t: Tenancy, clock: Any) -> None:
     def kept() -> int:
         with t._host.cursor() as cursor:

@@ -30,8 +30,9 @@ def read(
     """
     ends = log.positions()
     behind = [chain for chain in CHAINS if ends[chain] != places.get(chain, (0, ""))[0]]
+    kept = log.kept_from() if behind else {}
     ordered = heapq.merge(
-        *(_timed(log, chain, places.get(chain, (0, ""))) for chain in behind),
+        *(_timed(log, chain, places.get(chain, (0, "")), kept[chain]) for chain in behind),
         key=lambda item: item[0],
     )
     rows, after = [], dict(places)
@@ -41,11 +42,13 @@ def read(
     return rows, after
 
 
-def _timed(log: AuditLog, chain: str, place: Place) -> Iterator[tuple[int, str, LogRow]]:
+def _timed(log: AuditLog, chain: str, place: Place, kept: int) -> Iterator[tuple[int, str, LogRow]]:
+    """Records behind a place, each with the newest time so far; `kept` is the first that was not
+    pruned."""
     start, mark = place
     newest = 0
-    found = log.rows(chain, max(start - 1, 0))
-    if start:  # the record before it is still the one that was read
+    found = log.rows(chain, max(start - 1, kept))
+    if start > kept:  # the record before it is still the one that was read
         last = next(found, None)
         if last is None or _mark(last) != mark:
             raise LogMoved
