@@ -100,11 +100,12 @@ Status LogImpl::open() {
     if (Status status = make_ring(key->key, identity, &repairs); !status) return status;
   }
   appender_ = std::make_unique<Appender>(*ring_, *keys_, log_id_);
-  if (Status status = tell(repairs); !status) return status;
+  std::array<bool, kClasses> begun{};
+  if (Status status = tell(repairs, &begun); !status) return status;
   users_ = std::move(*users);
   worker_.store(make_worker().release());
   closed_.store(false);
-  Status status = alone ? announce() : Status();
+  Status status = alone ? announce(begun) : Status();
   // Not before: it might find heartbeats due, and a chain begins with its genesis.
   start_thread(worker_.load());
   if (status && alone && options_.shared) status = users_.shared();
@@ -148,8 +149,12 @@ Status LogImpl::make_ring(const EpochKey& key, const Ring::Identity& identity,
 }
 
 // Before anybody else can append, so that they come first behind the cut; the ring is empty.
-Status LogImpl::tell(const std::vector<Repair>& repairs) {
+Status LogImpl::tell(const std::vector<Repair>& repairs, std::array<bool, kClasses>* begun) {
   for (const Repair& repair : repairs) {
+    if (position(repair.chain) == 0) {  // cut before its first record was whole
+      if (Status status = begin_chain(repair.chain, clock_->boot_id()); !status) return status;
+      (*begun)[index(repair.chain)] = true;
+    }
     Status error;
     if (append_repair(*appender_, repair, clock_->wall_ns(), options_.full_wait_ns, &error) !=
         Appender::Outcome::kDone) {
@@ -159,9 +164,10 @@ Status LogImpl::tell(const std::vector<Repair>& repairs) {
   return {};
 }
 
-Status LogImpl::announce() {
+Status LogImpl::announce(const std::array<bool, kClasses>& begun) {
   const std::string boot = clock_->boot_id();
   for (size_t i = 0; i < kClasses; ++i) {
+    if (begun[i]) continue;
     if (Status status = begin_chain(static_cast<Class>(i), boot); !status) return status;
   }
   return {};

@@ -70,8 +70,9 @@ class LogImpl final : public Log {
  private:
   Status make_ring(const EpochKey& key, const Ring::Identity& identity,
                    std::vector<Repair>* repairs);
-  Status tell(const std::vector<Repair>& repairs);
-  Status announce();
+  // Chains that had to be begun for it are `begun`.
+  Status tell(const std::vector<Repair>& repairs, std::array<bool, kClasses>* begun);
+  Status announce(const std::array<bool, kClasses>& begun);
   Status begin_chain(Class chain, const std::string& boot);
   Result<Worker*> worker();
   std::unique_ptr<Worker> make_worker();
