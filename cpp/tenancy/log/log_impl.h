@@ -6,6 +6,7 @@
 // Thread safety: as Log.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
