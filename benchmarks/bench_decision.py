@@ -166,7 +166,9 @@ def main() -> None:
     parser.add_argument("--tenants", type=int, default=1000)
     tenants = parser.parse_args().tenants
     with tempfile.TemporaryDirectory() as directory:
-        ours_hot, ours_zipf = measure(Ours(directory, tenants), tenants, 20_000)
+        ours = Ours(directory, tenants)
+        ours_hot, ours_zipf = measure(ours, tenants, 20_000)
+        ours.tenancy.close()
     peer_hot, peer_zipf = measure(Assembled(tenants), tenants, 300)
     rows = [
         [
