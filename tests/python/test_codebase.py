@@ -66,6 +66,7 @@ PYTHON_RANKS = {
     "alerts": 4,
     "anchors": 4,
     "audit": 4,
+    "billing": 4,
     "certificates": 4,
     "explanation": 4,
     "keys": 4,
