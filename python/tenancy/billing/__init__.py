@@ -1,4 +1,10 @@
-"""Bills and invoices: what a tenant owes for a period, computed exactly and issued once."""
+"""Bills and invoices: what a tenant owes for a period, computed exactly and issued once.
+
+`compute(terms, usage)` makes a `Bill`; `usage` has for each span of the terms, in order, a mapping of
+metrics to their `Cumulative`s at the `cuts(terms)` inside it. `credit_note(invoice, parts, …)` takes
+an invoice back, in parts or as a whole. Both are pure functions: no clock, no store. `to_json` and
+`from_json` are the documents' canonical form, `digest` and `sealed` stand on it.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +24,40 @@ from ._documents import (
     TaxTotal,
     TierLine,
 )
+from ._offers import Credit, Discount
+from ._rules import BillingRules, RulesLike
+from ._tax import EU, TaxRate, TaxRules, TaxStatus
+from ._terms import Advance, Charged, SeatCount, Span, Terms, cuts
+from ._usage import Cumulative
 
 __all__ = [
+    "EU",
+    "Advance",
     "AppliedCredit",
     "AppliedDiscount",
     "Bill",
     "BillLine",
+    "BillingRules",
+    "Charged",
+    "Credit",
     "CreditNote",
     "CreditNoteLine",
+    "Cumulative",
+    "Discount",
     "EventsRef",
     "Invoice",
     "LineKind",
     "Party",
     "Period",
+    "RulesLike",
+    "SeatCount",
+    "Span",
     "TaxCategory",
+    "TaxRate",
+    "TaxRules",
+    "TaxStatus",
     "TaxTotal",
+    "Terms",
     "TierLine",
+    "cuts",
 ]

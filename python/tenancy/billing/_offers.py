@@ -1,0 +1,207 @@
+"""What lowers a bill: discounts and credits; `tenancy.billing` exports them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from .._text import check_text
+from ..errors import InvalidValue
+from ..pricing import Number, minor_digits, round_money
+from ._documents import BillLine
+from ._numbers import aware, exact
+
+__all__ = ["Credit", "Discount"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discount:
+    """A percentage or an amount taken off the lines it is for. A coupon is a discount with a code.
+
+    Exactly one of `percent` (more than 0, at most 100) and `amount` (of the bill's currency, more
+    than 0) is given. Without `metrics`, `plans` and `kinds` it is for every line, otherwise for
+    those that fit all of the three that are given. Raises `InvalidValue`.
+    """
+
+    id: str
+    name: str = ""
+    percent: Decimal | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+    """Of `amount` and `cap`; None: the bill's."""
+    cap: Decimal | None = None
+    """The most that it takes off one bill."""
+    code: str | None = None
+    starts: datetime | None = None
+    ends: datetime | None = None
+    """The first moment at which it is not valid any more."""
+    periods_left: int | None = None
+    """For how many more bills it is good, this one included; None: no limit. At 0 it is spent."""
+    metrics: tuple[str, ...] = ()
+    plans: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the name of the member
+        name: str = "",
+        *,
+        percent: Number | None = None,
+        amount: Number | None = None,
+        currency: str | None = None,
+        cap: Number | None = None,
+        code: str | None = None,
+        starts: datetime | None = None,
+        ends: datetime | None = None,
+        periods_left: int | None = None,
+        metrics: tuple[str, ...] | list[str] = (),
+        plans: tuple[str, ...] | list[str] = (),
+        kinds: tuple[str, ...] | list[str] = (),
+    ) -> None:
+        check_text(id, "discount.id", 255)
+        if (percent is None) == (amount is None):
+            raise InvalidValue("discount", "expected either percent or amount")
+        if periods_left is not None and (isinstance(periods_left, bool) or periods_left < 0):
+            raise InvalidValue("discount.periods_left", f"expected 0 or more, got {periods_left}")
+        share = _more_than_none(percent, "discount.percent")
+        if share is not None and share > 100:
+            raise InvalidValue("discount.percent", f"expected at most 100, got {share:f}")
+        _interval(starts, ends, "discount", "starts", "ends")
+        _set(
+            self,
+            id=id,
+            name=name or id,
+            percent=share,
+            amount=_more_than_none(amount, "discount.amount"),
+            currency=_known(currency),
+            cap=None if cap is None else exact(cap, "discount.cap", least=0),
+            code=code,
+            starts=starts,
+            ends=ends,
+            periods_left=periods_left,
+            metrics=tuple(metrics),
+            plans=tuple(plans),
+            kinds=tuple(kinds),
+        )
+
+    def covers(self, line: BillLine) -> bool:
+        """Whether it is for this line, whatever the time."""
+        return _covers(self, line)
+
+    def valid_at(self, moment: datetime) -> bool:
+        """Whether it holds at that moment."""
+        return (self.starts is None or self.starts <= moment) and (
+            self.ends is None or moment < self.ends
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credit:
+    """Money that pays for usage: prepaid, granted, or a balance. It is never taken below 0.
+
+    Of several credits the one with the smallest `priority` is taken first, then the one that
+    expires first, then the one granted first. Raises `InvalidValue`.
+    """
+
+    id: str
+    name: str = ""
+    amount: Decimal
+    """What is left of it."""
+    currency: str
+    priority: int = 0
+    starts: datetime | None = None
+    """Usage before this moment is not paid from it."""
+    expires: datetime | None = None
+    """Nor is usage from this moment on."""
+    metrics: tuple[str, ...] = ()
+    plans: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the name of the member
+        amount: Number,
+        currency: str,
+        name: str = "",
+        *,
+        priority: int = 0,
+        starts: datetime | None = None,
+        expires: datetime | None = None,
+        metrics: tuple[str, ...] | list[str] = (),
+        plans: tuple[str, ...] | list[str] = (),
+        kinds: tuple[str, ...] | list[str] = (),
+    ) -> None:
+        check_text(id, "credit.id", 255)
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise InvalidValue("credit.priority", f"expected a whole number, got {priority!r}")
+        _interval(starts, expires, "credit", "starts", "expires")
+        digits = minor_digits(currency)
+        number = exact(amount, "credit.amount", least=0)
+        if number != round_money(number, digits=digits):
+            raise InvalidValue(
+                "credit.amount", f"{number:f} {currency} has more than {digits} digits"
+            )
+        _set(
+            self,
+            id=id,
+            name=name or id,
+            amount=number,
+            currency=currency,
+            priority=priority,
+            starts=starts,
+            expires=expires,
+            metrics=tuple(metrics),
+            plans=tuple(plans),
+            kinds=tuple(kinds),
+        )
+
+    def covers(self, line: BillLine) -> bool:
+        """Whether it pays for this line, whatever the time."""
+        return _covers(self, line)
+
+    def valid_at(self, moment: datetime) -> bool:
+        """Whether it pays for what is used at that moment."""
+        return (self.starts is None or self.starts <= moment) and (
+            self.expires is None or moment < self.expires
+        )
+
+
+def _covers(offer: Discount | Credit, line: BillLine) -> bool:
+    return (
+        (not offer.metrics or line.metric in offer.metrics)
+        and (not offer.plans or line.plan in offer.plans)
+        and (not offer.kinds or line.kind in offer.kinds)
+    )
+
+
+def _more_than_none(value: Number | None, field: str) -> Decimal | None:
+    if value is None:
+        return None
+    number = exact(value, field)
+    if number <= 0:
+        raise InvalidValue(field, f"expected more than 0, got {number:f}")
+    return number
+
+
+def _known(currency: str | None) -> str | None:
+    if currency is not None:
+        minor_digits(currency)
+    return currency
+
+
+def _interval(
+    start: datetime | None, end: datetime | None, owner: str, first: str, last: str
+) -> None:
+    if start is not None:
+        aware(start, f"{owner}.{first}")
+    if end is not None:
+        aware(end, f"{owner}.{last}")
+    if start is not None and end is not None and end <= start:
+        raise InvalidValue(f"{owner}.{last}", f"{end} is not after {first}, {start}")
+
+
+def _set(target: Any, **members: Any) -> None:
+    for name, value in members.items():
+        object.__setattr__(target, name, value)

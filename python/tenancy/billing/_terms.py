@@ -1,0 +1,273 @@
+"""What a bill is computed from, apart from usage; `tenancy.billing` exports it."""
+
+from __future__ import annotations
+
+import itertools
+import zoneinfo
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from .._text import check_text, shown
+from ..errors import InvalidValue
+from ..pricing import Number, PriceBook, minor_digits
+from ._documents import Period
+from ._numbers import aware, exact, one_of
+from ._offers import Credit, Discount
+from ._rules import BillingRules, RulesLike
+from ._tax import TaxRules, TaxStatus
+
+__all__ = ["Advance", "Charged", "SeatCount", "Span", "Terms", "cuts"]
+
+
+@dataclass(frozen=True, slots=True)
+class SeatCount:
+    """From `since` on there are so many seats."""
+
+    since: datetime
+    seats: Decimal
+
+    def __init__(self, since: datetime, seats: Number) -> None:
+        object.__setattr__(self, "since", aware(since, "seats.since"))
+        object.__setattr__(self, "seats", exact(seats, "seats", least=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of the period in which one plan and one price book hold.
+
+    `seats` is a number, or the numbers over time; the first then counts from the start of the span.
+    """
+
+    start: datetime
+    end: datetime
+    book: PriceBook
+    plan: str | None = None
+    seats: tuple[SeatCount, ...] = ()
+
+    def __init__(
+        self,
+        start: datetime,
+        end: datetime,
+        book: PriceBook,
+        plan: str | None = None,
+        seats: Number | Sequence[SeatCount] = (),
+    ) -> None:
+        _check_interval(start, end, "span")
+        if not isinstance(book, PriceBook):
+            raise InvalidValue("span.book", f"expected a PriceBook, got {type(book).__name__}")
+        if isinstance(seats, (int, str, Decimal)):
+            seats = [SeatCount(start, seats)]
+        _check_seats(seats, start, end, book)
+        _set(self, start=start, end=end, book=book, plan=plan, seats=tuple(seats))
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The next period, whose base fee and seats are charged in advance on this bill."""
+
+    start: datetime
+    end: datetime
+    book: PriceBook
+    plan: str | None = None
+    seats: Decimal | None = None
+
+    def __init__(
+        self,
+        start: datetime,
+        end: datetime,
+        book: PriceBook,
+        plan: str | None = None,
+        seats: Number | None = None,
+    ) -> None:
+        _check_interval(start, end, "advance")
+        number = None if seats is None else exact(seats, "advance.seats", least=0)
+        _set(self, start=start, end=end, book=book, plan=plan, seats=number)
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """A fee of this period that an earlier bill charged in advance, after its discount.
+
+    The bill states the fees that the period came to, and takes this off again; where both are the
+    same and nothing was taken off, neither is shown.
+    """
+
+    kind: Literal["base_fee", "seats"]
+    amount: Decimal
+    plan: str | None = None
+    description: str = ""
+
+    def __init__(
+        self,
+        kind: Literal["base_fee", "seats"],
+        amount: Number,
+        plan: str | None = None,
+        description: str = "",
+    ) -> None:
+        one_of(kind, ("base_fee", "seats"), "charged.kind")
+        number = exact(amount, "charged.amount", least=0)
+        _set(self, kind=kind, amount=number, plan=plan, description=description)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Everything that a bill depends on, besides usage.
+
+    `spans` are in order and without gaps; the first may begin after the period does, and the last
+    may end before it, when the subscription does. Their price books have the bill's currency.
+    Raises `InvalidValue` that names what is wrong.
+    """
+
+    tenant: str
+    period: Period
+    currency: str
+    spans: tuple[Span, ...]
+    advance: Advance | None = None
+    charged: tuple[Charged, ...] = ()
+    discounts: tuple[Discount, ...] = ()
+    credits: tuple[Credit, ...] = ()
+    tax: TaxRules | None = None
+    buyer: TaxStatus | None = None
+    rules: BillingRules = field(default_factory=BillingRules)
+    time_zone: str = "UTC"
+    """Whose days are counted where fees are prorated by the day (IANA)."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What lines are called: by metric, or by kind of line (``base_fee``, ``seats``, …)."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """The unit of a metric, as the bill shows it."""
+
+    def __init__(
+        self,
+        tenant: str,
+        period: Period | tuple[datetime, datetime],
+        currency: str,
+        spans: Sequence[Span],
+        *,
+        advance: Advance | None = None,
+        charged: Sequence[Charged] = (),
+        discounts: Sequence[Discount] = (),
+        credits: Sequence[Credit] = (),  # noqa: A002 - what they are
+        tax: TaxRules | None = None,
+        buyer: TaxStatus | None = None,
+        rules: RulesLike = "default",
+        time_zone: str = "UTC",
+        names: Mapping[str, str] | None = None,
+        units: Mapping[str, str] | None = None,
+    ) -> None:
+        check_text(tenant, "tenant", 255)
+        minor_digits(currency)
+        if not isinstance(period, Period):
+            period = Period(*period)
+        _check_interval(period.start, period.end, "period")
+        _check_spans(spans, period, currency)
+        if advance is not None:
+            _check_currency(advance.book.currency, currency, "advance.book")
+        _check_offers(discounts, credits, currency)
+        if tax is not None and buyer is None:
+            raise InvalidValue("buyer", "is missing", remedy="tax depends on where the buyer is")
+        if time_zone != "UTC":
+            check_zone(time_zone)
+        _set(
+            self,
+            tenant=tenant,
+            period=period,
+            currency=currency,
+            spans=tuple(spans),
+            advance=advance,
+            charged=tuple(charged),
+            discounts=tuple(discounts),
+            credits=tuple(credits),
+            tax=tax,
+            buyer=buyer,
+            rules=BillingRules.of(rules),
+            time_zone=time_zone,
+            names={} if names is None else names,
+            units={} if units is None else units,
+        )
+
+
+def cuts(terms: Terms) -> tuple[datetime, ...]:
+    """The moments at which `compute` needs the quantities of usage, in order.
+
+    The ends of the spans, and, where credits are judged at usage time, the moments inside them at
+    which a credit begins or expires. For a span the ones behind its start and up to its end count.
+    """
+    found = {span.end for span in terms.spans}
+    if terms.rules.credit_when == "usage":
+        first, last = terms.spans[0].start, terms.spans[-1].end
+        for credit in terms.credits:
+            for moment in (credit.starts, credit.expires):
+                if moment is not None and first < moment < last:
+                    found.add(moment)
+    return tuple(sorted(found))
+
+
+def check_zone(name: str) -> zoneinfo.ZoneInfo:
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidValue("time_zone", f"{shown(name)} is not a time zone of IANA") from None
+
+
+def _check_interval(start: datetime, end: datetime, owner: str) -> None:
+    aware(start, f"{owner}.start")
+    aware(end, f"{owner}.end")
+    if end <= start:
+        raise InvalidValue(f"{owner}.end", f"{end} is not after the start, {start}")
+
+
+def _check_currency(found: str, expected: str, name: str) -> None:
+    if found != expected:
+        raise InvalidValue(
+            name, f"is in {found}, the bill in {expected}", remedy="one bill has one currency"
+        )
+
+
+def _check_spans(spans: Sequence[Span], period: Period, currency: str) -> None:
+    if not spans:
+        raise InvalidValue("spans", "expected at least one")
+    before: Span | None = None
+    for i, span in enumerate(spans):
+        name = f"spans[{i}]"
+        _check_currency(span.book.currency, currency, f"{name}.book")
+        if span.start < period.start or span.end > period.end:
+            raise InvalidValue(name, f"{span.start} to {span.end} is not within the period")
+        if before is not None and span.start != before.end:
+            what = "overlaps the one before" if span.start < before.end else "leaves a gap"
+            raise InvalidValue(name, f"{what}: it starts at {span.start}, not at {before.end}")
+        before = span
+
+
+def _check_seats(
+    seats: Sequence[SeatCount], start: datetime, end: datetime, book: PriceBook
+) -> None:
+    if not seats:
+        return
+    if book.seats is None:
+        raise InvalidValue("span.seats", f"price book {book.name} has no price for seats")
+    if seats[0].since != start:
+        raise InvalidValue("span.seats", "the first number counts from the start of the span")
+    for one, after in itertools.pairwise(seats):
+        if not one.since < after.since < end:
+            raise InvalidValue("span.seats", f"{after.since} is out of order, or past the span")
+
+
+def _check_offers(discounts: Sequence[Discount], credits_: Sequence[Credit], currency: str) -> None:
+    both: tuple[tuple[str, Sequence[Discount | Credit]], ...]
+    both = (("discounts", discounts), ("credits", credits_))
+    for kind, offers in both:
+        seen: set[str] = set()
+        for i, offer in enumerate(offers):
+            if offer.currency is not None:
+                _check_currency(offer.currency, currency, f"{kind}[{i}]")
+            if offer.id in seen:
+                raise InvalidValue(f"{kind}[{i}]", f"the id {shown(offer.id)} is there twice")
+            seen.add(offer.id)
+
+
+def _set(target: Any, **members: Any) -> None:
+    for name, value in members.items():
+        object.__setattr__(target, name, value)
