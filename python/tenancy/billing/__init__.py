@@ -1,13 +1,14 @@
 """Bills and invoices: what a tenant owes for a period, computed exactly and issued once.
 
-`compute(terms, usage)` makes a `Bill`; `usage` has for each span of the terms, in order, a mapping of
-metrics to their `Cumulative`s at the `cuts(terms)` inside it. `credit_note(invoice, parts, …)` takes
-an invoice back, in parts or as a whole. Both are pure functions: no clock, no store. `to_json` and
-`from_json` are the documents' canonical form, `digest` and `sealed` stand on it.
+`compute(terms, usage)` makes a `Bill`; `usage` has for each span of the terms, in order, a mapping
+of metrics to their `Cumulative`s at the `cuts(terms)` inside it. `credit_note(invoice, parts, …)`
+takes an invoice back, in parts or as a whole. Both are pure functions: no clock, no store.
+`to_json` and `from_json` are the documents' canonical form, `digest` and `sealed` stand on it.
 """
 
 from __future__ import annotations
 
+from ._compute import compute
 from ._documents import (
     AppliedCredit,
     AppliedDiscount,
@@ -24,6 +25,8 @@ from ._documents import (
     TaxTotal,
     TierLine,
 )
+from ._json import Document, digest, from_json, sealed, to_json
+from ._notes import Part, credit_note, left_of
 from ._offers import Credit, Discount
 from ._rules import BillingRules, RulesLike
 from ._tax import EU, TaxRate, TaxRules, TaxStatus
@@ -44,9 +47,11 @@ __all__ = [
     "CreditNoteLine",
     "Cumulative",
     "Discount",
+    "Document",
     "EventsRef",
     "Invoice",
     "LineKind",
+    "Part",
     "Party",
     "Period",
     "RulesLike",
@@ -59,5 +64,12 @@ __all__ = [
     "TaxTotal",
     "Terms",
     "TierLine",
+    "compute",
+    "credit_note",
     "cuts",
+    "digest",
+    "from_json",
+    "left_of",
+    "sealed",
+    "to_json",
 ]

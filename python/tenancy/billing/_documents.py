@@ -170,18 +170,20 @@ class Bill:
     credits: tuple[AppliedCredit, ...]
     credit: Decimal
     net: Decimal
-    """What tax is due on, without the tax."""
+    """The charges without discounts, tax, and credits that the rules take before tax."""
     taxes: tuple[TaxTotal, ...]
     tax: Decimal
     total: Decimal
     """Net and tax together."""
     due: Decimal
-    """What is to be paid: the total, less credits that the rules take after tax."""
+    """What is to be paid: the total, less credits that the rules take after tax; never below 0."""
     tax_inclusive: bool
     rules: str
     """Version of the rules of billing, and the preset or options in force."""
     digest: str = ""
     """Hexadecimal SHA-256 of the canonical JSON (RFC 8785) of everything else."""
+    credit_after_tax: bool = False
+    """The rules take credits after tax: they are no part of the lines, and `net` has them in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,10 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class CreditNoteLine:
-    """The part of an invoice's line that is taken back. All amounts are at least 0."""
+    """The part of an invoice's line that is taken back.
+
+    Amounts are at least 0, except those of lines that took something off the invoice.
+    """
 
     line: int
     """Index of the line in the invoice."""

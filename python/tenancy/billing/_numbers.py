@@ -7,7 +7,7 @@ stand at both ends only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from decimal import Context, Decimal
 from typing import Final
 
@@ -32,18 +32,26 @@ def exact(value: Number, field: str, *, least: int | None = None) -> Decimal:
 
 
 def aware(moment: datetime, field: str) -> datetime:
+    """The moment in UTC: arithmetic on two datetimes of one zone would ignore its summer time."""
     if not isinstance(moment, datetime):
         raise InvalidValue(field, f"expected a datetime, got {type(moment).__name__}")
+    if moment.tzinfo is timezone.utc:
+        return moment
     if moment.utcoffset() is None:
         raise InvalidValue(
             field, "a datetime without a time zone", remedy="datetime(…, tzinfo=timezone.utc)"
         )
-    return moment
+    return moment.astimezone(timezone.utc)
 
 
 def units_of(amount: Decimal, digits: int) -> int:
     """An amount that is whole in units of `digits` after the point, as that many units."""
     return int(_WIDE.scaleb(amount, digits))
+
+
+def pico_of(amount: Decimal) -> int:
+    """An amount in units of 1e-12."""
+    return int(_WIDE.scaleb(amount, 12))
 
 
 def amount_of(units: int, digits: int) -> Decimal:

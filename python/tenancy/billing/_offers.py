@@ -5,15 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from .._text import check_text
 from ..errors import InvalidValue
 from ..pricing import Number, minor_digits, round_money
-from ._documents import BillLine
 from ._numbers import aware, exact
 
 __all__ = ["Credit", "Discount"]
+
+
+class Charge(Protocol):
+    """What offers and taxes look at: a line of a bill, also while it is made."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def metric(self) -> str | None: ...
+    @property
+    def plan(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +78,7 @@ class Discount:
         share = _more_than_none(percent, "discount.percent")
         if share is not None and share > 100:
             raise InvalidValue("discount.percent", f"expected at most 100, got {share:f}")
-        _interval(starts, ends, "discount", "starts", "ends")
+        starts, ends = _interval(starts, ends, "discount.ends")
         _set(
             self,
             id=id,
@@ -86,15 +96,17 @@ class Discount:
             kinds=tuple(kinds),
         )
 
-    def covers(self, line: BillLine) -> bool:
+    def covers(self, line: Charge) -> bool:
         """Whether it is for this line, whatever the time."""
         return _covers(self, line)
 
     def valid_at(self, moment: datetime) -> bool:
         """Whether it holds at that moment."""
-        return (self.starts is None or self.starts <= moment) and (
-            self.ends is None or moment < self.ends
-        )
+        return _within(self.starts, moment, self.ends)
+
+    def valid_until(self, end: datetime) -> bool:
+        """Whether it holds just before that moment."""
+        return _within_until(self.starts, end, self.ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +148,7 @@ class Credit:
         check_text(id, "credit.id", 255)
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise InvalidValue("credit.priority", f"expected a whole number, got {priority!r}")
-        _interval(starts, expires, "credit", "starts", "expires")
+        starts, expires = _interval(starts, expires, "credit.expires")
         digits = minor_digits(currency)
         number = exact(amount, "credit.amount", least=0)
         if number != round_money(number, digits=digits):
@@ -157,23 +169,33 @@ class Credit:
             kinds=tuple(kinds),
         )
 
-    def covers(self, line: BillLine) -> bool:
+    def covers(self, line: Charge) -> bool:
         """Whether it pays for this line, whatever the time."""
         return _covers(self, line)
 
     def valid_at(self, moment: datetime) -> bool:
         """Whether it pays for what is used at that moment."""
-        return (self.starts is None or self.starts <= moment) and (
-            self.expires is None or moment < self.expires
-        )
+        return _within(self.starts, moment, self.expires)
+
+    def valid_until(self, end: datetime) -> bool:
+        """Whether it can be used just before that moment."""
+        return _within_until(self.starts, end, self.expires)
 
 
-def _covers(offer: Discount | Credit, line: BillLine) -> bool:
+def _covers(offer: Discount | Credit, line: Charge) -> bool:
     return (
         (not offer.metrics or line.metric in offer.metrics)
         and (not offer.plans or line.plan in offer.plans)
         and (not offer.kinds or line.kind in offer.kinds)
     )
+
+
+def _within(start: datetime | None, moment: datetime, end: datetime | None) -> bool:
+    return (start is None or start <= moment) and (end is None or moment < end)
+
+
+def _within_until(start: datetime | None, moment: datetime, end: datetime | None) -> bool:
+    return (start is None or start < moment) and (end is None or moment <= end)
 
 
 def _more_than_none(value: Number | None, field: str) -> Decimal | None:
@@ -192,14 +214,13 @@ def _known(currency: str | None) -> str | None:
 
 
 def _interval(
-    start: datetime | None, end: datetime | None, owner: str, first: str, last: str
-) -> None:
-    if start is not None:
-        aware(start, f"{owner}.{first}")
-    if end is not None:
-        aware(end, f"{owner}.{last}")
+    start: datetime | None, end: datetime | None, field: str
+) -> tuple[datetime | None, datetime | None]:
+    start = None if start is None else aware(start, field.split(".")[0] + ".starts")
+    end = None if end is None else aware(end, field)
     if start is not None and end is not None and end <= start:
-        raise InvalidValue(f"{owner}.{last}", f"{end} is not after {first}, {start}")
+        raise InvalidValue(field, f"{end} is not after the start, {start}")
+    return start, end
 
 
 def _set(target: Any, **members: Any) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from ..errors import InvalidValue
-from ..pricing import presets as price_presets
 from ._numbers import one_of
 
 __all__ = ["BillingRules", "RulesLike"]
@@ -49,6 +48,8 @@ class BillingRules:
     """Half up is half away from zero."""
     proration: Proration = "book"
     """How fees count a part of a period; `book`: as the rules of each span's price book say."""
+    proration_digits: int = -1
+    """Digits to which the fraction of the period is rounded first, -1: not; of `book`: its own."""
     prorate_commitments: bool = True
     """Whether minimum and maximum of a span are reduced to its part of the period."""
     prorate_included: bool = False
@@ -73,6 +74,9 @@ class BillingRules:
     def __post_init__(self) -> None:
         for field, known in _KNOWN.items():
             one_of(getattr(self, field), known, f"rules.{field}")
+        digits = self.proration_digits
+        if isinstance(digits, bool) or not isinstance(digits, int) or not -1 <= digits <= 12:
+            raise InvalidValue("rules.proration_digits", "expected 0 to 12, or -1 for all")
         for field in ("prorate_commitments", "prorate_included"):
             if not isinstance(getattr(self, field), bool):
                 raise InvalidValue(f"rules.{field}", "expected True or False")
@@ -159,15 +163,8 @@ _PRESETS: Final[Mapping[str, BillingRules]] = {
         name="killbill",
         order="minimum discount tax credit",
         proration="day",
+        proration_digits=9,
         discount_when="bill",
         credit_when="bill",
     ),
 }
-
-
-def proration_digits(rules: BillingRules, book: Mapping[str, str]) -> int:
-    """To how many digits the fraction of a period is rounded first; -1: not."""
-    if rules.proration == "book":
-        return int(book["proration_digits"])
-    known = price_presets()
-    return int(known[rules.name]["proration_digits"]) if rules.name in known else -1

@@ -10,8 +10,9 @@ from typing import Final, Literal, NamedTuple
 from .._text import shown
 from ..errors import InvalidValue
 from ..pricing import Number
-from ._documents import BillLine, Party, TaxCategory
+from ._documents import Party, TaxCategory
 from ._numbers import exact, one_of
+from ._offers import Charge
 
 __all__ = ["EU", "TaxRate", "TaxRules", "TaxStatus"]
 
@@ -135,7 +136,7 @@ class TaxRules:
         ):
             object.__setattr__(self, name, value)
 
-    def product_of(self, line: BillLine) -> str:
+    def product_of(self, line: Charge) -> str:
         """The product class of a line."""
         products = self.products
         if not products:

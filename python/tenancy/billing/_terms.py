@@ -55,7 +55,7 @@ class Span:
         plan: str | None = None,
         seats: Number | Sequence[SeatCount] = (),
     ) -> None:
-        _check_interval(start, end, "span")
+        start, end = _interval(start, end, "span")
         if not isinstance(book, PriceBook):
             raise InvalidValue("span.book", f"expected a PriceBook, got {type(book).__name__}")
         if isinstance(seats, (int, str, Decimal)):
@@ -82,34 +82,38 @@ class Advance:
         plan: str | None = None,
         seats: Number | None = None,
     ) -> None:
-        _check_interval(start, end, "advance")
+        start, end = _interval(start, end, "advance")
         number = None if seats is None else exact(seats, "advance.seats", least=0)
         _set(self, start=start, end=end, book=book, plan=plan, seats=number)
 
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """A fee of this period that an earlier bill charged in advance, after its discount.
+    """A fee of this period that an earlier bill charged in advance.
 
-    The bill states the fees that the period came to, and takes this off again; where both are the
-    same and nothing was taken off, neither is shown.
+    Where the fees of its kind came to just as much, nothing is shown of them. Otherwise the bill
+    states what they came to, and takes `amount` - `discount` off again in an adjustment.
     """
 
     kind: Literal["base_fee", "seats"]
     amount: Decimal
+    discount: Decimal = Decimal(0)
+    """What the earlier bill took off it."""
     plan: str | None = None
-    description: str = ""
 
     def __init__(
         self,
         kind: Literal["base_fee", "seats"],
         amount: Number,
+        discount: Number = 0,
         plan: str | None = None,
-        description: str = "",
     ) -> None:
         one_of(kind, ("base_fee", "seats"), "charged.kind")
         number = exact(amount, "charged.amount", least=0)
-        _set(self, kind=kind, amount=number, plan=plan, description=description)
+        less = exact(discount, "charged.discount", least=0)
+        if less > number:
+            raise InvalidValue("charged.discount", f"{less:f} is more than the amount")
+        _set(self, kind=kind, amount=number, discount=less, plan=plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,8 @@ class Terms:
     """Everything that a bill depends on, besides usage.
 
     `spans` are in order and without gaps; the first may begin after the period does, and the last
-    may end before it, when the subscription does. Their price books have the bill's currency.
+    may end before it, when the subscription does. There may be none where only the next period is
+    charged. Price books, credits and discounts have the bill's currency. Times are kept in UTC.
     Raises `InvalidValue` that names what is wrong.
     """
 
@@ -161,11 +166,12 @@ class Terms:
         minor_digits(currency)
         if not isinstance(period, Period):
             period = Period(*period)
-        _check_interval(period.start, period.end, "period")
-        _check_spans(spans, period, currency)
+        period = Period(*_interval(period.start, period.end, "period"))
+        _check_spans(spans, period, currency, advance)
         if advance is not None:
             _check_currency(advance.book.currency, currency, "advance.book")
-        _check_offers(discounts, credits, currency)
+        _check_offers("discounts", discounts, currency)
+        _check_offers("credits", credits, currency)
         if tax is not None and buyer is None:
             raise InvalidValue("buyer", "is missing", remedy="tax depends on where the buyer is")
         if time_zone != "UTC":
@@ -196,7 +202,7 @@ def cuts(terms: Terms) -> tuple[datetime, ...]:
     which a credit begins or expires. For a span the ones behind its start and up to its end count.
     """
     found = {span.end for span in terms.spans}
-    if terms.rules.credit_when == "usage":
+    if terms.spans and terms.rules.credit_when == "usage":
         first, last = terms.spans[0].start, terms.spans[-1].end
         for credit in terms.credits:
             for moment in (credit.starts, credit.expires):
@@ -212,11 +218,11 @@ def check_zone(name: str) -> zoneinfo.ZoneInfo:
         raise InvalidValue("time_zone", f"{shown(name)} is not a time zone of IANA") from None
 
 
-def _check_interval(start: datetime, end: datetime, owner: str) -> None:
-    aware(start, f"{owner}.start")
-    aware(end, f"{owner}.end")
+def _interval(start: datetime, end: datetime, owner: str) -> tuple[datetime, datetime]:
+    start, end = aware(start, f"{owner}.start"), aware(end, f"{owner}.end")
     if end <= start:
         raise InvalidValue(f"{owner}.end", f"{end} is not after the start, {start}")
+    return start, end
 
 
 def _check_currency(found: str, expected: str, name: str) -> None:
@@ -226,8 +232,10 @@ def _check_currency(found: str, expected: str, name: str) -> None:
         )
 
 
-def _check_spans(spans: Sequence[Span], period: Period, currency: str) -> None:
-    if not spans:
+def _check_spans(
+    spans: Sequence[Span], period: Period, currency: str, advance: Advance | None
+) -> None:
+    if not spans and advance is None:
         raise InvalidValue("spans", "expected at least one")
     before: Span | None = None
     for i, span in enumerate(spans):
@@ -255,17 +263,14 @@ def _check_seats(
             raise InvalidValue("span.seats", f"{after.since} is out of order, or past the span")
 
 
-def _check_offers(discounts: Sequence[Discount], credits_: Sequence[Credit], currency: str) -> None:
-    both: tuple[tuple[str, Sequence[Discount | Credit]], ...]
-    both = (("discounts", discounts), ("credits", credits_))
-    for kind, offers in both:
-        seen: set[str] = set()
-        for i, offer in enumerate(offers):
-            if offer.currency is not None:
-                _check_currency(offer.currency, currency, f"{kind}[{i}]")
-            if offer.id in seen:
-                raise InvalidValue(f"{kind}[{i}]", f"the id {shown(offer.id)} is there twice")
-            seen.add(offer.id)
+def _check_offers(kind: str, offers: Sequence[Discount | Credit], currency: str) -> None:
+    seen: set[str] = set()
+    for i, offer in enumerate(offers):
+        if offer.currency is not None:
+            _check_currency(offer.currency, currency, f"{kind}[{i}]")
+        if offer.id in seen:
+            raise InvalidValue(f"{kind}[{i}]", f"the id {shown(offer.id)} is there twice")
+        seen.add(offer.id)
 
 
 def _set(target: Any, **members: Any) -> None:

@@ -1,0 +1,330 @@
+"""Documents as canonical JSON (RFC 8785), and digests over it; `tenancy.billing` exports them.
+
+Form: the members of the dataclass by name, and at the top ``document`` (``bill``, ``invoice``,
+``credit_note``) and ``format`` (1). Amounts and quantities are texts with the fewest digits, times
+are UTC (``2026-01-31T12:00:00Z``), empty places null. A member that has its default is left out:
+an optional member that a later release adds leaves the digests of old documents as they were.
+What a release does not know it refuses, because nothing of a document may be lost unseen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from operator import attrgetter
+from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import get_type_hints as hints_of
+
+from .._text import shown
+from ..errors import InvalidValue
+from ._documents import Bill, CreditNote, Invoice
+
+__all__ = ["Document", "digest", "from_json", "sealed", "to_json"]
+
+Document: TypeAlias = Bill | Invoice | CreditNote
+
+FORMAT: Final = 1
+_NAMES: Final[Mapping[type, str]] = {
+    Bill: "bill",
+    CreditNote: "credit_note",
+    Invoice: "invoice",
+}
+_CLASSES: Final[Mapping[str, type]] = {name: cls for cls, name in _NAMES.items()}
+_DEPTH_MAX: Final = 32
+_EXACT_MAX: Final = 2**53
+
+_AnyDocument = TypeVar("_AnyDocument", Bill, Invoice, CreditNote)
+_Encoder = Callable[[Any], Any]
+_Decoder = Callable[[Any, str], Any]
+
+
+def to_json(document: Document) -> str:
+    """The document as canonical JSON; equal documents give equal texts.
+
+    Raises `InvalidValue` for what JSON cannot hold exactly: floats and large integers in
+    `metadata`, lone surrogates.
+    """
+    return _text(_members(document))
+
+
+def digest(document: Document) -> str:
+    """Hexadecimal SHA-256 of the canonical JSON of the document without its `digest`."""
+    members = _members(document)
+    members.pop("digest", None)
+    return hashlib.sha256(_bytes(_text(members))).hexdigest()
+
+
+def sealed(document: _AnyDocument) -> _AnyDocument:
+    """The document with its digest in place."""
+    return dataclasses.replace(document, digest=digest(document))
+
+
+def from_json(text: str | bytes) -> Document:
+    """The document that `to_json` wrote, equal to what it was.
+
+    Raises `InvalidValue` for text of another form, for members that are not known, for a format
+    that is newer, and for a document that does not have the digest it states.
+    """
+    body = _parsed(text)
+    name = body.pop("document", None)
+    if not isinstance(name, str) or name not in _CLASSES:
+        known = ", ".join(_CLASSES)
+        raise InvalidValue("document", f"expected one of {known}, got {shown(name)}")
+    version = body.pop("format", None)
+    if version != FORMAT:
+        raise InvalidValue(
+            "format",
+            f"this release reads format {FORMAT}, the {name} has {shown(version)}",
+            remedy="read it with the release that wrote it, or a later one",
+        )
+    document: Document = _decoder(_CLASSES[name])(body, name)
+    _check_digests(document)
+    return document
+
+
+def _check_digests(document: Document) -> None:
+    if isinstance(document, Invoice):
+        _check_digests(document.bill)
+    if document.digest and document.digest != digest(document):
+        raise InvalidValue("digest", "the document is not the one that its digest was made of")
+
+
+def _members(document: Document) -> dict[str, Any]:
+    name = _NAMES.get(type(document))
+    if name is None:
+        raise InvalidValue("document", f"expected a document, got {type(document).__name__}")
+    members: dict[str, Any] = _encoder(type(document))(document)
+    return dict(sorted([*members.items(), ("document", name), ("format", FORMAT)]))
+
+
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def _text(members: Mapping[str, Any]) -> str:
+    return _write(members)
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValue("document", "holds lone surrogates, which are no text") from None
+
+
+def _parsed(text: str | bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise InvalidValue("document", f"is not JSON ({error})") from None
+    if not isinstance(body, dict):
+        raise InvalidValue("document", f"expected an object, got {type(body).__name__}")
+    return body
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member stands there twice")
+    return members
+
+
+# ----------------------------------------------------------------------------------- encoding
+
+
+@cache
+def _encoder(kind: Any) -> _Encoder | None:
+    """How values of a type are written; None: as they are."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _encoder_of_class(kind)
+    if kind is Decimal:
+        return number_text
+    if kind is datetime:
+        return time_text
+    origin = get_origin(kind)
+    if origin is Mapping:
+        return lambda value: _ordered(value, 0)
+    if origin is tuple:
+        one = _encoder(get_args(kind)[0])
+        return list if one is None else lambda values: [one(value) for value in values]
+    if origin in (Union, types.UnionType):
+        (inner,) = [arg for arg in get_args(kind) if arg is not types.NoneType]
+        some = _encoder(inner)
+        return some and (lambda value: None if value is None else some(value))
+    return None
+
+
+def _encoder_of_class(kind: type) -> _Encoder:
+    hints = hints_of(kind)
+    fields = sorted(dataclasses.fields(kind), key=lambda field: field.name)
+    names = [field.name for field in fields]
+    defaults = [_default(field) for field in fields]
+    encoders = [_encoder(hints[name]) for name in names]
+    plan = list(zip(names, defaults, encoders, strict=True))
+    values_of = attrgetter(*names)
+
+    def encode(value: Any) -> dict[str, Any]:
+        members = {}
+        for (name, default, encoder), member in zip(plan, values_of(value), strict=True):
+            if member != default:
+                members[name] = member if encoder is None else encoder(member)
+        return members
+
+    return encode
+
+
+class _Required:
+    """A default that equals nothing."""
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return _Required()
+
+
+def number_text(number: Decimal) -> str:
+    """The number with the fewest digits: ``0.1``, ``-12``, ``0``."""
+    if not isinstance(number, Decimal) or not number.is_finite():
+        raise InvalidValue("document", f"expected a finite Decimal, got {shown(number)}")
+    text = str(number)
+    if "E" in text:
+        text = f"{number:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def time_text(moment: datetime) -> str:
+    """The moment in UTC, with microseconds where it has some."""
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise InvalidValue("document", f"expected a datetime with a zone, got {shown(moment)}")
+    return moment.astimezone(timezone.utc).isoformat()[:-6] + "Z"
+
+
+def _ordered(value: Any, depth: int) -> Any:
+    """A caller's own data with members in the order of RFC 8785: by UTF-16 code units."""
+    if depth > _DEPTH_MAX:
+        raise InvalidValue("metadata", f"nests more than {_DEPTH_MAX} levels deep")
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str):
+                raise InvalidValue("metadata", f"expected text as a name, got {shown(name)}")
+        names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+        return {name: _ordered(value[name], depth + 1) for name in names}
+    if isinstance(value, (list, tuple)):
+        return [_ordered(one, depth + 1) for one in value]
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, int) and abs(value) <= _EXACT_MAX:
+        return value
+    raise InvalidValue(
+        "metadata", f"cannot hold {shown(value)} exactly", remedy="give it as text, str(value)"
+    )
+
+
+# ----------------------------------------------------------------------------------- decoding
+
+
+@cache
+def _decoder(kind: Any) -> _Decoder:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _decoder_of_class(kind)
+    if kind is Decimal:
+        return _number
+    if kind is datetime:
+        return _time
+    origin = get_origin(kind)
+    if origin is Mapping:
+        return _of_type(dict)
+    if origin is Literal:
+        return _of_choice(get_args(kind))
+    if origin is tuple:
+        return _of_list(_decoder(get_args(kind)[0]))
+    if origin in (Union, types.UnionType):
+        (inner,) = [arg for arg in get_args(kind) if arg is not types.NoneType]
+        some = _decoder(inner)
+        return lambda value, at: None if value is None else some(value, at)
+    return _of_type(kind)
+
+
+def _decoder_of_class(kind: type) -> _Decoder:
+    hints = hints_of(kind)
+    fields = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(kind)}
+    required = {
+        field.name for field in dataclasses.fields(kind) if isinstance(_default(field), _Required)
+    }
+
+    def decode(value: Any, at: str) -> Any:
+        if not isinstance(value, dict):
+            raise InvalidValue(at, f"expected an object, got {shown(value)}")
+        for name in value.keys() - fields.keys():
+            raise InvalidValue(
+                f"{at}.{name}",
+                "is not known to this release",
+                remedy="read it with the release that wrote it, or a later one",
+            )
+        for name in required - value.keys():
+            raise InvalidValue(f"{at}.{name}", "is missing")
+        return kind(**{name: fields[name](one, f"{at}.{name}") for name, one in value.items()})
+
+    return decode
+
+
+def _of_list(one: _Decoder) -> _Decoder:
+    def decode(value: Any, at: str) -> Any:
+        if not isinstance(value, list):
+            raise InvalidValue(at, f"expected a list, got {shown(value)}")
+        return tuple([one(item, f"{at}[{i}]") for i, item in enumerate(value)])
+
+    return decode
+
+
+def _of_choice(known: tuple[Any, ...]) -> _Decoder:
+    def decode(value: Any, at: str) -> Any:
+        if value not in known:
+            raise InvalidValue(at, f"expected one of {', '.join(known)}, got {shown(value)}")
+        return value
+
+    return decode
+
+
+def _of_type(kind: type) -> _Decoder:
+    def decode(value: Any, at: str) -> Any:
+        if type(value) is not kind:
+            raise InvalidValue(at, f"expected {kind.__name__}, got {shown(value)}")
+        return value
+
+    return decode
+
+
+def _number(value: Any, at: str) -> Decimal:
+    try:
+        number = Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        number = None
+    if number is None or not number.is_finite():
+        raise InvalidValue(at, f'expected a number as text, such as "1.5", got {shown(value)}')
+    return number
+
+
+def _time(value: Any, at: str) -> datetime:
+    try:
+        if isinstance(value, str) and value.endswith("Z"):
+            return datetime.fromisoformat(value[:-1]).replace(tzinfo=timezone.utc)
+    except ValueError:
+        pass
+    raise InvalidValue(at, f'expected a time such as "2026-01-31T12:00:00Z", got {shown(value)}')

@@ -1,0 +1,241 @@
+"""Taking an invoice back, in parts or as a whole; `tenancy.billing` exports it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from .._text import check_text
+from ..errors import InvalidValue
+from ..pricing import Number, minor_digits, round_money
+from ._documents import BillLine, CreditNote, CreditNoteLine, Invoice, TaxTotal
+from ._json import sealed
+from ._numbers import amount_of, aware, exact, rounded, shares, units_of
+
+__all__ = ["Part", "credit_note", "left_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of one line of an invoice: an amount without tax, or with it, or all that is left.
+
+    `line` is the line's index. Amounts have the sign of the line's.
+    """
+
+    line: int
+    net: Decimal | None = None
+    total: Decimal | None = None
+
+    def __init__(
+        self, line: int, net: Number | None = None, *, total: Number | None = None
+    ) -> None:
+        if net is not None and total is not None:
+            raise InvalidValue("part", "expected net or total, not both")
+        for name, value in (("net", net), ("total", total)):
+            number = None if value is None else exact(value, f"part.{name}")
+            object.__setattr__(self, name, number)
+        object.__setattr__(self, "line", line)
+
+
+def left_of(invoice: Invoice, earlier: Iterable[CreditNote] = ()) -> tuple[Part, ...]:
+    """What earlier credit notes left of every line, without tax: the most that can be taken."""
+    left = _left_of(invoice, earlier)
+    digits = minor_digits(invoice.bill.currency)
+    return tuple(Part(i, amount_of(net, digits)) for i, (net, _) in enumerate(left))
+
+
+def credit_note(
+    invoice: Invoice,
+    parts: Sequence[Part] | None = None,
+    *,
+    earlier: Iterable[CreditNote] = (),
+    reason: str,
+    issued_at: datetime,
+    refund: Number = 0,
+    id: str = "",  # noqa: A002 - the name of the member
+    number: str = "",
+    previous: str = "",
+) -> CreditNote:
+    """Takes parts of an invoice back, or without `parts` all that is left of it.
+
+    `earlier` are all credit notes that the invoice has. The tax of the parts is computed for each
+    rate on what is left and allocated to its lines by the largest remainder, so that the notes of
+    an invoice sum to it exactly, line by line, however it was split. `refund` is what of it is paid
+    back. Raises `InvalidValue` for more than is left and for a part that is named twice. The number
+    may be given later: replace it, and use `sealed`.
+    """
+    check_text(reason, "reason", 1000)
+    digits = minor_digits(invoice.bill.currency)
+    earlier = list(earlier)
+    left = _left_of(invoice, earlier)
+    taken = _split(invoice.bill.lines, _wanted(parts, left, digits), left)
+    net, tax = sum(net for net, _ in taken.values()), sum(tax for _, tax in taken.values())
+    _check_total(invoice, earlier, net + tax, digits)
+    back = exact(refund, "refund", least=0)
+    if back > amount_of(net + tax, digits) or back != round_money(back, digits=digits):
+        raise InvalidValue("refund", f"{back:f} is more than the credit note, or no amount of it")
+    note = CreditNote(
+        id=id,
+        number=number,
+        invoice=invoice.number,
+        tenant=invoice.tenant,
+        currency=invoice.bill.currency,
+        issued_at=aware(issued_at, "issued_at"),
+        reason=reason,
+        seller=invoice.seller,
+        buyer=invoice.buyer,
+        lines=_note_lines(invoice.bill.lines, taken, digits),
+        taxes=_tax_totals(invoice, taken, digits),
+        net=amount_of(net, digits),
+        tax=amount_of(tax, digits),
+        total=amount_of(net + tax, digits),
+        refund=back,
+        digest="",
+        previous=previous,
+        invoice_issued_at=invoice.issued_at,
+    )
+    return sealed(note)
+
+
+def _note_lines(
+    lines: Sequence[BillLine], taken: Mapping[int, tuple[int, int]], digits: int
+) -> tuple[CreditNoteLine, ...]:
+    return tuple(
+        CreditNoteLine(
+            i,
+            lines[i].description,
+            amount_of(net, digits),
+            lines[i].tax_category,
+            lines[i].tax_rate,
+            amount_of(tax, digits),
+        )
+        for i, (net, tax) in sorted(taken.items())
+    )
+
+
+def _line_units(line: BillLine, inclusive: bool, digits: int) -> tuple[int, int]:
+    """Net and tax of a line of an invoice."""
+    tax = units_of(line.tax, digits)
+    left = units_of(line.amount, digits) - units_of(line.discount, digits)
+    left -= units_of(line.credit, digits)
+    return (left - tax if inclusive else left), tax
+
+
+def _left_of(invoice: Invoice, earlier: Iterable[CreditNote]) -> list[tuple[int, int]]:
+    bill = invoice.bill
+    digits = minor_digits(bill.currency)
+    left = [_line_units(line, bill.tax_inclusive, digits) for line in bill.lines]
+    for note in earlier:
+        if note.invoice != invoice.number or note.tenant != invoice.tenant:
+            raise InvalidValue("earlier", f"{note.number or note.id} is not of {invoice.number}")
+        for part in note.lines:
+            net, tax = left[_index(part.line, len(left))]
+            left[part.line] = (
+                net - units_of(part.net, digits),
+                tax - units_of(part.tax, digits),
+            )
+    return left
+
+
+def _index(line: int, lines: int) -> int:
+    if isinstance(line, bool) or not isinstance(line, int) or not 0 <= line < lines:
+        raise InvalidValue("part.line", f"expected 0 to {lines - 1}, got {line!r}")
+    return line
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A part in smallest units: `top` / `bottom` of what is left of the line."""
+
+    top: int
+    bottom: int
+    is_total: bool
+
+
+def _wanted(
+    parts: Sequence[Part] | None, left: Sequence[tuple[int, int]], digits: int
+) -> dict[int, _Wanted]:
+    if parts is None:
+        parts = [Part(i) for i, both in enumerate(left) if both != (0, 0)]
+    wanted: dict[int, _Wanted] = {}
+    for part in parts:
+        net, tax = left[_index(part.line, len(left))]
+        if part.line in wanted:
+            raise InvalidValue("part.line", f"line {part.line} is named twice")
+        if part.net is None and part.total is None:
+            wanted[part.line] = _Wanted(net + tax, net + tax, is_total=True)
+            continue
+        is_total = part.net is None
+        most = net + tax if is_total else net
+        amount = part.total if part.net is None else part.net
+        assert amount is not None
+        wanted[part.line] = _Wanted(_checked(amount, most, part.line, digits), most, is_total)
+    return dict(sorted(wanted.items()))
+
+
+def _checked(amount: Decimal, most: int, line: int, digits: int) -> int:
+    if amount != round_money(amount, digits=digits):
+        raise InvalidValue("part", f"{amount:f} has more than {digits} digits after the point")
+    units = units_of(amount, digits)
+    if not min(most, 0) <= units <= max(most, 0):
+        raise InvalidValue(
+            "part", f"{amount:f} of line {line}, of which {amount_of(most, digits):f} is left"
+        )
+    return units
+
+
+def _split(
+    lines: Sequence[BillLine], wanted: Mapping[int, _Wanted], left: Sequence[tuple[int, int]]
+) -> dict[int, tuple[int, int]]:
+    """Net and tax of every part; the tax of a rate is rounded once, on the sum of its parts."""
+    by_rate: dict[tuple[str, Decimal], list[int]] = {}
+    for i in wanted:
+        by_rate.setdefault((lines[i].tax_category, lines[i].tax_rate), []).append(i)
+    found: dict[int, tuple[int, int]] = {}
+    for group in by_rate.values():
+        scale = math.lcm(*(abs(wanted[i].bottom) or 1 for i in group))
+        exact_taxes = [_tax_share(wanted[i], left[i][1], scale) for i in group]
+        taxes = shares(rounded(sum(exact_taxes), scale), exact_taxes, scale)
+        for i, tax in zip(group, taxes, strict=True):
+            part = wanted[i]
+            found[i] = (part.top - tax if part.is_total else part.top, tax)
+    return found
+
+
+def _tax_share(part: _Wanted, tax: int, scale: int) -> int:
+    """The tax of a part, in units of 1 / scale."""
+    if part.bottom == 0:
+        return 0
+    return tax * part.top * (scale // part.bottom)
+
+
+def _check_total(invoice: Invoice, earlier: Iterable[CreditNote], units: int, digits: int) -> None:
+    """Lines below zero make it possible that parts of the others come to more than the invoice."""
+    left = units_of(invoice.bill.total, digits)
+    left -= sum(units_of(note.total, digits) for note in earlier)
+    if not 0 <= units <= left:
+        raise InvalidValue(
+            "parts",
+            f"they come to {amount_of(units, digits):f}, of the invoice"
+            f" {amount_of(left, digits):f} {invoice.bill.currency} is left",
+        )
+
+
+def _tax_totals(
+    invoice: Invoice, parts: Mapping[int, tuple[int, int]], digits: int
+) -> tuple[TaxTotal, ...]:
+    """A row for each rate, as in the invoice."""
+    sums: dict[tuple[str, Decimal], tuple[int, int]] = {}
+    for i, (net, tax) in parts.items():
+        line = invoice.bill.lines[i]
+        before = sums.get((line.tax_category, line.tax_rate), (0, 0))
+        sums[line.tax_category, line.tax_rate] = (before[0] + net, before[1] + tax)
+    return tuple(
+        replace(row, base=amount_of(base, digits), amount=amount_of(tax, digits))
+        for row in invoice.bill.taxes
+        if (row.category, row.rate) in sums
+        for base, tax in (sums[row.category, row.rate],)
+    )
