@@ -45,17 +45,17 @@ class _Computation:
 
     def bill(self) -> Bill:
         charges, digits = self.charges, self.digits
-        self.drafts = [*charges.of_usage(self.usage), *charges.of_fees()]
+        own = [*charges.of_usage(self.usage), *charges.of_fees()]
         advance = list(charges.of_next_period())
-        self._round([*self.drafts, *advance])
-        adjustments = self._settle_charged()
-        if self.terms.rules.order.startswith("minimum"):
-            self.drafts += charges.commitments(self.drafts, digits)
-        self.drafts += advance
-        discounts = apply_discounts(self.terms, self.drafts, digits)
-        if self.terms.rules.order.startswith("discount"):
-            self.drafts += charges.commitments(self.drafts, digits)
-        self.drafts = [draft for draft in self.drafts if not draft.hidden] + adjustments
+        self._round([*own, *advance])
+        adjustments = self._settle_charged(own)
+        minimum_first = self.terms.rules.order.startswith("minimum")
+        if minimum_first:
+            own += charges.commitments(own, digits)
+        discounts = apply_discounts(self.terms, [*own, *advance], digits)
+        if not minimum_first:
+            own += charges.commitments(own, digits)
+        self.drafts = [draft for draft in own if not draft.hidden] + advance + adjustments
         self._decide_tax()
         self._settle_negative()
         return self._document(discounts)
@@ -73,13 +73,13 @@ class _Computation:
         for draft, amount in zip(drafts, shares(total, exact, scale), strict=True):
             draft.amount = amount
 
-    def _settle_charged(self) -> list[Draft]:
+    def _settle_charged(self, own: Sequence[Draft]) -> list[Draft]:
         """Fees that an earlier bill charged: hidden where nothing changed, else taken off again."""
         adjustments = []
         for kind in dict.fromkeys(one.kind for one in self.terms.charged):
             charged = [one for one in self.terms.charged if one.kind == kind]
             before = sum(self._units(one.amount) for one in charged)
-            fees = [draft for draft in self.drafts if draft.kind == kind]
+            fees = [draft for draft in own if draft.kind == kind]
             if sum(draft.amount for draft in fees) == before:
                 self._hide(fees, sum(self._units(one.discount) for one in charged))
                 continue

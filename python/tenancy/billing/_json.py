@@ -16,7 +16,8 @@ import types
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import cache, lru_cache
+from json.encoder import encode_basestring
 from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
@@ -40,8 +41,8 @@ _DEPTH_MAX: Final = 32
 _EXACT_MAX: Final = 2**53
 
 _AnyDocument = TypeVar("_AnyDocument", Bill, Invoice, CreditNote)
-_Encoder = Callable[[Any], Any]
-_Decoder = Callable[[Any, str], Any]
+_Writer: TypeAlias = Callable[[Any], str]
+_Decoder: TypeAlias = Callable[[Any, str], Any]
 
 
 def to_json(document: Document) -> str:
@@ -50,14 +51,12 @@ def to_json(document: Document) -> str:
     Raises `InvalidValue` for what JSON cannot hold exactly: floats and large integers in
     `metadata`, lone surrogates.
     """
-    return _text(_members(document))
+    return _document_text(document, with_digest=True)
 
 
 def digest(document: Document) -> str:
     """Hexadecimal SHA-256 of the canonical JSON of the document without its `digest`."""
-    members = _members(document)
-    members.pop("digest", None)
-    return hashlib.sha256(_bytes(_text(members))).hexdigest()
+    return hashlib.sha256(_document_text(document, with_digest=False).encode()).hexdigest()
 
 
 def sealed(document: _AnyDocument) -> _AnyDocument:
@@ -95,26 +94,16 @@ def _check_digests(document: Document) -> None:
         raise InvalidValue("digest", "the document is not the one that its digest was made of")
 
 
-def _members(document: Document) -> dict[str, Any]:
+def _document_text(document: Document, *, with_digest: bool) -> str:
     name = _NAMES.get(type(document))
     if name is None:
         raise InvalidValue("document", f"expected a document, got {type(document).__name__}")
-    members: dict[str, Any] = _encoder(type(document))(document)
-    return dict(sorted([*members.items(), ("document", name), ("format", FORMAT)]))
-
-
-_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
-
-def _text(members: Mapping[str, Any]) -> str:
-    return _write(members)
-
-
-def _bytes(text: str) -> bytes:
+    text = _writer_of_document(name, with_digest)(document)
     try:
-        return text.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise InvalidValue("document", "holds lone surrogates, which are no text") from None
+    return text
 
 
 def _parsed(text: str | bytes) -> dict[str, Any]:
@@ -134,58 +123,78 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-# ----------------------------------------------------------------------------------- encoding
+# ------------------------------------------------------------------------------------ writing
+
+_write_any = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 @cache
-def _encoder(kind: Any) -> _Encoder | None:
-    """How values of a type are written; None: as they are."""
+def _writer_of_document(name: str, with_digest: bool) -> _Writer:
+    head = {"document": f'"{name}"', "format": str(FORMAT)}
+    return _writer_of_class(_CLASSES[name], head, without=() if with_digest else ("digest",))
+
+
+@cache
+def _writer(kind: Any) -> _Writer:
+    """How values of a type are written."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _encoder_of_class(kind)
+        return _writer_of_class(kind, {}, without=())
     if kind is Decimal:
-        return number_text
+        return _write_number
     if kind is datetime:
-        return time_text
+        return _write_time
     origin = get_origin(kind)
-    if origin is Mapping:
-        return lambda value: _ordered(value, 0)
     if origin is tuple:
-        one = _encoder(get_args(kind)[0])
-        return list if one is None else lambda values: [one(value) for value in values]
+        one = _writer(get_args(kind)[0])
+        return lambda values: f"[{','.join([one(value) for value in values])}]"
     if origin in (Union, types.UnionType):
         (inner,) = [arg for arg in get_args(kind) if arg is not types.NoneType]
-        some = _encoder(inner)
-        return some and (lambda value: None if value is None else some(value))
-    return None
+        some = _writer(inner)
+        return lambda value: "null" if value is None else some(value)
+    if origin is Mapping:
+        return lambda value: _write_any(_ordered(value, 0))
+    return _write_text if kind is str or origin is Literal else _write_any
 
 
-def _encoder_of_class(kind: type) -> _Encoder:
+def _writer_of_class(kind: type, head: Mapping[str, str], without: tuple[str, ...]) -> _Writer:
+    """Writes the members in the order of their names, which are ASCII, and `head` among them."""
     hints = hints_of(kind)
-    fields = sorted(dataclasses.fields(kind), key=lambda field: field.name)
-    names = [field.name for field in fields]
-    defaults = [_default(field) for field in fields]
-    encoders = [_encoder(hints[name]) for name in names]
-    plan = list(zip(names, defaults, encoders, strict=True))
-    values_of = attrgetter(*names)
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.name not in without}
+    any_name = min(fields)
+    plan: list[tuple[str, Any, _Writer]] = []
+    attributes = []
+    for name in sorted([*fields, *head]):
+        if name in fields:
+            plan.append((f'"{name}":', _default(fields[name]), _writer(hints[name])))
+            attributes.append(name)
+        else:
+            plan.append((f'"{name}":{head[name]}', _REQUIRED, _write_nothing))
+            attributes.append(any_name)
+    values_of = attrgetter(*attributes)
 
-    def encode(value: Any) -> dict[str, Any]:
-        members = {}
-        for (name, default, encoder), member in zip(plan, values_of(value), strict=True):
-            if member != default:
-                members[name] = member if encoder is None else encoder(member)
-        return members
+    def write(value: Any) -> str:
+        members = [
+            prefix + writer(member)
+            for (prefix, default, writer), member in zip(plan, values_of(value), strict=True)
+            if member is not default and member != default
+        ]
+        return f"{{{','.join(members)}}}"
 
-    return encode
+    return write
 
 
-class _Required:
-    """A default that equals nothing."""
+def _write_nothing(_: Any) -> str:
+    return ""
 
-    __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]
 
-    def __eq__(self, other: object) -> bool:
-        return False
+def _write_text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise InvalidValue("document", f"expected text, got {shown(text)}")
+    return encode_basestring(text)
+
+
+_REQUIRED: Final = object()
+"""A default that no member equals."""
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -193,7 +202,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
         return field.default
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
-    return _Required()
+    return _REQUIRED
 
 
 def number_text(number: Decimal) -> str:
@@ -205,7 +214,16 @@ def number_text(number: Decimal) -> str:
         text = f"{number:f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
+    return "0" if text == "-0" else text
+
+
+def _write_number(number: Any) -> str:
+    return f'"{number_text(number)}"'
+
+
+@lru_cache(maxsize=1024)
+def _write_time(moment: datetime) -> str:
+    return f'"{time_text(moment)}"'
 
 
 def time_text(moment: datetime) -> str:
@@ -236,7 +254,7 @@ def _ordered(value: Any, depth: int) -> Any:
     )
 
 
-# ----------------------------------------------------------------------------------- decoding
+# ------------------------------------------------------------------------------------ reading
 
 
 @cache
@@ -264,9 +282,7 @@ def _decoder(kind: Any) -> _Decoder:
 def _decoder_of_class(kind: type) -> _Decoder:
     hints = hints_of(kind)
     fields = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(kind)}
-    required = {
-        field.name for field in dataclasses.fields(kind) if isinstance(_default(field), _Required)
-    }
+    required = {field.name for field in dataclasses.fields(kind) if _default(field) is _REQUIRED}
 
     def decode(value: Any, at: str) -> Any:
         if not isinstance(value, dict):

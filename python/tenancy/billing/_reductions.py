@@ -35,7 +35,7 @@ def apply_discounts(terms: Terms, drafts: Sequence[Draft], digits: int) -> list[
 
 
 def _discountable(discount: Discount, draft: Draft, terms: Terms) -> bool:
-    if discount.periods_left == 0 or draft.kind == "adjustment" or not discount.covers(draft):
+    if discount.periods_left == 0 or draft.hidden or not discount.covers(draft):
         return False
     if terms.rules.discount_when == "bill":
         return discount.valid_until(terms.period.end)
