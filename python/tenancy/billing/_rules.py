@@ -148,6 +148,7 @@ _PRESETS: Final[Mapping[str, BillingRules]] = {
         proration="second",
         discount_when="bill",
         credit_when="bill",
+        tax_at="line",
     ),
     "lago": BillingRules(
         name="lago",

@@ -1,0 +1,678 @@
+"""Bills worked by hand, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tenancy.billing import (
+    Advance,
+    Bill,
+    BillingRules,
+    Charged,
+    Credit,
+    Cumulative,
+    Discount,
+    EventsRef,
+    Part,
+    Period,
+    SeatCount,
+    Span,
+    TaxRate,
+    TaxRules,
+    TaxStatus,
+    Terms,
+    compute,
+    cuts,
+)
+from tenancy.billing._numbers import split
+from tenancy.errors import InvalidValue
+from tenancy.pricing import PriceBook
+
+
+def day(number: int, month: int = 1) -> datetime:
+    return datetime(2026, month, number, tzinfo=timezone.utc)
+
+
+JANUARY = Period(day(1), day(1, 2))
+FEBRUARY = Period(day(1, 2), day(1, 3))
+
+
+def book(**members: Any) -> PriceBook:
+    document = {"price_book": "shop", "currency": "EUR", "metrics": {"calls": 1}}
+    return PriceBook.from_dict({**document, **members})
+
+
+def bill(
+    prices: PriceBook | Sequence[Span],
+    *quantities: Any,
+    period: Period = JANUARY,
+    currency: str = "EUR",
+    **terms: Any,
+) -> Bill:
+    """The bill of one period; `quantities` are those of the metric `calls` at each cut."""
+    spans = [Span(period.start, period.end, prices)] if isinstance(prices, PriceBook) else prices
+    made = Terms("acme", period, currency, spans, **terms)
+    usage: list[dict[str, list[Cumulative]]] = []
+    values = iter(quantities)
+    for span in made.spans:
+        moments = [moment for moment in cuts(made) if span.start < moment <= span.end]
+        usage.append({"calls": [Cumulative(m, Decimal(next(values, 0))) for m in moments]})
+    return compute(made, usage)
+
+
+def amounts(found: Bill) -> list[tuple[str, Decimal]]:
+    return [(line.kind, line.amount) for line in found.lines]
+
+
+# ------------------------------------------------------------------------------------ charges
+
+
+def test_a_bill_shows_where_every_line_comes_from() -> None:
+    prices = book(
+        base_fee=30,
+        seats={"unit": 12, "included": 3},
+        metrics={
+            "calls": {"tiers": [{"up_to": 1000, "unit": "0.01"}, {"unit": "0.005"}]},
+            "storage": "0.1",
+        },
+    )
+    terms = Terms(
+        "acme",
+        JANUARY,
+        "EUR",
+        [Span(JANUARY.start, JANUARY.end, prices, "team", seats=5)],
+        names={"calls": "API calls", "base_fee": "Subscription"},
+        units={"storage": "GB"},
+    )
+    usage = {
+        "calls": [Cumulative(JANUARY.end, Decimal(3000), 2900, "ab" * 32)],
+        "storage": [Cumulative(JANUARY.end, Decimal("12.5"))],
+    }
+    found = compute(terms, [usage])
+    expected = [("usage", 20), ("usage", Decimal("1.25")), ("base_fee", 30), ("seats", 24)]
+    assert amounts(found) == expected
+    calls, storage, fee, seats = found.lines
+    assert (calls.description, calls.quantity, calls.unit_price) == ("API calls", 3000, None)
+    assert [(tier.quantity, tier.unit, tier.amount) for tier in calls.tiers] == [
+        (1000, Decimal("0.01"), 10),
+        (2000, Decimal("0.005"), 10),
+    ]
+    assert calls.events == EventsRef(2900, "ab" * 32)
+    assert (storage.unit_price, storage.unit, storage.tiers) == (Decimal("0.1"), "GB", ())
+    assert storage.events is None
+    assert (fee.description, fee.unit_price) == ("Subscription (team)", 30)
+    assert (seats.quantity, seats.unit) == (5, "seat")
+    assert {line.price_book for line in found.lines} == {"shop"}
+    assert {line.plan for line in found.lines} == {"team"}
+    assert found.total == found.due == Decimal("75.25")
+
+
+def test_a_plan_change_in_the_middle_of_a_month_by_hand() -> None:
+    """Fifteen days of January at 31 euros with calls at 1, then sixteen at 62 with calls at 0.5.
+
+    31 x 15/31 = 15 and 62 x 16/31 = 32; 10 calls at 1 and 20 at 0.5 cost 10 each.
+    """
+    spans = [
+        Span(day(1), day(16), book(base_fee=31), "starter"),
+        Span(day(16), day(1, 2), book(base_fee=62, metrics={"calls": "0.5"}), "team"),
+    ]
+    found = bill(spans, 10, 20)
+    assert amounts(found) == [("usage", 10), ("usage", 10), ("base_fee", 15), ("base_fee", 32)]
+    assert [line.period for line in found.lines[2:]] == [
+        Period(day(1), day(16)),
+        Period(day(16), day(1, 2)),
+    ]
+    prorated = found.lines[2].tiers[0]
+    assert (prorated.kind, prorated.unit, prorated.amount) == ("prorated", 31, 15)
+    assert prorated.quantity == Decimal("0.483870967742")
+
+
+def test_tiers_and_included_units_begin_anew_with_a_span() -> None:
+    prices = book(metrics={"calls": {"unit": 1, "included": 100, "model": "per_unit"}})
+    spans = [Span(day(1), day(16), prices), Span(day(16), day(1, 2), prices)]
+    assert bill(spans, 60, 60).total == 0
+    # 100 x 15/31 and 100 x 16/31 units are included: 48.387… and 51.613…
+    cut = bill(spans, 60, 60, rules={"prorate_included": True})
+    assert amounts(cut) == [("usage", Decimal("11.61")), ("usage", Decimal("8.39"))]
+
+
+def test_commitments_count_their_part_of_the_period() -> None:
+    spans = [
+        Span(day(1), day(16), book(minimum=62), "a"),
+        Span(day(16), day(1, 2), book(maximum=62), "b"),
+    ]
+    found = bill(spans, 10, 50)
+    assert amounts(found) == [("usage", 10), ("usage", 50), ("minimum", 20), ("maximum", -18)]
+    whole = bill(spans, 10, 50, rules={"prorate_commitments": False})
+    assert amounts(whole) == [("usage", 10), ("usage", 50), ("minimum", 52)]
+
+
+@pytest.mark.parametrize(("commitment", "minimum"), [("all", 10), ("usage", 40)])
+def test_the_price_book_says_whether_its_fee_counts_for_the_minimum(
+    commitment: str, minimum: int
+) -> None:
+    found = bill(book(base_fee=30, minimum=50, rules={"commitment": commitment}), 10)
+    assert amounts(found) == [("usage", 10), ("base_fee", 30), ("minimum", minimum)]
+
+
+def test_seats_are_prorated_as_their_number_changes() -> None:
+    counts = [SeatCount(day(1), 2), SeatCount(day(11), 5), SeatCount(day(21), 3)]
+    found = bill([Span(day(1), day(1, 2), book(seats=31), seats=counts)])
+    assert amounts(found) == [("seats", 20), ("seats", 50), ("seats", 33)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "amount"),
+    [("second", "15.5"), ("day", "15"), ("day_inclusive", "15.5"), ("none", "31")],
+)
+def test_rules_of_proration(rule: str, amount: str) -> None:
+    """The first half of January, until noon of the sixteenth, of 31 euros."""
+    half = [Span(day(1), day(16) + timedelta(hours=12), book(base_fee=31))]
+    assert bill(half, rules={"proration": rule}).total == Decimal(amount)
+
+
+def test_days_are_those_of_the_customer() -> None:
+    """Until 23:30 UTC of the fifteenth is sixteen begun days in Berlin, where it is half past."""
+    until = day(15) + timedelta(hours=23, minutes=30)
+    berlin = ZoneInfo("Europe/Berlin")
+    month = Period(
+        datetime(2026, 1, 1, tzinfo=berlin),
+        datetime(2026, 2, 1, tzinfo=berlin),
+    )
+    span = [Span(month.start, until, book(base_fee=31))]
+    rules = {"proration": "day"}
+    assert bill(span, period=month, rules=rules, time_zone="Europe/Berlin").total == 15
+    assert bill(span, period=month, rules=rules).total == 15
+    later = [Span(month.start, until + timedelta(hours=1), book(base_fee=31))]
+    assert bill(later, period=month, rules=rules, time_zone="Europe/Berlin").total == 15
+    assert bill(later, period=month, rules=rules).total == 16
+
+
+def test_seconds_of_a_month_with_summer_time_are_counted_as_they_pass() -> None:
+    """March in Berlin is an hour short: 743 hours. 743 euros until noon of the second."""
+    berlin = ZoneInfo("Europe/Berlin")
+    month = Period(datetime(2026, 3, 1, tzinfo=berlin), datetime(2026, 4, 1, tzinfo=berlin))
+    part = [Span(month.start, datetime(2026, 3, 2, 12, tzinfo=berlin), book(base_fee=743))]
+    assert bill(part, period=month).total == 36
+
+
+def test_lines_are_rounded_alone_or_together() -> None:
+    prices = book(metrics={"calls": "0.005", "mails": "0.005", "files": "0.005"})
+    usage = [{name: [Cumulative(JANUARY.end, Decimal(1))] for name in prices}]
+    spans = [Span(JANUARY.start, JANUARY.end, prices)]
+    alone = compute(Terms("acme", JANUARY, "EUR", spans), usage)
+    assert [str(line.amount) for line in alone.lines] == ["0.01", "0.01", "0.01"]
+    together = compute(Terms("acme", JANUARY, "EUR", spans, rules={"round_at": "invoice"}), usage)
+    assert [str(line.amount) for line in together.lines] == ["0.01", "0.01", "0"]
+    assert together.total == Decimal("0.02")
+
+
+def test_many_lines_do_not_drift() -> None:
+    """200 bills of 250 lines of a third of a cent and some: each is right to half a cent, where
+    lines rounded alone lose a third of a cent each."""
+    names = [f"m{i}" for i in range(250)]
+    prices = book(metrics=dict.fromkeys(names, "0.003333333333"))
+    spans = [Span(JANUARY.start, JANUARY.end, prices)]
+    together = Terms("acme", JANUARY, "EUR", spans, rules={"round_at": "invoice"})
+    lost = Decimal(0)
+    for number in range(1, 201):
+        usage = [{name: [Cumulative(JANUARY.end, Decimal(number))] for name in names}]
+        found = compute(together, usage)
+        exact = 250 * number * Decimal("0.003333333333")
+        assert abs(found.subtotal - exact) <= Decimal("0.005")
+        assert found.subtotal == sum(line.amount for line in found.lines)
+        lost += exact - found.subtotal
+    assert abs(lost) < 1
+    alone = compute(
+        Terms("acme", JANUARY, "EUR", spans),
+        [{name: [Cumulative(JANUARY.end, Decimal(1))] for name in names}],
+    )
+    assert alone.subtotal == 0
+
+
+@pytest.mark.parametrize("total", [0, 1, 999_999, 10**15 + 7])
+def test_a_million_parts_sum_to_the_whole(total: int) -> None:
+    weights = [(i * 7919) % 1009 for i in range(1_000_000)]
+    every = sum(weights)
+    parts = split(total, weights)
+    assert sum(parts) == total
+    assert all(
+        abs(part * every - total * weight) < every
+        for part, weight in zip(parts, weights, strict=True)
+    )
+
+
+# ------------------------------------------------------------------------- charged in advance
+
+
+def test_a_subscription_begins_with_its_first_fee() -> None:
+    found = bill([], advance=Advance(day(1), day(1, 2), book(base_fee=30), "team"))
+    assert amounts(found) == [("base_fee", 30)]
+    assert found.lines[0].period == JANUARY
+
+
+def test_a_fee_charged_in_advance_is_not_charged_again() -> None:
+    prices = book(base_fee=30)
+    found = bill(
+        prices,
+        7,
+        charged=[Charged("base_fee", 30)],
+        advance=Advance(FEBRUARY.start, FEBRUARY.end, prices),
+    )
+    assert amounts(found) == [("usage", 7), ("base_fee", 30)]
+    assert found.lines[1].period == FEBRUARY
+
+
+def test_a_change_of_plan_settles_what_was_charged_in_advance() -> None:
+    spans = [
+        Span(day(1), day(16), book(base_fee=31), "starter"),
+        Span(day(16), day(1, 2), book(base_fee=62), "team"),
+    ]
+    found = bill(spans, charged=[Charged("base_fee", 31, plan="starter")])
+    assert amounts(found) == [("base_fee", 15), ("base_fee", 32), ("adjustment", -31)]
+    assert found.total == 16
+
+
+def test_what_a_discount_took_off_then_is_not_given_back_again() -> None:
+    """31 euros were charged with 10 percent off. Half of it comes back as 13.95, not 15.50."""
+    ended = [Span(day(1), day(16) + timedelta(hours=12), book(base_fee=31))]
+    found = bill(
+        ended,
+        charged=[Charged("base_fee", 31, "3.1")],
+        discounts=[Discount("ten", percent=10)],
+    )
+    assert amounts(found) == [("base_fee", Decimal("15.5")), ("adjustment", Decimal("-27.9"))]
+    assert (found.discount, found.total, found.due) == (
+        Decimal("1.55"),
+        Decimal("-13.95"),
+        0,
+    )
+
+
+def test_hidden_fees_count_for_the_minimum() -> None:
+    found = bill(book(base_fee=30, minimum=50), 5, charged=[Charged("base_fee", 30)])
+    assert amounts(found) == [("usage", 5), ("minimum", 15)]
+    discounted = bill(
+        book(base_fee=30, minimum=50),
+        5,
+        charged=[Charged("base_fee", 30, 10)],
+        rules={"order": "discount minimum credit tax"},
+    )
+    assert amounts(discounted) == [("usage", 5), ("minimum", 25)]
+
+
+@pytest.mark.parametrize(("rule", "total"), [("credit", -31), ("zero", 0)], ids=["credit", "zero"])
+def test_a_bill_below_zero(rule: str, total: int) -> None:
+    ended = [Span(day(1), day(16) + timedelta(hours=12), book(base_fee=62))]
+    found = bill(ended, charged=[Charged("base_fee", 62)], rules={"negative": rule})
+    assert (found.total, found.due) == (total, 0)
+    with pytest.raises(InvalidValue, match=r"comes to -31 EUR"):
+        bill(ended, charged=[Charged("base_fee", 62)], rules={"negative": "refuse"})
+
+
+def test_lifting_to_zero_takes_the_tax_along() -> None:
+    ended = [Span(day(1), day(16) + timedelta(hours=12), book(base_fee=62))]
+    tax = TaxRules("DE", [TaxRate("DE", 19)])
+    found = bill(
+        ended,
+        charged=[Charged("base_fee", 62)],
+        rules={"negative": "zero"},
+        tax=tax,
+        buyer=TaxStatus("DE"),
+    )
+    assert (found.net, found.tax, found.total) == (0, 0, 0)
+    assert found.lines[-1].amount == 31
+
+
+# ---------------------------------------------------------------------------------- discounts
+
+
+def discounted(*discounts: Discount, calls: int = 100, **rules: Any) -> list[tuple[str, Decimal]]:
+    found = bill(book(base_fee=50), calls, discounts=discounts, rules=rules)
+    return [(one.id, one.amount) for one in found.discounts]
+
+
+TENTH = Discount("tenth", percent=10)
+FIFTY = Discount("fifty", amount=50)
+
+
+def test_discounts_stack_in_the_order_that_the_rules_say() -> None:
+    assert discounted(TENTH, FIFTY) == [("tenth", 15), ("fifty", 50)]
+    assert discounted(FIFTY, TENTH) == [("fifty", 50), ("tenth", 10)]
+    assert discounted(FIFTY, TENTH, stacking="parallel") == [("fifty", 50), ("tenth", 15)]
+    assert discounted(FIFTY, TENTH, discount_order="percent_first") == [
+        ("tenth", 15),
+        ("fifty", 50),
+    ]
+    assert discounted(TENTH, FIFTY, discount_order="fixed_first") == [
+        ("fifty", 50),
+        ("tenth", 10),
+    ]
+
+
+def test_a_discount_takes_off_no_more_than_there_is_and_than_its_cap() -> None:
+    assert discounted(Discount("much", amount=1000)) == [("much", 150)]
+    assert discounted(Discount("half", percent=50, cap="20.009")) == [("half", 20)]
+    assert discounted(Discount("half", percent=50, cap=0)) == []
+    assert discounted(Discount("spent", percent=50, periods_left=0)) == []
+    assert discounted(Discount("last", percent=50, periods_left=1)) == [("last", 75)]
+
+
+def test_a_discount_is_for_the_lines_that_it_names() -> None:
+    assert discounted(Discount("calls", percent=50, metrics=["calls"])) == [("calls", 50)]
+    assert discounted(Discount("fee", percent=50, kinds=["base_fee"])) == [("fee", 25)]
+    assert discounted(Discount("other", percent=50, plans=["other"])) == []
+    both = bill(
+        book(base_fee=50),
+        100,
+        discounts=[Discount("calls", amount=30, kinds=["usage"])],
+    )
+    assert [line.discount for line in both.lines] == [30, 0]
+
+
+def test_a_fixed_discount_is_spread_by_largest_remainder() -> None:
+    prices = book(metrics={"calls": 1, "mails": 1, "files": 1})
+    usage = [{name: [Cumulative(JANUARY.end, Decimal(1))] for name in prices}]
+    spans = [Span(JANUARY.start, JANUARY.end, prices)]
+    terms = Terms("acme", JANUARY, "EUR", spans, discounts=[Discount("euro", amount=1)])
+    found = compute(terms, usage)
+    assert [str(line.discount) for line in found.lines] == ["0.34", "0.33", "0.33"]
+
+
+def test_a_time_limit_is_compared_with_the_service_or_with_the_bill() -> None:
+    """A discount from the tenth on: January's fee began before it, February's did not."""
+    terms: dict[str, Any] = {
+        "discounts": [Discount("late", percent=50, starts=day(10))],
+        "advance": Advance(FEBRUARY.start, FEBRUARY.end, book(base_fee=50)),
+    }
+    assert bill(book(base_fee=50), **terms).discount == 25
+    assert bill(book(base_fee=50), rules={"discount_when": "bill"}, **terms).discount == 50
+    ended = [Discount("early", percent=50, ends=JANUARY.end)]
+    assert bill(book(base_fee=50), discounts=ended, rules={"discount_when": "bill"}).discount == 25
+
+
+@pytest.mark.parametrize(("order", "lines"), [("minimum", (40, 10)), ("discount", (40, 30))])
+def test_the_minimum_comes_before_discounts_or_after(order: str, lines: tuple[int, int]) -> None:
+    """40 used, 50 are the least, half is off: 25 are due, or 20 lifted to 50."""
+    other = "discount" if order == "minimum" else "minimum"
+    found = bill(
+        book(minimum=50),
+        40,
+        discounts=[Discount("half", percent=50)],
+        rules={"order": f"{order} {other} credit tax"},
+    )
+    assert tuple(line.amount for line in found.lines) == lines
+    assert found.total == (25 if order == "minimum" else 50)
+
+
+# ------------------------------------------------------------------------------------ credits
+
+
+def test_a_credit_that_expires_within_the_period_pays_for_what_was_used_before() -> None:
+    """Trap 22: 30 calls until the eleventh, 100 in all; the bill is made in February."""
+    credit = Credit("promo", 50, "EUR", expires=day(11))
+    found = bill(book(), 30, 100, credits=[credit])
+    assert found.credit == 30
+    assert found.due == 70
+
+
+def test_a_credit_granted_within_the_period_pays_for_what_was_used_after() -> None:
+    credit = Credit("late", 90, "EUR", starts=day(11))
+    found = bill(book(), 30, 100, credits=[credit])
+    assert found.credit == 70
+    assert found.due == 30
+
+
+def test_credits_are_taken_by_priority_then_expiry_then_age() -> None:
+    credits_ = [
+        Credit("purchased", 100, "EUR", priority=2),
+        Credit("older", 10, "EUR", starts=day(1), priority=1),
+        Credit("newer", 10, "EUR", starts=day(5), priority=1),
+        Credit("expiring", 10, "EUR", expires=day(21), priority=1),
+    ]
+    found = bill(book(), 4, 24, 60, credits=credits_)
+    # Until the fifth 4 are used, of the one that expires; until the 21st 20 more, its other 6
+    # and all of the oldest, then 4 of the newer one; the rest is the newer's 6 and purchased.
+    assert {one.id: one.amount for one in found.credits} == {
+        "expiring": 10,
+        "older": 10,
+        "newer": 10,
+        "purchased": 30,
+    }
+    assert [one.id for one in found.credits] == ["expiring", "older", "newer", "purchased"]
+    assert found.due == 0
+
+
+def test_usage_that_became_cheaper_again_is_not_paid_twice() -> None:
+    """Volume prices: 10 calls cost 10, but 20 cost 4. A credit for the first days pays 4."""
+    prices = book(
+        metrics={"calls": {"model": "volume", "tiers": [{"up_to": 10, "unit": 1}, {"unit": "0.2"}]}}
+    )
+    found = bill(prices, 10, 20, credits=[Credit("promo", 50, "EUR", expires=day(11))])
+    assert (found.subtotal, found.credit, found.due) == (4, 4, 0)
+
+
+def test_a_maximum_leaves_credits_only_what_is_due() -> None:
+    found = bill(book(maximum=60), 100, credits=[Credit("much", 500, "EUR")])
+    assert (found.credit, found.due) == (60, 0)
+
+
+def test_fees_fall_due_when_their_time_begins() -> None:
+    prices = book(base_fee=20)
+    early = bill(prices, 0, 0, credits=[Credit("promo", 50, "EUR", expires=day(2))])
+    assert early.credit == 20
+    late = bill(prices, 0, 0, credits=[Credit("late", 50, "EUR", starts=day(2))])
+    assert late.credit == 0
+    at_end = bill(
+        prices, credits=[Credit("late", 50, "EUR", starts=day(2))], rules={"credit_when": "bill"}
+    )
+    assert at_end.credit == 20
+
+
+def test_a_credit_pays_only_for_what_it_is_for() -> None:
+    found = bill(book(base_fee=20), 5, credits=[Credit("calls", 50, "EUR", metrics=["calls"])])
+    assert [line.credit for line in found.lines] == [5, 0]
+
+
+def test_credits_after_tax_pay_the_tax_too() -> None:
+    terms: dict[str, Any] = {
+        "tax": TaxRules("DE", [TaxRate("DE", 19)]),
+        "buyer": TaxStatus("DE"),
+        "credits": [Credit("balance", 200, "EUR")],
+    }
+    before = bill(book(), 100, **terms)
+    assert (before.net, before.tax, before.total, before.due) == (0, 0, 0, 0)
+    assert (before.credit, before.credit_after_tax) == (100, False)
+    after = bill(book(), 100, rules={"order": "minimum discount tax credit"}, **terms)
+    assert (after.net, after.tax, after.total, after.due) == (100, 19, 119, 0)
+    assert (after.credit, after.credit_after_tax) == (119, True)
+    assert [line.credit for line in after.lines] == [0]
+
+
+def test_cuts_are_where_quantities_are_needed() -> None:
+    credits_ = [
+        Credit("a", 1, "EUR", starts=day(5), expires=day(20)),
+        Credit("b", 1, "EUR", starts=day(1), expires=day(1, 3)),
+    ]
+    spans = [Span(day(1), day(16), book()), Span(day(16), day(1, 2), book())]
+    by_usage = Terms("acme", JANUARY, "EUR", spans, credits=credits_)
+    assert cuts(by_usage) == (day(5), day(16), day(20), day(1, 2))
+    by_bill = Terms("acme", JANUARY, "EUR", spans, credits=credits_, rules="stripe")
+    assert cuts(by_bill) == (day(16), day(1, 2))
+
+
+# ---------------------------------------------------------------------------------------- tax
+
+
+GERMANY = TaxRules(
+    "DE",
+    [
+        TaxRate("DE", 19, "USt"),
+        TaxRate("DE", 7, "USt", product="book"),
+        TaxRate("FR", 20, "TVA"),
+        TaxRate("FR", "8.5", "TVA", region="974"),
+        TaxRate("LI", 0, "none"),
+    ],
+    products={"base_fee": "book"},
+    abroad="G",
+)
+
+
+@pytest.mark.parametrize(
+    ("buyer", "category", "rate"),
+    [
+        (TaxStatus("DE"), "S", 19),
+        (TaxStatus("DE", tax_id="DE123456789"), "S", 19),
+        (TaxStatus("DE", exempt="An embassy"), "E", 0),
+        (TaxStatus("FR"), "S", 20),
+        (TaxStatus("FR", region="974"), "S", "8.5"),
+        (TaxStatus("FR", region="75"), "S", 20),
+        (TaxStatus("FR", tax_id="FR12345678901"), "AE", 0),
+        (TaxStatus("LI"), "Z", 0),
+        (TaxStatus("US", region="CA"), "G", 0),
+    ],
+)
+def test_where_the_buyer_is_decides_the_tax(buyer: TaxStatus, category: str, rate: Any) -> None:
+    found = bill(book(), 100, tax=GERMANY, buyer=buyer)
+    (row,) = found.taxes
+    assert (row.category, row.rate) == (category, Decimal(rate))
+    assert row.amount == found.tax == Decimal(rate)
+    assert (category in ("S", "Z")) != bool(row.reason)
+
+
+def test_no_rate_is_an_error_and_not_no_tax() -> None:
+    with pytest.raises(InvalidValue, match=r"no rate of IT for standard"):
+        bill(book(), 1, tax=GERMANY, buyer=TaxStatus("IT"))
+    with pytest.raises(InvalidValue, match=r"no rate of FR for book"):
+        bill(book(base_fee=1), 1, tax=GERMANY, buyer=TaxStatus("FR"))
+    strict = TaxRules("DE", [TaxRate("DE", 19)], abroad="refuse")
+    with pytest.raises(InvalidValue, match=r"no rate of US"):
+        bill(book(), 1, tax=strict, buyer=TaxStatus("US"))
+    assert bill(book(), 1).taxes[0].category == "O"
+
+
+def test_tax_is_rounded_on_the_sum_of_a_rate_and_allocated_back() -> None:
+    """Three lines of 0.05 at 10 percent: 0.015 is 0.02 in all, where line by line it would be 3."""
+    prices = book(metrics={"calls": "0.05", "mails": "0.05", "files": "0.05"})
+    usage = [{name: [Cumulative(JANUARY.end, Decimal(1))] for name in prices}]
+    spans = [Span(JANUARY.start, JANUARY.end, prices)]
+    terms: dict[str, Any] = {
+        "tax": TaxRules("DE", [TaxRate("DE", 10)]),
+        "buyer": TaxStatus("DE"),
+    }
+    found = compute(Terms("acme", JANUARY, "EUR", spans, **terms), usage)
+    assert [str(line.tax) for line in found.lines] == ["0.01", "0.01", "0"]
+    assert found.tax == Decimal("0.02")
+    each = compute(Terms("acme", JANUARY, "EUR", spans, rules={"tax_at": "line"}, **terms), usage)
+    assert each.tax == Decimal("0.03")
+
+
+def test_prices_that_include_tax_stay_what_they_are() -> None:
+    tax = TaxRules("DE", [TaxRate("DE", 19), TaxRate("DE", 7, product="book")], inclusive=True)
+    with_books = TaxRules("DE", tax.rates, inclusive=True, products={"base_fee": "book"})
+    found = bill(book(base_fee=107), 119, tax=with_books, buyer=TaxStatus("DE"))
+    assert (found.subtotal, found.net, found.tax, found.total) == (226, 200, 26, 226)
+    assert [(row.rate, row.base, row.amount) for row in found.taxes] == [
+        (19, 100, 19),
+        (7, 100, 7),
+    ]
+
+
+# ------------------------------------------------------------------------------------ refusals
+
+
+def span(start: int = 1, end: int = 31, prices: PriceBook | None = None, **more: Any) -> Span:
+    return Span(day(start), day(end), prices or book(), **more)
+
+
+REFUSED: list[tuple[str, Any, str]] = [
+    ("overlapping spans", lambda: bill([span(1, 16), span(15, 31)]), "overlaps the one before"),
+    ("a gap", lambda: bill([span(1, 15), span(16, 31)]), "leaves a gap"),
+    ("no span", lambda: bill([]), "expected at least one"),
+    ("a span outside", lambda: bill([span()], period=FEBRUARY), "not within the period"),
+    ("a span backwards", lambda: span(16, 1), "is not after the start"),
+    ("a naive time", lambda: Span(datetime(2026, 1, 1), day(2), book()), "without a time zone"),
+    (
+        "a book of another currency",
+        lambda: bill(book(), currency="USD"),
+        "is in EUR, the bill in USD",
+    ),
+    (
+        "a credit of another currency",
+        lambda: bill(book(), credits=[Credit("c", 1, "USD")]),
+        "is in USD, the bill in EUR",
+    ),
+    (
+        "a discount of another currency",
+        lambda: bill(book(), discounts=[Discount("d", amount=1, currency="USD")]),
+        "is in USD, the bill in EUR",
+    ),
+    ("an unknown currency", lambda: bill(book(), currency="XXY"), "ISO 4217"),
+    ("a negative discount", lambda: Discount("d", amount=-1), "more than 0"),
+    ("a discount of 0 percent", lambda: Discount("d", percent=0), "more than 0"),
+    ("more than all", lambda: Discount("d", percent=101), "at most 100"),
+    ("two discounts in one", lambda: Discount("d", percent=1, amount=1), "either percent or"),
+    ("a float", lambda: Discount("d", percent=0.5), "pass an int"),  # type: ignore[arg-type]
+    ("a negative credit", lambda: Credit("c", -1, "EUR"), "at least 0"),
+    ("a credit of half cents", lambda: Credit("c", "0.005", "EUR"), "more than 2 digits"),
+    (
+        "a credit that ends before it begins",
+        lambda: Credit("c", 1, "EUR", starts=day(2), expires=day(1)),
+        "is not after the start",
+    ),
+    (
+        "two of one id",
+        lambda: bill(book(), credits=[Credit("c", 1, "EUR"), Credit("c", 2, "EUR")]),
+        "is there twice",
+    ),
+    ("a negative rate", lambda: TaxRate("DE", -1), "at least 0"),
+    ("a country by its name", lambda: TaxRate("Germany", 19), "two letters"),
+    (
+        "two rates of one place",
+        lambda: TaxRules("DE", [TaxRate("DE", 19), TaxRate("DE", 7)]),
+        "two rates of DE",
+    ),
+    ("tax without a buyer", lambda: bill(book(), tax=GERMANY), "where the buyer is"),
+    ("an unknown rule", lambda: BillingRules.of({"round": "line"}), "no such option"),
+    ("an unknown value", lambda: BillingRules.of({"round_at": "tier"}), "expected one of line"),
+    ("an unknown preset", lambda: BillingRules.of("acme"), "expected one of default, stripe"),
+    ("an unknown time zone", lambda: bill(book(), time_zone="Mars/Base"), "not a time zone"),
+    ("seats without a price", lambda: span(seats=3), "no price for seats"),
+    (
+        "seats that begin late",
+        lambda: span(prices=book(seats=1), seats=[SeatCount(day(2), 1)]),
+        "counts from the start",
+    ),
+    ("half a part", lambda: Part(0, 1, total=1), "not both"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
+def test_terms_that_cannot_be_meant_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        make()
+
+
+def test_usage_that_does_not_fit_the_terms_is_refused() -> None:
+    terms = Terms("acme", JANUARY, "EUR", [Span(day(1), day(1, 2), book())])
+    with pytest.raises(InvalidValue, match=r"has no metric 'mails'.*it has calls"):
+        compute(terms, [{"mails": []}])
+    with pytest.raises(InvalidValue, match=r"has no quantity until 2026-02-01"):
+        compute(terms, [{"calls": [Cumulative(day(20), Decimal(1))]}])
+    with pytest.raises(InvalidValue, match=r"one mapping for each of 1 spans"):
+        compute(terms, [])
+    with pytest.raises(InvalidValue, match=r"negative|below"):
+        compute(terms, [{"calls": [Cumulative(day(1, 2), Decimal(-1))]}])
+
+
+def test_the_rules_say_what_they_are() -> None:
+    assert str(BillingRules()) == "1 default"
+    rules = BillingRules.of({"preset": "stripe", "round_at": "invoice"})
+    assert str(rules) == "1 stripe round_at=invoice"
+    assert BillingRules.presets()["lago"].proration == "day"
