@@ -144,7 +144,10 @@ def span_parts(
     commitment = "all" if fees_count else "usage"
     metrics = {name: draw(metric(rules, commitment)) for name in METRICS[:count]}
     base_fee = draw(st.sampled_from([Decimal(0), Decimal(30), Decimal("9.99")]))
-    minimum, maximum = draw(optional(MONEY)), draw(optional(st.just(Decimal(150))))
+    minimum, maximum = (
+        draw(optional(MONEY)),
+        draw(optional(st.sampled_from([Decimal(20), Decimal(150)]))),
+    )
     if minimum is not None and maximum is not None and minimum > maximum:
         minimum = maximum
     seat = draw(optional(PRICE))

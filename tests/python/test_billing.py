@@ -376,6 +376,13 @@ def test_a_discount_is_for_the_lines_that_it_names() -> None:
     assert [line.discount for line in both.lines] == [30, 0]
 
 
+def test_a_percentage_is_of_what_lines_below_zero_leave() -> None:
+    """100 used, 60 are the most: a tenth is 6, and lies on the line that it can be taken from."""
+    found = bill(book(maximum=60), 100, discounts=[TENTH])
+    assert amounts(found) == [("usage", 100), ("maximum", -40)]
+    assert [line.discount for line in found.lines] == [6, 0]
+
+
 def test_a_fixed_discount_is_spread_by_largest_remainder() -> None:
     prices = book(metrics={"calls": 1, "mails": 1, "files": 1})
     usage = [{name: [Cumulative(JANUARY.end, Decimal(1))] for name in prices}]
@@ -456,6 +463,27 @@ def test_usage_that_became_cheaper_again_is_not_paid_twice() -> None:
     )
     found = bill(prices, 10, 20, credits=[Credit("promo", 50, "EUR", expires=day(11))])
     assert (found.subtotal, found.credit, found.due) == (4, 4, 0)
+
+
+def test_a_charge_that_rises_and_falls_is_due_as_far_as_it_lasts() -> None:
+    """2, then 10, then 4 are due: 2 until the eleventh and 2 more until the 21st, nothing after."""
+    prices = book(
+        metrics={"calls": {"model": "volume", "tiers": [{"up_to": 10, "unit": 1}, {"unit": "0.2"}]}}
+    )
+    early = Credit("early", 50, "EUR", expires=day(11))
+    late = Credit("late", 50, "EUR", starts=day(21))
+    found = bill(prices, 2, 10, 20, credits=[early, late])
+    assert [(one.id, one.amount) for one in found.credits] == [("early", 2)]
+    assert found.due == 2
+
+
+def test_a_credit_that_begins_when_the_period_ends_is_not_for_it() -> None:
+    for rule in ("usage", "bill"):
+        rules = {"credit_when": rule}
+        next_month = Credit("next", 50, "EUR", starts=JANUARY.end)
+        assert bill(book(), 10, credits=[next_month], rules=rules).credit == 0
+        this_month = Credit("this", 50, "EUR", expires=JANUARY.end)
+        assert bill(book(), 10, credits=[this_month], rules=rules).credit == 10
 
 
 def test_a_maximum_leaves_credits_only_what_is_due() -> None:
