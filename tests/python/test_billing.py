@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tenancy.billing import (
+    Adjustment,
     Advance,
     Bill,
     BillingRules,
@@ -328,6 +329,39 @@ def test_lifting_to_zero_takes_the_tax_along() -> None:
     )
     assert (found.net, found.tax, found.total) == (0, 0, 0)
     assert found.lines[-1].amount == 31
+
+
+def test_an_adjustment_of_an_earlier_bill_is_taxed_but_not_discounted() -> None:
+    """Usage of January that came late stands on February's bill, with January's discount in it."""
+    late = Adjustment("Calls of January", "9.995", JANUARY, metric="calls", events=EventsRef(7))
+    found = bill(
+        book(),
+        100,
+        period=FEBRUARY,
+        adjustments=[late],
+        discounts=[TENTH],
+        credits=[
+            Credit("january", 4, "EUR", expires=JANUARY.end),
+            Credit("february", 50, "EUR", starts=FEBRUARY.start),
+        ],
+        tax=TaxRules("DE", [TaxRate("DE", 10)]),
+        buyer=TaxStatus("DE"),
+    )
+    assert amounts(found) == [("usage", 100), ("adjustment", 10)]
+    assert (found.lines[1].period, found.lines[1].events) == (JANUARY, EventsRef(7))
+    assert [line.discount for line in found.lines] == [10, 0]
+    assert [line.credit for line in found.lines] == [50, 4]
+    assert (found.net, found.tax) == (46, Decimal("4.6"))
+
+
+def test_adjustments_can_stand_alone() -> None:
+    too_much = Adjustment("Calls of January", -3, JANUARY)
+    found = bill([], period=FEBRUARY, adjustments=[too_much])
+    assert (found.total, found.due) == (-3, 0)
+    with pytest.raises(InvalidValue, match=r"expected some text"):
+        Adjustment("", 1, JANUARY)
+    with pytest.raises(InvalidValue, match=r"is not after the start"):
+        Adjustment("late", 1, Period(day(2), day(1)))
 
 
 # ---------------------------------------------------------------------------------- discounts

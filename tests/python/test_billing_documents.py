@@ -35,6 +35,7 @@ from tenancy.billing import (
     from_json,
     left_of,
     sealed,
+    sealed_text,
     to_json,
 )
 from tenancy.errors import InvalidValue
@@ -275,6 +276,30 @@ def test_the_form_is_canonical_json() -> None:
     stated = body.pop("digest")
     rest = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     assert stated == hashlib.sha256(rest.encode()).hexdigest()
+
+
+def test_sealing_gives_the_text_as_well() -> None:
+    invoice = dataclasses.replace(simple("10"), digest="", metadata={"digest": 1, "document": 2})
+    document, text = sealed_text(invoice)
+    assert (document, text) == (sealed(invoice), to_json(sealed(invoice)))
+    assert from_json(text) == document
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"number": 7}, {"issued_at": datetime(2026, 1, 1)}, {"bill": "none"}, {"notes": (1,)}],
+)
+def test_members_of_another_type_are_not_written(members: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"expected"):
+        to_json(dataclasses.replace(simple("10"), **members))
+
+
+@pytest.mark.parametrize(
+    "change", [{"total": 11.9}, {"total": Decimal("NaN")}, {"tax_inclusive": 1}, {"due": None}]
+)
+def test_members_of_a_bill_of_another_type_are_not_written(change: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"expected"):
+        to_json(dataclasses.replace(simple("10").bill, **change))
 
 
 def test_equal_documents_have_equal_digests() -> None:

@@ -8,6 +8,7 @@ takes an invoice back, in parts or as a whole. Both are pure functions: no clock
 
 from __future__ import annotations
 
+from ._adjustments import Adjustment
 from ._compute import compute
 from ._documents import (
     AppliedCredit,
@@ -25,7 +26,7 @@ from ._documents import (
     TaxTotal,
     TierLine,
 )
-from ._json import Document, digest, from_json, sealed, to_json
+from ._json import Document, digest, from_json, sealed, sealed_text, to_json
 from ._notes import Part, credit_note, left_of
 from ._offers import Credit, Discount
 from ._rules import BillingRules, RulesLike
@@ -35,6 +36,7 @@ from ._usage import Cumulative
 
 __all__ = [
     "EU",
+    "Adjustment",
     "Advance",
     "AppliedCredit",
     "AppliedDiscount",
@@ -71,5 +73,6 @@ __all__ = [
     "from_json",
     "left_of",
     "sealed",
+    "sealed_text",
     "to_json",
 ]

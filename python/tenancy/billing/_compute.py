@@ -8,6 +8,7 @@ from decimal import Decimal
 from .._text import shown
 from ..errors import InvalidValue
 from ..pricing import minor_digits
+from ._adjustments import Adjustment
 from ._charges import Charges, UsageBySpan
 from ._documents import AppliedCredit, AppliedDiscount, Bill, TaxTotal
 from ._draft import Draft
@@ -56,6 +57,7 @@ class _Computation:
         if not minimum_first:
             own += charges.commitments(own, digits)
         self.drafts = [draft for draft in own if not draft.hidden] + advance + adjustments
+        self.drafts += map(self._of_earlier_bill, self.terms.adjustments)
         self._decide_tax()
         self._settle_negative()
         return self._document(discounts)
@@ -88,6 +90,12 @@ class _Computation:
                 draft.amount = self._units(one.discount) - self._units(one.amount)
                 adjustments.append(draft)
         return adjustments
+
+    def _of_earlier_bill(self, one: Adjustment) -> Draft:
+        draft = Draft("adjustment", one.description, one.period, plan=one.plan, metric=one.metric)
+        draft.events = one.events
+        draft.amount = self._units(one.amount)
+        return draft
 
     def _hide(self, fees: Sequence[Draft], discount: int) -> None:
         """They count towards a minimum, with the discount they had where that comes first."""

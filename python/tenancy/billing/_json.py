@@ -9,6 +9,7 @@ What a release does not know it refuses, because nothing of a document may be lo
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import hashlib
 import json
@@ -26,7 +27,7 @@ from .._text import shown
 from ..errors import InvalidValue
 from ._documents import Bill, CreditNote, Invoice
 
-__all__ = ["Document", "digest", "from_json", "sealed", "to_json"]
+__all__ = ["Document", "digest", "from_json", "sealed", "sealed_text", "to_json"]
 
 Document: TypeAlias = Bill | Invoice | CreditNote
 
@@ -42,6 +43,7 @@ _EXACT_MAX: Final = 2**53
 
 _AnyDocument = TypeVar("_AnyDocument", Bill, Invoice, CreditNote)
 _Writer: TypeAlias = Callable[[Any], str]
+_MembersOf: TypeAlias = Callable[[Any], list[str]]
 _Decoder: TypeAlias = Callable[[Any, str], Any]
 
 
@@ -51,17 +53,29 @@ def to_json(document: Document) -> str:
     Raises `InvalidValue` for what JSON cannot hold exactly: floats and large integers in
     `metadata`, lone surrogates.
     """
-    return _document_text(document, with_digest=True)
+    members = _members(document)
+    if document.digest:
+        _add_digest(members, document.digest)
+    _encoded(text := _object(members))
+    return text
 
 
 def digest(document: Document) -> str:
     """Hexadecimal SHA-256 of the canonical JSON of the document without its `digest`."""
-    return hashlib.sha256(_document_text(document, with_digest=False).encode()).hexdigest()
+    return hashlib.sha256(_encoded(_object(_members(document)))).hexdigest()
 
 
 def sealed(document: _AnyDocument) -> _AnyDocument:
     """The document with its digest in place."""
     return dataclasses.replace(document, digest=digest(document))
+
+
+def sealed_text(document: _AnyDocument) -> tuple[_AnyDocument, str]:
+    """`sealed`, and `to_json` of it, without writing it twice."""
+    members = _members(document)
+    value = hashlib.sha256(_encoded(_object(members))).hexdigest()
+    _add_digest(members, value)
+    return dataclasses.replace(document, digest=value), _object(members)
 
 
 def from_json(text: str | bytes) -> Document:
@@ -94,16 +108,28 @@ def _check_digests(document: Document) -> None:
         raise InvalidValue("digest", "the document is not the one that its digest was made of")
 
 
-def _document_text(document: Document, *, with_digest: bool) -> str:
+def _members(document: Document) -> list[str]:
+    """The members of the document but its digest, as text, in order."""
     name = _NAMES.get(type(document))
     if name is None:
         raise InvalidValue("document", f"expected a document, got {type(document).__name__}")
-    text = _writer_of_document(name, with_digest)(document)
+    return _members_of_document(name)(document)
+
+
+def _add_digest(members: list[str], value: str) -> None:
+    # A quote sorts before everything that a name consists of, so texts sort as their names do.
+    bisect.insort(members, f'"digest":{_write_text(value)}')
+
+
+def _object(members: list[str]) -> str:
+    return f"{{{','.join(members)}}}"
+
+
+def _encoded(text: str) -> bytes:
     try:
-        text.encode()
+        return text.encode()
     except UnicodeEncodeError:
         raise InvalidValue("document", "holds lone surrogates, which are no text") from None
-    return text
 
 
 def _parsed(text: str | bytes) -> dict[str, Any]:
@@ -129,16 +155,16 @@ _write_any = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_n
 
 
 @cache
-def _writer_of_document(name: str, with_digest: bool) -> _Writer:
+def _members_of_document(name: str) -> _MembersOf:
     head = {"document": f'"{name}"', "format": str(FORMAT)}
-    return _writer_of_class(_CLASSES[name], head, without=() if with_digest else ("digest",))
+    return _members_of_class(_CLASSES[name], head, without=("digest",))
 
 
 @cache
 def _writer(kind: Any) -> _Writer:
     """How values of a type are written."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _writer_of_class(kind, {}, without=())
+        return _writer_of_class(kind)
     if kind is Decimal:
         return _write_number
     if kind is datetime:
@@ -153,10 +179,17 @@ def _writer(kind: Any) -> _Writer:
         return lambda value: "null" if value is None else some(value)
     if origin is Mapping:
         return lambda value: _write_any(_ordered(value, 0))
-    return _write_text if kind is str or origin is Literal else _write_any
+    if kind is bool or kind is int:
+        return _write_bool if kind is bool else _write_integer
+    return _write_text
 
 
-def _writer_of_class(kind: type, head: Mapping[str, str], without: tuple[str, ...]) -> _Writer:
+def _writer_of_class(kind: type) -> _Writer:
+    members_of = _members_of_class(kind, {}, without=())
+    return lambda value: _object(members_of(value))
+
+
+def _members_of_class(kind: type, head: Mapping[str, str], without: tuple[str, ...]) -> _MembersOf:
     """Writes the members in the order of their names, which are ASCII, and `head` among them."""
     hints = hints_of(kind)
     fields = {field.name: field for field in dataclasses.fields(kind) if field.name not in without}
@@ -172,19 +205,32 @@ def _writer_of_class(kind: type, head: Mapping[str, str], without: tuple[str, ..
             attributes.append(any_name)
     values_of = attrgetter(*attributes)
 
-    def write(value: Any) -> str:
-        members = [
+    def members_of(value: Any) -> list[str]:
+        if type(value) is not kind:
+            raise InvalidValue("document", f"expected {kind.__name__}, got {shown(value)}")
+        return [
             prefix + writer(member)
             for (prefix, default, writer), member in zip(plan, values_of(value), strict=True)
-            if member is not default and member != default
+            if default is _REQUIRED or (member is not default and member != default)
         ]
-        return f"{{{','.join(members)}}}"
 
-    return write
+    return members_of
 
 
 def _write_nothing(_: Any) -> str:
     return ""
+
+
+def _write_bool(value: Any) -> str:
+    if not isinstance(value, bool):
+        raise InvalidValue("document", f"expected True or False, got {shown(value)}")
+    return "true" if value else "false"
+
+
+def _write_integer(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _EXACT_MAX:
+        raise InvalidValue("document", f"expected a whole number below 2**53, got {shown(value)}")
+    return str(value)
 
 
 def _write_text(text: Any) -> str:

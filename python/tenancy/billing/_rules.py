@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from ..errors import InvalidValue
@@ -112,13 +113,18 @@ class BillingRules:
 
     def __str__(self) -> str:
         """The version of the rules, the preset, and the options that differ from it."""
-        base = _PRESETS.get(self.name, _PRESETS["default"])
-        other = [
-            f"{name}={getattr(self, name)}"
-            for name in _NAMES
-            if getattr(self, name) != getattr(base, name)
-        ]
-        return " ".join([VERSION, self.name, *other])
+        return _shown(self)
+
+
+@lru_cache(maxsize=256)
+def _shown(rules: BillingRules) -> str:
+    base = _PRESETS.get(rules.name, _PRESETS["default"])
+    other = [
+        f"{name}={getattr(rules, name)}"
+        for name in _NAMES
+        if getattr(rules, name) != getattr(base, name)
+    ]
+    return " ".join([VERSION, rules.name, *other])
 
 
 RulesLike: TypeAlias = BillingRules | str | Mapping[str, Any]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from .._text import check_text, shown
 from ..errors import InvalidValue
 from ..pricing import Number, PriceBook, minor_digits
+from ._adjustments import Adjustment
 from ._documents import Period
 from ._numbers import aware, exact, one_of
 from ._offers import Credit, Discount
@@ -122,7 +123,8 @@ class Terms:
 
     `spans` are in order and without gaps; the first may begin after the period does, and the last
     may end before it, when the subscription does. There may be none where only the next period is
-    charged. Price books, credits and discounts have the bill's currency. Times are kept in UTC.
+    charged, or adjustments are. Price books, credits and discounts have the bill's currency. Times
+    are kept in UTC.
     Raises `InvalidValue` that names what is wrong.
     """
 
@@ -132,6 +134,7 @@ class Terms:
     spans: tuple[Span, ...]
     advance: Advance | None = None
     charged: tuple[Charged, ...] = ()
+    adjustments: tuple[Adjustment, ...] = ()
     discounts: tuple[Discount, ...] = ()
     credits: tuple[Credit, ...] = ()
     tax: TaxRules | None = None
@@ -153,6 +156,7 @@ class Terms:
         *,
         advance: Advance | None = None,
         charged: Sequence[Charged] = (),
+        adjustments: Sequence[Adjustment] = (),
         discounts: Sequence[Discount] = (),
         credits: Sequence[Credit] = (),  # noqa: A002 - what they are
         tax: TaxRules | None = None,
@@ -167,7 +171,7 @@ class Terms:
         if not isinstance(period, Period):
             period = Period(*period)
         period = Period(*_interval(period.start, period.end, "period"))
-        _check_spans(spans, period, currency, advance)
+        _check_spans(spans, period, currency, advance is not None or bool(adjustments))
         if advance is not None:
             _check_currency(advance.book.currency, currency, "advance.book")
         _check_offers("discounts", discounts, currency)
@@ -184,6 +188,7 @@ class Terms:
             spans=tuple(spans),
             advance=advance,
             charged=tuple(charged),
+            adjustments=tuple(adjustments),
             discounts=tuple(discounts),
             credits=tuple(credits),
             tax=tax,
@@ -232,10 +237,8 @@ def _check_currency(found: str, expected: str, name: str) -> None:
         )
 
 
-def _check_spans(
-    spans: Sequence[Span], period: Period, currency: str, advance: Advance | None
-) -> None:
-    if not spans and advance is None:
+def _check_spans(spans: Sequence[Span], period: Period, currency: str, other_charges: bool) -> None:
+    if not spans and not other_charges:
         raise InvalidValue("spans", "expected at least one")
     before: Span | None = None
     for i, span in enumerate(spans):
