@@ -258,6 +258,17 @@ def test_what_a_discount_took_off_then_is_not_given_back_again() -> None:
     )
 
 
+def test_a_discount_is_not_given_twice_on_a_fee_that_was_charged() -> None:
+    found = bill(
+        book(base_fee=30),
+        10,
+        charged=[Charged("base_fee", 30, 3)],
+        discounts=[Discount("tenth", percent=10)],
+    )
+    assert amounts(found) == [("usage", 10)]
+    assert (found.discount, found.total) == (1, 9)
+
+
 def test_hidden_fees_count_for_the_minimum() -> None:
     found = bill(book(base_fee=30, minimum=50), 5, charged=[Charged("base_fee", 30)])
     assert amounts(found) == [("usage", 5), ("minimum", 15)]
@@ -399,6 +410,16 @@ REFUSED: list[tuple[str, Any, str]] = [
 def test_terms_that_cannot_be_meant_are_refused(make: Any, message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         make()
+
+
+def test_usage_below_zero_lowers_the_bill_where_the_prices_say_so() -> None:
+    prices = book(rules={"negative": "credit"}, metrics={"calls": 1})
+    credits_ = [Credit("early", 50, "EUR", expires=day(11))]
+    assert amounts(bill(prices, -5, -3, credits=credits_)) == [("usage", -3)]
+    rising = bill(prices, -5, 7, credits=credits_)
+    assert (rising.credit, rising.due) == (0, 7)
+    back = bill(prices, 5, -3, credits=credits_)
+    assert (back.credit, back.total, back.due) == (0, -3, 0)
 
 
 def test_usage_that_does_not_fit_the_terms_is_refused() -> None:

@@ -115,7 +115,7 @@ def _slices(
         elif at_end:
             slices.append(Slice(terms.period.end, draft, left))
         elif left:
-            weights = [max(amount, 0) for _, amount in draft.accrued]
+            weights = [amount for _, amount in draft.accrued]
             if not sum(weights):
                 weights = [0] * (len(weights) - 1) + [1]
             for (moment, _), part in zip(draft.accrued, split(left, weights), strict=True):
