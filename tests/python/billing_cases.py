@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 from billing_model import BillModel, SpanModel
 from pricing_model import Model, kept
 from tenancy.billing import (
+    Adjustment,
+    Advance,
     BillingRules,
+    Charged,
     Credit,
     Cumulative,
     Discount,
+    Period,
     SeatCount,
     Span,
     TaxRate,
@@ -30,6 +34,8 @@ from tenancy.pricing import PriceBook
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 END = datetime(2026, 2, 1, tzinfo=timezone.utc)
+BEFORE = datetime(2025, 12, 1, tzinfo=timezone.utc)
+NEXT_END = datetime(2026, 3, 1, tzinfo=timezone.utc)
 HOURS = 31 * 24
 DIGITS = {"USD": 2, "JPY": 0, "KWD": 3}
 METRICS = ("calls", "storage")
@@ -69,6 +75,7 @@ RULES = st.builds(
     discount_when=st.sampled_from(["service", "bill"]),
     credit_when=st.sampled_from(["usage", "usage", "bill"]),
     tax_at=st.sampled_from(["rate", "rate", "line"]),
+    negative=st.sampled_from(["credit", "zero"]),
     zero_lines=st.sampled_from(["used", "all", "none"]),
 )
 
@@ -230,6 +237,31 @@ def credit_list(draw: Any, currency: str) -> list[Credit]:
 
 
 @st.composite
+def settlements(draw: Any, spans: list[Span]) -> dict[str, Any]:
+    """What is charged in advance, was charged then, and is left of earlier bills."""
+    found: dict[str, Any] = {}
+    first = spans[0]
+    if draw(st.integers(0, 3)) == 0:
+        seats = None if first.book.seats is None else draw(optional(st.integers(0, 9)))
+        found["advance"] = Advance(END, NEXT_END, first.book, first.plan, seats)
+    if draw(st.integers(0, 2)) == 0:
+        whole = len(spans) == 1 and spans[0].start == START
+        amount = first.book.base_fee if whole and draw(st.booleans()) else draw(MONEY)
+        off = draw(st.sampled_from([Decimal(0), amount, round(amount / 3, 2)]))
+        found["charged"] = [Charged("base_fee", amount, off, first.plan)]
+    found["adjustments"] = [
+        Adjustment(
+            "late",
+            draw(MONEY) * draw(st.sampled_from([1, 1, -1])),
+            Period(BEFORE, START),
+            metric=draw(st.sampled_from([None, "storage"])),
+        )
+        for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2])))
+    ]
+    return found
+
+
+@st.composite
 def cases(draw: Any) -> Case:
     currency = draw(st.sampled_from(sorted(DIGITS)))
     rules = draw(RULES)
@@ -255,6 +287,7 @@ def cases(draw: Any) -> Case:
         tax=None if tax == "none" else taxing,
         buyer=status,
         rules=rules,
+        **draw(settlements([span for span, _ in both])),
     )
     usage = []
     for span, model in both:

@@ -47,6 +47,7 @@ class Row:
     credit: Fraction = Fraction(0)
     tax: Fraction = Fraction(0)
     rate: tuple[str, Fraction] = ("O", Fraction(0))
+    hidden: bool = False
 
     @property
     def left(self) -> Fraction:
@@ -319,21 +320,71 @@ class BillModel:
 
     # -------------------------------------------------------------- the whole
 
+    def settle(self, own: list[Row]) -> list[Row]:
+        """Fees that an earlier bill charged: hidden where they are the same, else taken off."""
+        period = self.terms.period
+        taken = []
+        for kind in ("base_fee", "seats"):
+            charged = [one for one in self.terms.charged if one.kind == kind]
+            fees = [row for row in own if row.kind == kind]
+            before = sum((self.money(Fraction(one.amount)) for one in charged), Fraction(0))
+            off = sum((self.money(Fraction(one.discount)) for one in charged), Fraction(0))
+            if charged and sum(row.amount for row in fees) == before:
+                for row in fees:
+                    row.hidden = True
+                if off and self.rules.order.startswith("discount"):
+                    parts = in_proportion(off, [row.amount for row in fees], self.unit)
+                    for row, part in zip(fees, parts, strict=True):
+                        row.discount = part
+                continue
+            for one in charged:
+                row = Row("adjustment", -1, period.start, period.end, Fraction(0), None, one.plan)
+                row.amount = self.money(Fraction(one.discount)) - self.money(Fraction(one.amount))
+                taken.append(row)
+        return taken
+
+    def earlier(self) -> list[Row]:
+        rows = []
+        for one in self.terms.adjustments:
+            start, end = one.period.start, one.period.end
+            row = Row("adjustment", -1, start, end, Fraction(0), one.metric, one.plan)
+            row.amount = self.money(Fraction(one.amount))
+            rows.append(row)
+        return rows
+
+    def lift(self) -> None:
+        """What lies below zero is lifted, rate by rate, where the rules say so."""
+        if self.rules.negative != "zero" or sum(row.left for row in self.rows) >= 0:
+            return
+        for key in dict.fromkeys(row.rate for row in self.rows):
+            missing = -sum((row.left for row in self.rows if row.rate == key), Fraction(0))
+            if missing:
+                start, end = self.terms.period.start, self.terms.period.end
+                row = Row("adjustment", -1, start, end, Fraction(0))
+                row.amount, row.rate = missing, key
+                self.rows.append(row)
+
     def compute(self) -> None:
         terms = self.terms
-        rows = self.usage_rows()
+        own = self.usage_rows()
         for i, (span, model) in enumerate(zip(terms.spans, self.spans, strict=True)):
-            rows += self.fee_rows(i, span, model, terms.period)
-        self.round_rows(rows)
+            own += self.fee_rows(i, span, model, terms.period)
+        ahead: list[Row] = []
+        if terms.advance is not None:
+            ahead = self.fee_rows(-1, terms.advance, self.spans[0], terms.advance)
+        self.round_rows(own + ahead)
+        taken = self.settle(own)
         if terms.rules.order.startswith("minimum"):
-            rows += self.commitment_rows(rows)
-            self.discount(rows)
+            own += self.commitment_rows(own)
+            self.discount([row for row in own if not row.hidden] + ahead)
         else:
-            self.discount(rows)
-            rows += self.commitment_rows(rows)
+            self.discount([row for row in own if not row.hidden] + ahead)
+            own += self.commitment_rows(own)
+        rows = [row for row in own if not row.hidden] + ahead + taken + self.earlier()
         self.rows = rows
         for row in rows:
             row.rate = self.rate_of(row)
+        self.lift()
         before = terms.rules.order.endswith("credit tax")
         inclusive = terms.tax is not None and terms.tax.inclusive
         if before:

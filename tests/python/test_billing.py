@@ -402,6 +402,9 @@ REFUSED: list[tuple[str, Any, str]] = [
         lambda: span(prices=book(seats=1), seats=[SeatCount(day(2), 1)]),
         "counts from the start",
     ),
+    ("a kind of line that is none", lambda: Discount("d", percent=1, kinds=["fee"]), "base_fee"),
+    ("a kind of line that is none", lambda: Credit("c", 1, "EUR", kinds=["fee"]), "base_fee"),
+    ("half a period", lambda: Discount("d", percent=1, periods_left=-1), "0 or more"),
     ("half a part", lambda: Part(0, 1, total=1), "not both"),
 ]
 
@@ -420,6 +423,23 @@ def test_usage_below_zero_lowers_the_bill_where_the_prices_say_so() -> None:
     assert (rising.credit, rising.due) == (0, 7)
     back = bill(prices, 5, -3, credits=credits_)
     assert (back.credit, back.total, back.due) == (0, -3, 0)
+
+
+def test_a_bill_that_passes_what_an_amount_holds_is_refused() -> None:
+    prices = book(metrics={"calls": 1, "mails": 1})
+    most = [Cumulative(JANUARY.end, Decimal(10**26 - 1))]
+    terms = Terms("acme", JANUARY, "EUR", [Span(JANUARY.start, JANUARY.end, prices)])
+    assert compute(terms, [{"calls": most}]).total == 10**26 - 1
+    with pytest.raises(InvalidValue, match=r"more than 26 digits"):
+        compute(terms, [{"calls": most, "mails": most}])
+
+
+def test_quantities_may_be_whole_numbers_but_no_floats() -> None:
+    terms = Terms("acme", JANUARY, "EUR", [Span(JANUARY.start, JANUARY.end, book())])
+    whole: Any = Cumulative(JANUARY.end, 5)  # type: ignore[arg-type]
+    assert compute(terms, [{"calls": [whole]}]).lines[0].quantity == Decimal(5)
+    with pytest.raises(InvalidValue, match=r"pass an int"):
+        compute(terms, [{"calls": [Cumulative(JANUARY.end, 0.5)]}])  # type: ignore[arg-type]
 
 
 def test_usage_that_does_not_fit_the_terms_is_refused() -> None:

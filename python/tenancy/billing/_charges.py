@@ -14,7 +14,7 @@ from ..errors import InvalidValue
 from ..pricing import Price, PriceBook
 from ._documents import EventsRef, LineKind, Period, TierLine
 from ._draft import Draft
-from ._numbers import PICO, pico_of, rounded
+from ._numbers import PICO, exact, pico_of, rounded
 from ._terms import Advance, SeatCount, Span, Terms, check_zone, cuts
 from ._usage import Cumulative
 
@@ -107,13 +107,14 @@ class Charges:
         part = self._part(period, self.terms.period, span.book)
         if part is not _WHOLE:
             price = self._price_of_part(price, part, span.book)
-        amount = price.amount(last.quantity)
-        if not amount and self._hidden(last.quantity):
+        quantity = exact(last.quantity, metric)
+        amount = price.amount(quantity)
+        if not amount and self._hidden(quantity):
             return None
         name = self.terms.names.get(metric) or metric
         draft = Draft("usage", name, period, pico=pico_of(amount), span=i, metric=metric)
         self._price_into(draft, span)
-        draft.quantity = last.quantity
+        draft.quantity = quantity
         draft.unit = self.terms.units.get(metric, "")
         _explain(draft, price)
         if last.events or last.digest:

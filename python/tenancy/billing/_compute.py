@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 from .._text import shown
 from ..errors import InvalidValue
@@ -19,6 +20,9 @@ from ._tax import Due
 from ._terms import Terms
 
 __all__ = ["compute"]
+
+_DIGITS_MAX: Final = 26
+"""Before the point, as in prices."""
 
 
 def compute(terms: Terms, usage: UsageBySpan) -> Bill:
@@ -141,6 +145,11 @@ class _Computation:
             lifts.append(lift)
         self.drafts += [lift for lift in lifts if lift.amount]
 
+    def _check_range(self, *sums: int) -> None:
+        """A bill holds what a price can hold."""
+        if max(map(abs, sums)) >= 10 ** (_DIGITS_MAX + self.digits):
+            raise InvalidValue("terms", f"the bill comes to more than {_DIGITS_MAX} digits")
+
     def _document(self, discounts: Sequence[AppliedDiscount]) -> Bill:
         terms, drafts, digits = self.terms, self.drafts, self.digits
         before_tax = terms.rules.order.endswith("tax")
@@ -165,6 +174,7 @@ class _Computation:
         charged = subtotal - discount - (credit if before_tax else 0)
         total = charged if inclusive else charged + tax
         due = max(total if before_tax else total - credit, 0)
+        self._check_range(subtotal, total)
         return sealed(
             Bill(
                 terms.tenant,

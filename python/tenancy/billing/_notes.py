@@ -64,8 +64,10 @@ def credit_note(
     `earlier` are all credit notes that the invoice has. The tax of the parts is computed for each
     rate on what is left and allocated to its lines by the largest remainder, so that the notes of
     an invoice sum to it exactly, line by line, however it was split. `refund` is what of it is paid
-    back. Raises `InvalidValue` for more than is left and for a part that is named twice. The number
-    may be given later: replace it, and use `sealed`.
+    back; that no more is paid back than was paid is for the caller to see to. The number may be
+    given later: replace it, and use `sealed`.
+
+    Raises `InvalidValue` for more than is left and for a part that is named twice.
     """
     check_text(reason, "reason", 1000)
     digits = minor_digits(invoice.bill.currency)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from .._text import check_text
 from ..errors import InvalidValue
 from ..pricing import Number, minor_digits, round_money
-from ._numbers import aware, exact
+from ._documents import LineKind
+from ._numbers import aware, exact, one_of
 
 __all__ = ["Credit", "Discount"]
 
@@ -66,14 +68,14 @@ class Discount:
         starts: datetime | None = None,
         ends: datetime | None = None,
         periods_left: int | None = None,
-        metrics: tuple[str, ...] | list[str] = (),
-        plans: tuple[str, ...] | list[str] = (),
-        kinds: tuple[str, ...] | list[str] = (),
+        metrics: Sequence[str] = (),
+        plans: Sequence[str] = (),
+        kinds: Sequence[str] = (),
     ) -> None:
         check_text(id, "discount.id", 255)
         if (percent is None) == (amount is None):
             raise InvalidValue("discount", "expected either percent or amount")
-        if periods_left is not None and (isinstance(periods_left, bool) or periods_left < 0):
+        if periods_left is not None and (type(periods_left) is not int or periods_left < 0):
             raise InvalidValue("discount.periods_left", f"expected 0 or more, got {periods_left}")
         share = _more_than_none(percent, "discount.percent")
         if share is not None and share > 100:
@@ -93,7 +95,7 @@ class Discount:
             periods_left=periods_left,
             metrics=tuple(metrics),
             plans=tuple(plans),
-            kinds=tuple(kinds),
+            kinds=_kinds(kinds, "discount.kinds"),
         )
 
     def covers(self, line: Charge) -> bool:
@@ -141,9 +143,9 @@ class Credit:
         priority: int = 0,
         starts: datetime | None = None,
         expires: datetime | None = None,
-        metrics: tuple[str, ...] | list[str] = (),
-        plans: tuple[str, ...] | list[str] = (),
-        kinds: tuple[str, ...] | list[str] = (),
+        metrics: Sequence[str] = (),
+        plans: Sequence[str] = (),
+        kinds: Sequence[str] = (),
     ) -> None:
         check_text(id, "credit.id", 255)
         if isinstance(priority, bool) or not isinstance(priority, int):
@@ -166,7 +168,7 @@ class Credit:
             expires=expires,
             metrics=tuple(metrics),
             plans=tuple(plans),
-            kinds=tuple(kinds),
+            kinds=_kinds(kinds, "credit.kinds"),
         )
 
     def covers(self, line: Charge) -> bool:
@@ -205,6 +207,10 @@ def _more_than_none(value: Number | None, field: str) -> Decimal | None:
     if number <= 0:
         raise InvalidValue(field, f"expected more than 0, got {number:f}")
     return number
+
+
+def _kinds(kinds: Sequence[str], field: str) -> tuple[str, ...]:
+    return tuple(one_of(kind, get_args(LineKind), field) for kind in kinds)
 
 
 def _known(currency: str | None) -> str | None:
