@@ -272,6 +272,8 @@ def test_a_discount_is_not_given_twice_on_a_fee_that_was_charged() -> None:
 def test_hidden_fees_count_for_the_minimum() -> None:
     found = bill(book(base_fee=30, minimum=50), 5, charged=[Charged("base_fee", 30)])
     assert amounts(found) == [("usage", 5), ("minimum", 15)]
+    gross = bill(book(base_fee=30, minimum=50), 5, charged=[Charged("base_fee", 30, 10)])
+    assert amounts(gross) == [("usage", 5), ("minimum", 15)]
     discounted = bill(
         book(base_fee=30, minimum=50),
         5,
