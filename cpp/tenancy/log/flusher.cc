@@ -73,6 +73,7 @@ Flusher::Flusher(const Options& options, Files& files, const Clock& clock, const
       keys_(keys),
       subjects_(subjects),
       appender_(appender),
+      groups_(ring.header().gathered),
       head_file_(files, paths_) {}
 
 Result<bool> Flusher::lead() {
@@ -113,8 +114,11 @@ void Flusher::settle() {
   // the head.
   const Status told = head_file_.write(log_id_, file_key(), head(), false);
   store_progress(ring_.header(), synced_, marks);
-  ring_.header().done.fetch_add(1);
-  futex_wake_all(ring_.header().done);
+  RingHeader& header = ring_.header();
+  header.durable.fetch_add(1);
+  futex_wake(header.durable, groups_.settle(synced_));
+  header.done.fetch_add(1);
+  futex_wake_all(header.done);
   if (!told) {
     head_due_ = head_failed_ = true;  // what is durable stays so; `tend` tries again
     report(told);
@@ -155,6 +159,7 @@ Result<bool> Flusher::pump_due() {
 }
 
 Status Flusher::write_group(uint64_t upto) {
+  groups_.take(upto);
   group_.resize(std::min<uint64_t>(upto - written_, kGroupBytes));
   ring_.read(written_, group_.size(), group_.data());
   // No record gets into a file before the key that its fields are sealed with is durable.
@@ -174,6 +179,7 @@ Status Flusher::write_group(uint64_t upto) {
     rest.remove_prefix(bytes);
     written_ += bytes;
   }
+  if (written_ < upto) groups_.shorten(written_);
   if (Status status = write_all(); !status) return status;
   ring_.header().groups.fetch_add(1, std::memory_order_relaxed);
   return {};

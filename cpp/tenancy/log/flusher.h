@@ -20,6 +20,7 @@
 #include "tenancy/log/appender.h"
 #include "tenancy/log/chain_file.h"
 #include "tenancy/log/checkpoint.h"
+#include "tenancy/log/groups.h"
 #include "tenancy/log/io.h"
 #include "tenancy/log/keyring.h"
 #include "tenancy/log/log.h"
@@ -122,6 +123,7 @@ class Flusher {
   uint64_t written_ = 0;
   uint64_t synced_ = 0;
   int64_t unsynced_since_ = 0;  // real time; 0: nothing is unsynced
+  Groups groups_;
   std::vector<std::unique_ptr<ChainFile>> chains_;
   Manifest manifest_;
   bool manifest_due_ = false;

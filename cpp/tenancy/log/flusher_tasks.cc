@@ -59,6 +59,7 @@ Status Flusher::load() {
   header.written.store(synced_);
   written_ = synced_;
   unsynced_since_ = 0;
+  groups_.begin();
   chains_.clear();
   for (size_t i = 0; i < kClasses; ++i) {
     chains_.push_back(std::make_unique<ChainFile>(files_, paths_, log_id_, static_cast<Class>(i)));

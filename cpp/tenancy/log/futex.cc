@@ -11,18 +11,21 @@ namespace tenancy::log {
 
 static_assert(sizeof(FutexWord) == sizeof(uint32_t) && FutexWord::is_always_lock_free);
 
-void futex_wait(const FutexWord& word, uint32_t seen, int64_t timeout_ns) {
+void futex_wait(const FutexWord& word, uint32_t seen, int64_t timeout_ns, uint32_t bits) {
   if (timeout_ns <= 0) return;
-  struct timespec timeout {};
-  timeout.tv_sec = static_cast<time_t>(timeout_ns / 1'000'000'000);
-  timeout.tv_nsec = static_cast<long>(timeout_ns % 1'000'000'000);
-  (void)syscall(SYS_futex, reinterpret_cast<const uint32_t*>(&word), FUTEX_WAIT, seen, &timeout,
-                nullptr, 0);
+  // FUTEX_WAIT_BITSET takes a point in time, by CLOCK_MONOTONIC.
+  const int64_t until_ns = real_ns() + timeout_ns;
+  struct timespec until {};
+  until.tv_sec = static_cast<time_t>(until_ns / 1'000'000'000);
+  until.tv_nsec = static_cast<long>(until_ns % 1'000'000'000);
+  (void)syscall(SYS_futex, reinterpret_cast<const uint32_t*>(&word), FUTEX_WAIT_BITSET, seen,
+                &until, nullptr, bits);
 }
 
-void futex_wake_all(FutexWord& word) {
-  (void)syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE, INT_MAX, nullptr,
-                nullptr, 0);
+int futex_wake(FutexWord& word, uint32_t bits) {
+  if (bits == 0) return 0;
+  return static_cast<int>(syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_BITSET,
+                                  INT_MAX, nullptr, nullptr, bits));
 }
 
 int64_t real_ns() {

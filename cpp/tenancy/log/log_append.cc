@@ -5,6 +5,7 @@
 
 #include "tenancy/log/bytes.h"
 #include "tenancy/log/event_id.h"
+#include "tenancy/log/groups.h"
 #include "tenancy/log/log_impl.h"
 #include "tenancy/log/sealing.h"
 
@@ -128,8 +129,10 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
   const bool disk = ack == Ack::kDisk;
   raise_to(disk ? header.sync_wanted : header.write_wanted, end);
   const int64_t deadline = real_ns() + wait_ns;
+  const FutexWord& word = disk ? header.durable : header.done;
+  bool looks = false;  // whether the leader lives: dear, so only when nothing has come of a wait
   while (true) {
-    const uint32_t done = header.done.load();
+    const uint32_t seen = word.load();
     if (ring_->synced() >= end || (!disk && ring_->written() >= end)) return {};
     if (!options_.background) {
       const std::lock_guard<std::mutex> guard(worker.mutex);
@@ -151,11 +154,13 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
                              ")"};
     }
     const uint64_t leader = header.leader.load();
-    if (leader == 0 || !process_alive(leader)) {
+    if (leader == 0 || (looks && !process_alive(leader))) {
       header.followers.fetch_add(1);
       futex_wake_all(header.followers);
     }
-    futex_wait(header.done, done, std::min(left, kSliceNs));
+    const uint32_t bits = disk ? Gathered::of(header.gathered.load()).bit_of(end) : kAllWaiters;
+    futex_wait(word, seen, std::min(left, kSliceNs), bits);
+    looks = word.load() == seen;
   }
 }
 

@@ -19,7 +19,7 @@ namespace tenancy::log {
 namespace {
 
 constexpr uint64_t kMagic = 0x00474e5259434e54;  // "TNCYRNG\0"
-constexpr uint64_t kVersion = uint64_t{2} << 32;
+constexpr uint64_t kVersion = uint64_t{3} << 32;
 constexpr size_t kReserveBytes = size_t{16} << 30;  // addresses, not memory
 constexpr unsigned kFirstTableLog2 = 10;
 constexpr uint64_t kTableLog2Mask = 63;

@@ -93,6 +93,7 @@ struct RingHeader {
   Word written;
   Word write_wanted;
   Word sync_wanted;
+  Word gathered;  // the group that was taken last: a Gathered
   alignas(64) Word leader;
   Word leader_epoch;
   Word syncs;
@@ -103,12 +104,13 @@ struct RingHeader {
   Word failure;  // 0 or a Code
   Word asked[static_cast<size_t>(Request::kCount)];
   Word served[static_cast<size_t>(Request::kCount)];
-  Word prune_before[kClasses];     // where the records begin that are to be kept; 0: nobody asks
-  Word prune_code[kClasses];       // how the last prune ended: a Code
-  Word pruned_at[kClasses];        // the sequence of its record
-  alignas(64) FutexWord wake;      // for the leader
-  FutexWord done;                  // for those who wait for room, `written`, `synced` or `served`
-  FutexWord followers;             // for those who might lead
+  Word prune_before[kClasses];  // where the records begin that are to be kept; 0: nobody asks
+  Word prune_code[kClasses];    // how the last prune ended: a Code
+  Word pruned_at[kClasses];     // the sequence of its record
+  alignas(64) FutexWord wake;   // for the leader
+  FutexWord done;               // for those who wait for room, `written` or `served`
+  FutexWord durable;            // for those who wait for `synced`, each with the bit of its group
+  FutexWord followers;          // for those who might lead
   std::atomic<uint32_t> sleeping;  // the leader waits on `wake`
   Journal journal;
   ChainWords chains[kClasses];
