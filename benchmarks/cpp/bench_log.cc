@@ -77,8 +77,10 @@ void bench_emit(size_t events) {
   const Directory directory;
   const auto log = open(directory.path, uint64_t{256} << 20);
   const Event event;
-  // In bursts that the ring holds, so that it is emitting that is measured, not the disk.
-  const size_t burst = 50'000;
+  // In bursts, so short that many are interrupted by nobody, and so many between two flushes that
+  // the ring holds them: it is emitting that is measured, not the disk.
+  const size_t burst = 1'000;
+  const size_t bursts_held = 50;
   double best = 1e9;
   double total = 0;
   size_t done = 0;
@@ -91,14 +93,17 @@ void bench_emit(size_t events) {
     best = std::min(best, each);
     total += each * static_cast<double>(burst);
     done += burst;
-    if (!log->flush(Ack::kDisk)) fail("flush");
+    if (done % (burst * bursts_held) == 0 && !log->flush(Ack::kDisk)) fail("flush");
   }
   const HmacKey key("a key of thirty-two bytes, surely");
   const std::string bytes(340, 'x');
-  const auto start = Clock::now();
   uint8_t sink = 0;
-  for (size_t i = 0; i < 1'000'000; ++i) sink = static_cast<uint8_t>(sink ^ key.mac(bytes)[0]);
-  const double hmac = seconds_since(start) * 1e3;
+  double hmac = 1e9;
+  for (size_t i = 0; i < 1000; ++i) {
+    const auto start = Clock::now();
+    for (size_t k = 0; k < 1000; ++k) sink = static_cast<uint8_t>(sink ^ key.mac(bytes)[0]);
+    hmac = std::min(hmac, seconds_since(start) * 1e6);
+  }
   std::printf(
       "emit one event, ring        %7.0f ns mean, %7.0f ns best burst; a bare HMAC of 340 "
       "bytes %5.0f ns%s\n",
@@ -143,16 +148,20 @@ void bench_verify_and_recover(size_t events) {
   VerifyOptions options;
   options.log_directory = directory.path + "/log";
   options.key_path = directory.path + "/keys/log.verify";
-  auto start = Clock::now();
-  const Report report = verify(Files::system(), options);
-  double took = seconds_since(start);
+  Report report;
+  double took = 1e9;
+  for (int i = 0; i < 5; ++i) {
+    const auto start = Clock::now();
+    report = verify(Files::system(), options);
+    took = std::min(took, seconds_since(start));
+  }
   if (report.verdict != Verdict::kQualified) fail("not verified: " + report.findings[0].text);
-  std::printf("verify, one core            %9.0f records/s (%llu records, %.0f bytes each)\n",
+  std::printf("verify, one core, best of 5 %9.0f records/s (%llu records, %.0f bytes each)\n",
               static_cast<double>(report.records) / took,
               static_cast<unsigned long long>(report.records),
               static_cast<double>(report.bytes) / static_cast<double>(report.records));
   std::filesystem::remove(directory.path + "/log/ring");
-  start = Clock::now();
+  const auto start = Clock::now();
   const auto log = open(directory.path, uint64_t{1} << 30);
   took = seconds_since(start);
   std::printf("recovery of a tail          %9.2f s for %zu records\n", took, events);

@@ -1,13 +1,9 @@
 #include "tenancy/base/crypto.h"
 
-// For the low-level SHA-256 (see `sha256`).
-#define OPENSSL_SUPPRESS_DEPRECATED
-
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
-#include <openssl/sha.h>
 #include <sys/random.h>
 
 #include <cerrno>
@@ -140,18 +136,6 @@ uint32_t crc32c_update(uint32_t crc, std::string_view bytes) {
 }
 
 }  // namespace
-
-// The low-level functions are what EVP ends in. For a credential, one block, EVP would cost as much
-// again: it counts references and makes a new state for each digest.
-Digest256 sha256(std::string_view bytes) {
-  SHA256_CTX context;
-  Digest256 digest;
-  require(SHA256_Init(&context) == 1 &&
-              SHA256_Update(&context, as_uchar(bytes), bytes.size()) == 1 &&
-              SHA256_Final(digest.data(), &context) == 1,
-          "SHA-256 failed");
-  return digest;
-}
 
 Digest256 hmac_sha256(std::string_view key, std::string_view bytes) {
   thread_local HmacContext hmac;

@@ -1,5 +1,5 @@
-// Cryptographic primitives. crypto.cc, hmac.cc, aes_gcm.cc and ed25519.cc are the only files of the
-// project that include OpenSSL.
+// Cryptographic primitives. crypto.cc, sha256.cc, hmac.cc, aes_gcm.cc and ed25519.cc are the only
+// files of the project that include OpenSSL.
 //
 // Thread safety: all free functions may be called from any thread; contexts are kept per thread.
 // Objects are plain values.
@@ -34,7 +34,9 @@ class Sha256 {
  private:
   friend class HmacKey;
   friend class Hmac;
-  alignas(8) std::array<unsigned char, 112> state_;
+  std::array<uint32_t, 8> words_;
+  uint64_t bytes_ = 0;  // absorbed, with those that wait in `rest_`
+  std::array<unsigned char, 64> rest_;
 };
 
 // HMAC-SHA-256 with its key absorbed: two hash states of 32 bytes, from which a MAC starts without
@@ -64,7 +66,7 @@ class Hmac {
 
  private:
   Sha256 inner_;
-  std::array<uint64_t, 4> outer_;
+  std::array<uint32_t, 8> outer_;
 };
 
 // The MAC of some bytes and the SHA-256 of a byte and others, for whoever needs both: where the

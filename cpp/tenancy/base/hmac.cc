@@ -1,64 +1,74 @@
-#define OPENSSL_SUPPRESS_DEPRECATED  // the one-shot and EVP forms cannot start from a stored state
 #include <openssl/crypto.h>
-#include <openssl/sha.h>
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
-#include "tenancy/base/crypto.h"
+#include "tenancy/base/sha256_blocks.h"
 
 namespace tenancy {
 namespace {
 
-constexpr size_t kBlockBytes = 64;
+constexpr size_t kBlockBytes = kSha256BlockBytes;
+constexpr size_t kLengthBytes = 8;
 
-static_assert(sizeof(SHA256_CTX) == sizeof(Sha256) && alignof(SHA256_CTX) <= alignof(Sha256));
-
-SHA256_CTX load(const std::array<unsigned char, 112>& bytes) {
-  SHA256_CTX context;
-  std::memcpy(&context, bytes.data(), sizeof context);
-  return context;
-}
-
-// A hash that has absorbed exactly one block, from its eight words.
-SHA256_CTX after_one_block(const uint64_t* words) {
-  SHA256_CTX context{};
-  SHA256_Init(&context);
-  std::memcpy(context.h, words, sizeof context.h);
-  context.Nl = kBlockBytes * 8;
-  return context;
-}
-
-void absorb_block(const std::array<unsigned char, kBlockBytes>& key, unsigned char pad,
-                  uint64_t* words) {
+void absorb_key(const std::array<unsigned char, kBlockBytes>& key, unsigned char pad,
+                uint64_t* state) {
   std::array<unsigned char, kBlockBytes> block;
   for (size_t i = 0; i < kBlockBytes; ++i) block[i] = key[i] ^ pad;
-  SHA256_CTX context;
-  SHA256_Init(&context);
-  SHA256_Update(&context, block.data(), block.size());
-  std::memcpy(words, context.h, sizeof context.h);
+  Sha256Words words = kSha256Initial;
+  sha256_absorb(&words, block.data(), 1);
+  std::memcpy(state, words.data(), sizeof words);
   OPENSSL_cleanse(block.data(), block.size());
+}
+
+// Behind `bytes` bytes in all, the last of them at the beginning of `block`: the padding. Blocks.
+size_t pad(unsigned char* block, uint64_t bytes) {
+  const size_t left = bytes % kBlockBytes;
+  const size_t end = left + 1 + kLengthBytes <= kBlockBytes ? kBlockBytes : 2 * kBlockBytes;
+  block[left] = 0x80;
+  std::memset(block + left + 1, 0, end - left - 1 - kLengthBytes);
+  const uint64_t bits = __builtin_bswap64(bytes * 8);
+  std::memcpy(block + end - kLengthBytes, &bits, kLengthBytes);
+  return end / kBlockBytes;
 }
 
 }  // namespace
 
-Sha256::Sha256() {
-  SHA256_CTX context;
-  SHA256_Init(&context);
-  std::memcpy(state_.data(), &context, sizeof context);
-}
+Sha256::Sha256() : words_(kSha256Initial) {}
 
 void Sha256::add(std::string_view bytes) {
-  SHA256_Update(std::launder(reinterpret_cast<SHA256_CTX*>(state_.data())), bytes.data(),
-                bytes.size());
+  if (bytes.empty()) return;
+  const auto* next = reinterpret_cast<const unsigned char*>(bytes.data());
+  size_t left = bytes.size();
+  const size_t waiting = bytes_ % kBlockBytes;
+  bytes_ += left;
+  if (waiting != 0) {
+    const size_t taken = std::min(left, kBlockBytes - waiting);
+    std::memcpy(rest_.data() + waiting, next, taken);
+    if (waiting + taken < kBlockBytes) return;
+    sha256_absorb(&words_, rest_.data(), 1);
+    next += taken;
+    left -= taken;
+  }
+  if (const size_t blocks = left / kBlockBytes; blocks != 0) {
+    sha256_absorb(&words_, next, blocks);
+    next += blocks * kBlockBytes;
+  }
+  std::memcpy(rest_.data(), next, left % kBlockBytes);
 }
 
 Digest256 Sha256::finish() {
-  Digest256 digest;
-  SHA256_CTX context = load(state_);
-  SHA256_Final(digest.data(), &context);
-  return digest;
+  std::array<unsigned char, 2 * kBlockBytes> last;
+  std::memcpy(last.data(), rest_.data(), bytes_ % kBlockBytes);
+  const size_t blocks = pad(last.data(), bytes_);
+  sha256_absorb(&words_, last.data(), blocks);
+  return sha256_digest(words_);
+}
+
+Digest256 sha256(std::string_view bytes) {
+  Sha256 hash;
+  hash.add(bytes);
+  return hash.finish();
 }
 
 HmacKey::HmacKey(std::string_view key) {
@@ -69,8 +79,8 @@ HmacKey::HmacKey(std::string_view key) {
   } else if (!key.empty()) {
     std::memcpy(block.data(), key.data(), key.size());
   }
-  absorb_block(block, 0x36, states_.data());
-  absorb_block(block, 0x5c, states_.data() + 4);
+  absorb_key(block, 0x36, states_.data());
+  absorb_key(block, 0x5c, states_.data() + 4);
   OPENSSL_cleanse(block.data(), block.size());
 }
 
@@ -89,18 +99,18 @@ Digest256 HmacKey::mac(std::string_view bytes) const {
 }
 
 Hmac::Hmac(const HmacKey& key) {
-  const SHA256_CTX context = after_one_block(key.states_.data());
-  std::memcpy(inner_.state_.data(), &context, sizeof context);
-  std::copy_n(key.states_.begin() + 4, 4, outer_.begin());
+  std::memcpy(inner_.words_.data(), key.states_.data(), sizeof inner_.words_);
+  inner_.bytes_ = kBlockBytes;
+  std::memcpy(outer_.data(), key.states_.data() + 4, sizeof outer_);
 }
 
 Digest256 Hmac::finish() {
   const Digest256 inner = inner_.finish();
-  SHA256_CTX context = after_one_block(outer_.data());
-  SHA256_Update(&context, inner.data(), inner.size());
-  Digest256 tag;
-  SHA256_Final(tag.data(), &context);
-  return tag;
+  std::array<unsigned char, kBlockBytes> last;
+  std::copy(inner.begin(), inner.end(), last.begin());
+  (void)pad(last.data(), kBlockBytes + inner.size());
+  sha256_absorb(&outer_, last.data(), 1);
+  return sha256_digest(outer_);
 }
 
 std::string hkdf_sha256(std::string_view salt, std::string_view key, std::string_view info,

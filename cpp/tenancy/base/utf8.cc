@@ -24,17 +24,36 @@ Lead lead_of(uint8_t byte) {
   return {};
 }
 
+constexpr uint64_t kHighBits = 0x8080808080808080;
+
+uint64_t word_at(const char* at) {
+  uint64_t word;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+}
+
+// Most texts are, and without a branch for each of their bytes.
+bool is_ascii(std::string_view bytes) {
+  uint64_t seen = 0;
+  if (bytes.size() < sizeof(uint64_t)) {
+    for (const char c : bytes) seen |= static_cast<uint8_t>(c);
+    return (seen & 0x80) == 0;
+  }
+  for (size_t at = 0; at + sizeof(uint64_t) <= bytes.size(); at += sizeof(uint64_t)) {
+    seen |= word_at(bytes.data() + at);
+  }
+  seen |= word_at(bytes.data() + bytes.size() - sizeof(uint64_t));
+  return (seen & kHighBits) == 0;
+}
+
 }  // namespace
 
 bool is_utf8(std::string_view bytes) {
+  if (is_ascii(bytes)) return true;
   while (!bytes.empty()) {
-    if (bytes.size() >= 8) {
-      uint64_t word;
-      std::memcpy(&word, bytes.data(), sizeof word);
-      if ((word & 0x8080808080808080) == 0) {
-        bytes.remove_prefix(8);
-        continue;
-      }
+    if (bytes.size() >= sizeof(uint64_t) && (word_at(bytes.data()) & kHighBits) == 0) {
+      bytes.remove_prefix(sizeof(uint64_t));
+      continue;
     }
     const auto first = static_cast<uint8_t>(bytes[0]);
     if (first < 0x80) {

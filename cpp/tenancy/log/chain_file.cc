@@ -172,6 +172,7 @@ Status ChainFile::seal(const FileKey& key) {
   footer.last = mark_.tag;
   footer.range = range_.hashes();
   for (const auto& [tenant, entry] : tenants_) footer.tenants.push_back(entry);
+  std::ranges::sort(footer.tenants, {}, &TenantEntry::key);
   const std::string block = make_block(kFooterMagic, log_id_, key.epoch, key.key, footer.content());
   if (Status status = file_->write_at(mark_.offset, block); !status) return status;
   if (Status status = file_->sync(); !status) return status;

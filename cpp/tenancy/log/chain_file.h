@@ -8,8 +8,9 @@
 // Thread safety: the leader's thread only.
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
+
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 
@@ -88,7 +89,7 @@ class ChainFile {
   CompactRange before_;   // the tree over what lies before it
   CompactRange range_;    // over its records
   CompactRange durable_range_;
-  std::map<TenantKey, TenantEntry> tenants_;  // with records in it
+  absl::flat_hash_map<TenantKey, TenantEntry, TenantKeyHash> tenants_;  // with records in it
   TenantKeyCache keys_;
   std::string buffer_;
   bool dirty_ = false;

@@ -88,12 +88,8 @@ Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
   if (!entry.fields.empty() && entry.fields.front().id == FieldId::kEventId) {
     if (Status status = commit(draft, wait_ns, &committed); !status) return status;
   } else {
-    thread_local std::vector<Field> fields;
     const std::array<uint8_t, 16> event_id = new_event_id(draft.time_ns);
-    fields.clear();
-    fields.push_back({FieldId::kEventId, Value::uuid(view_of(event_id)), {}});
-    fields.insert(fields.end(), draft.fields.begin(), draft.fields.end());
-    draft.fields = fields;
+    draft.event_id = &event_id;
     if (Status status = commit(draft, wait_ns, &committed); !status) return status;
   }
   if (ack == Ack::kRing) {

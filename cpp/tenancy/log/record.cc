@@ -1,5 +1,6 @@
 #include "tenancy/log/record.h"
 
+#include <cstring>
 #include <unordered_map>
 
 #include "tenancy/base/utf8.h"
@@ -52,30 +53,77 @@ bool ascends(const Field& field, int32_t last_id, std::string_view last_name) {
   return field.name > last_name;
 }
 
-Status put_field(const Field& field, std::string* out) {
+constexpr size_t kFieldHeadBytes = 2 + 1 + 4;  // id, type, length
+constexpr size_t kNameHeadBytes = 2;
+constexpr size_t kUuidBytes = 16;
+
+// Whether the field may be recorded; adds what it takes to `*total`.
+Status measure(const Field& field, size_t* total) {
   const bool named = field.id == FieldId::kNamed;
   if (field.id == FieldId{0}) return refuse(field, "0 is no field id");
   if (named && (field.name.empty() || field.name.size() > kNameBytesMax || !is_utf8(field.name))) {
     return refuse(field, "expected a name of 1 to 255 bytes of UTF-8");
   }
   if (!named && !field.name.empty()) return refuse(field, "only field 65535 has a name");
-  std::array<char, 8> number{};
+  std::array<char, 8> number;
   const std::string_view bytes = value_bytes(field.value, &number);
   if (const char* fault = value_fault(field.value.type, bytes)) return refuse(field, fault);
   if (bytes.size() > kRecordBytesMax) {
     return refuse(field, "expected less than 1 MiB, got " + std::to_string(bytes.size()) +
                              " bytes; store it elsewhere and log its hash");
   }
-  put(out, static_cast<uint16_t>(field.id));
-  put(out, static_cast<uint8_t>(field.value.type));
-  if (named) {
-    put(out, static_cast<uint16_t>(field.name.size()));
-    out->append(field.name);
-  }
-  put(out, static_cast<uint32_t>(bytes.size()));
-  out->append(bytes);
+  *total += kFieldHeadBytes + bytes.size() + (named ? kNameHeadBytes + field.name.size() : 0);
   return {};
 }
+
+// Of all fields, in the order in which they stand.
+Status measure_fields(const RecordDraft& draft, size_t* total) {
+  int32_t last_id = -1;
+  std::string_view last_name;
+  if (draft.event_id != nullptr) {
+    last_id = static_cast<int32_t>(FieldId::kEventId);
+    *total += kFieldHeadBytes + kUuidBytes;
+  }
+  for (const Field& field : draft.fields) {
+    if (!ascends(field, last_id, last_name)) {
+      return refuse(field, "comes twice or out of order; fields ascend by id, named ones by name");
+    }
+    if (Status status = measure(field, total); !status) return status;
+    last_id = static_cast<int32_t>(field.id);
+    last_name = field.name;
+  }
+  return {};
+}
+
+// Writes one after the other into memory that was measured before.
+class Pen {
+ public:
+  explicit Pen(char* at) : at_(at) {}
+  template <class Number>
+  void number(Number value) {
+    put(at_, value);
+    at_ += sizeof value;
+  }
+  void bytes(std::string_view bytes) {
+    if (!bytes.empty()) std::memcpy(at_, bytes.data(), bytes.size());
+    at_ += bytes.size();
+  }
+  void field(const Field& field) {
+    number(static_cast<uint16_t>(field.id));
+    number(static_cast<uint8_t>(field.value.type));
+    if (field.id == FieldId::kNamed) {
+      number(static_cast<uint16_t>(field.name.size()));
+      bytes(field.name);
+    }
+    std::array<char, 8> digits;
+    const std::string_view value = value_bytes(field.value, &digits);
+    number(static_cast<uint32_t>(value.size()));
+    bytes(value);
+  }
+
+ private:
+  char* at_;
+};
 
 // Of the fields 1, 2, …
 constexpr std::array<std::string_view, 17> kEventFieldNames = {
@@ -123,46 +171,42 @@ std::string_view value_bytes(const Value& value, std::array<char, 8>* number) {
 }
 
 Status encode_record(const RecordDraft& draft, std::string* out) {
-  out->clear();
   if (index(draft.chain) >= kClasses) {
     return {Code::kInvalidArgument, "expected a class from 0 to 3"};
   }
-  if (draft.fields.size() > kFieldsMax) {
-    return {Code::kInvalidArgument,
-            "expected at most 4096 fields, got " + std::to_string(draft.fields.size())};
+  const size_t count = draft.fields.size() + (draft.event_id != nullptr ? 1 : 0);
+  if (count > kFieldsMax) {
+    return {Code::kInvalidArgument, "expected at most 4096 fields, got " + std::to_string(count)};
   }
   const std::string_view tenant = draft.tenant.value_or(std::string_view());
   if (tenant.size() > kTenantBytesMax || !is_utf8(tenant)) {
     return {Code::kInvalidArgument, "tenant: expected at most 1024 bytes of UTF-8, got " +
                                         std::to_string(tenant.size()) + " bytes"};
   }
-  put(out, uint32_t{0});
-  put(out, kRecordVersion);
-  put(out, kRecordAlgorithm);
-  put(out, static_cast<uint8_t>(draft.chain));
-  put(out, static_cast<uint8_t>(draft.kind));
-  put(out, draft.epoch);
-  put(out, draft.tenant ? static_cast<uint16_t>(tenant.size()) : kNoTenant);
-  put(out, static_cast<uint16_t>(draft.fields.size()));
-  put_bytes(out, draft.log_id);
-  put(out, draft.time_ns);
-  out->append(tenant);
-  int32_t last_id = -1;
-  std::string_view last_name;
-  for (const Field& field : draft.fields) {
-    if (!ascends(field, last_id, last_name)) {
-      return refuse(field, "comes twice or out of order; fields ascend by id, named ones by name");
-    }
-    if (Status status = put_field(field, out); !status) return status;
-    last_id = static_cast<int32_t>(field.id);
-    last_name = field.name;
-  }
-  out->append(kRecordTailBytes, '\0');
-  if (out->size() > kRecordBytesMax) {
+  size_t total = kRecordHeadBytes + tenant.size() + kRecordTailBytes;
+  if (Status status = measure_fields(draft, &total); !status) return status;
+  if (total > kRecordBytesMax) {
     return {Code::kInvalidArgument,
-            "the record: expected at most 1 MiB, got " + std::to_string(out->size()) + " bytes"};
+            "the record: expected at most 1 MiB, got " + std::to_string(total) + " bytes"};
   }
-  put(out->data(), static_cast<uint32_t>(out->size()));
+  out->resize(total);
+  Pen pen(out->data());
+  pen.number(static_cast<uint32_t>(total));
+  pen.number(kRecordVersion);
+  pen.number(kRecordAlgorithm);
+  pen.number(static_cast<uint8_t>(draft.chain));
+  pen.number(static_cast<uint8_t>(draft.kind));
+  pen.number(draft.epoch);
+  pen.number(draft.tenant ? static_cast<uint16_t>(tenant.size()) : kNoTenant);
+  pen.number(static_cast<uint16_t>(count));
+  pen.bytes(view_of(draft.log_id));
+  pen.number(draft.time_ns);
+  pen.bytes(tenant);
+  if (draft.event_id != nullptr) {
+    pen.field({FieldId::kEventId, Value::uuid(view_of(*draft.event_id)), {}});
+  }
+  for (const Field& field : draft.fields) pen.field(field);
+  std::memset(out->data() + total - kRecordTailBytes, 0, kRecordTailBytes);
   return {};
 }
 
@@ -240,13 +284,18 @@ uint64_t RecordView::tenant_sequence() const { return get<uint64_t>(bytes_.data(
 Tag RecordView::tenant_previous() const { return get_bytes<Tag>(bytes_.data() + size() - 68); }
 Tag RecordView::tag() const { return get_bytes<Tag>(bytes_.data() + size() - 36); }
 
-std::string RecordView::encoding_fault() const {
+std::string RecordView::encoding_fault(uint64_t* sealed) const {
   const std::optional<std::string_view> id = tenant();
   if (id && (id->size() > kTenantBytesMax || !is_utf8(*id))) return "the tenant's id";
   FieldCursor cursor = fields();
   Field field;
   unsigned number = 0;
-  while (cursor.next(&field)) ++number;
+  uint64_t closed = 0;
+  while (cursor.next(&field)) {
+    ++number;
+    closed += field.value.type == ValueType::kSealed ? 1 : 0;
+  }
+  if (sealed != nullptr) *sealed = closed;
   if (!cursor.ok()) return "field number " + std::to_string(number + 1);
   return cursor.at_end() ? std::string() : "bytes behind the last field";
 }

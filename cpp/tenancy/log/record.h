@@ -126,7 +126,8 @@ struct RecordDraft {
   LogId log_id{};
   int64_t time_ns = 0;
   std::optional<std::string_view> tenant{};
-  std::span<const Field> fields{};  // ascending as LOG_FORMAT.md, 5 says
+  const std::array<uint8_t, 16>* event_id = nullptr;  // stands before `fields`, if any
+  std::span<const Field> fields{};                    // ascending as LOG_FORMAT.md, 5 says
 };
 
 // What the chain adds.
@@ -197,7 +198,8 @@ class RecordView {
   std::string_view leaf() const { return bytes_.substr(0, bytes_.size() - 4); }
 
   // Whether tenant and fields keep every rule of LOG_FORMAT.md, 5. Empty when they do, else which.
-  std::string encoding_fault() const;
+  // Then `*sealed`, if wanted, is how many of the fields are.
+  std::string encoding_fault(uint64_t* sealed = nullptr) const;
   // The first field of that id (not kNamed), or nothing.
   std::optional<Value> find(FieldId id) const;
 

@@ -19,14 +19,7 @@ namespace {
 // is led to derive a million keys by a number in a file.
 constexpr uint32_t kEpochsAheadMax = 16;
 
-struct KeyHash {
-  size_t operator()(const TenantKey& key) const {
-    size_t word;
-    std::memcpy(&word, key.data(), sizeof word);  // a hash already
-    return word;
-  }
-};
-using TenantMap = absl::flat_hash_map<TenantKey, TenantEntry, KeyHash>;
+using TenantMap = absl::flat_hash_map<TenantKey, TenantEntry, TenantKeyHash>;
 
 Error damaged(const std::string& file, const std::string& what) {
   return {Code::kDamaged, file + ": " + what + "; run: tenancy audit verify"};

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,14 @@
 #include "tenancy/log/types.h"
 
 namespace tenancy::log {
+
+struct TenantKeyHash {
+  size_t operator()(const TenantKey& key) const {
+    size_t word;
+    std::memcpy(&word, key.data(), sizeof word);  // a hash already
+    return word;
+  }
+};
 
 class TenantKeyCache {
  public:

@@ -118,7 +118,8 @@ class ChainVerifier {
 
   bool check_record(const RecordView& record);
   bool check_mac(const RecordView& record, Digest256* leaf);
-  bool check_tenant(const RecordView& record);
+  // `*entry`: the head of the record's tenant, if it has one.
+  bool check_tenant(const RecordView& record, TenantEntry** entry);
   bool check_kind(const RecordView& record);
   bool check_genesis(const RecordView& record);
   bool check_repair(const RecordView& record);

@@ -78,8 +78,10 @@ bool ChainVerifier::check_record(const RecordView& record) {
   if (record.previous() != tag_) {
     return bad("record_previous", "the record does not continue the one before it");
   }
-  if (!check_tenant(record)) return false;
-  if (const std::string fault = record.encoding_fault(); !fault.empty()) {
+  TenantEntry* tenant = nullptr;
+  if (!check_tenant(record, &tenant)) return false;
+  uint64_t sealed = 0;
+  if (const std::string fault = record.encoding_fault(&sealed); !fault.empty()) {
     return bad("record_encoding", fault + " has no valid form");
   }
   if (!check_kind(record)) return false;
@@ -92,21 +94,22 @@ bool ChainVerifier::check_record(const RecordView& record) {
   if (names_interval) interval_ = number(record, FieldId::kHeartbeatNs).value_or(interval_);
 
   tag_ = record.tag();
-  if (const auto tenant = record.tenant()) {
-    tenants_.touch(tenants_.of(*tenant), record.tenant_sequence(), tag_);
-  }
+  if (tenant != nullptr) tenants_.touch(*tenant, record.tenant_sequence(), tag_);
   range_.append(leaf);
   ++next_;
   counts_.next_sequence = next_;
   ++counts_.records;
   if (record.kind() == Kind::kEvent) ++counts_.events;
-  counts_.sealed += subjects_.add(record, {claims_->chain, record.sequence(), file_, offset_});
+  counts_.sealed += sealed;
+  if (sealed != 0 || record.kind() == Kind::kErased) {
+    subjects_.add(record, {claims_->chain, record.sequence(), file_, offset_});
+  }
   counts_.tenants = tenants_.size();
   if (record.kind() == Kind::kEpoch) record_key_ = keys_->record_key(claims_->chain, ++epoch_);
   return true;
 }
 
-bool ChainVerifier::check_tenant(const RecordView& record) {
+bool ChainVerifier::check_tenant(const RecordView& record, TenantEntry** entry) {
   const auto tenant = record.tenant();
   if (!tenant) {
     if (record.tenant_sequence() != 0) {
@@ -117,7 +120,7 @@ bool ChainVerifier::check_tenant(const RecordView& record) {
     }
     return true;
   }
-  const TenantEntry& head = tenants_.of(*tenant);
+  TenantEntry& head = tenants_.of(*tenant);
   if (record.tenant_sequence() != head.sequence + 1) {
     return bad("tenant_sequence", "expected the tenant's record " +
                                       std::to_string(head.sequence + 1) + ", found " +
@@ -126,6 +129,7 @@ bool ChainVerifier::check_tenant(const RecordView& record) {
   if (record.tenant_previous() != head.tag) {
     return bad("tenant_previous", "the record does not continue the tenant's one before it");
   }
+  *entry = &head;
   return true;
 }
 

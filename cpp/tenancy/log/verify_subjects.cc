@@ -100,19 +100,16 @@ void Judge::missing_keys() {
 
 }  // namespace
 
-uint64_t SubjectMentions::add(const RecordView& record, const RecordPlace& place) {
-  uint64_t count = 0;
+void SubjectMentions::add(const RecordView& record, const RecordPlace& place) {
   FieldCursor cursor = record.fields();
   Field field;
   while (cursor.next(&field)) {
     if (field.value.type == ValueType::kSealed) {
-      ++count;
       sealed.try_emplace(sealed_under(field.value), place);
     } else if (field.id == FieldId::kSubjectKey && record.kind() == Kind::kErased) {
       erased.try_emplace(get_bytes<SubjectKeyId>(field.value.bytes.data()), place);
     }
   }
-  return count;
 }
 
 void SubjectMentions::add(const SubjectMentions& others) {

@@ -28,8 +28,8 @@ struct SubjectMentions {
   std::map<SubjectKeyId, RecordPlace> sealed{};
   std::map<SubjectKeyId, RecordPlace> erased{};
 
-  // Takes in a record; returns how many of its fields are sealed.
-  uint64_t add(const RecordView& record, const RecordPlace& place);
+  // Takes in a record that has sealed fields or tells of an erasure.
+  void add(const RecordView& record, const RecordPlace& place);
   void add(const SubjectMentions& others);
 };
 

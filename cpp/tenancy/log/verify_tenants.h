@@ -6,12 +6,12 @@
 #include <absl/container/flat_hash_map.h>
 
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "tenancy/log/tenant_keys.h"
 #include "tenancy/log/types.h"
 
 namespace tenancy::log {
@@ -39,19 +39,12 @@ class TenantStates {
     size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
   };
 
-  struct KeyHash {
-    size_t operator()(const TenantKey& key) const {
-      size_t word;
-      std::memcpy(&word, key.data(), sizeof word);  // a hash already
-      return word;
-    }
-  };
   uint32_t add(const TenantEntry& entry);
 
   LogId log_id_;
   Class chain_;
   absl::flat_hash_map<std::string, uint32_t, Hash, std::equal_to<>> names_;
-  absl::flat_hash_map<TenantKey, uint32_t, KeyHash> learnt_;
+  absl::flat_hash_map<TenantKey, uint32_t, TenantKeyHash> learnt_;
   std::vector<TenantEntry> entries_;
   std::vector<uint32_t> segments_;  // by entry: the segment it was touched in last
   std::vector<uint32_t> touched_;

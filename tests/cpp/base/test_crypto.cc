@@ -1,3 +1,4 @@
+#include <array>
 #include <set>
 #include <thread>
 #include <vector>
@@ -5,6 +6,7 @@
 #include "catch.h"
 #include "process.h"
 #include "tenancy/base/crypto.h"
+#include "tenancy/base/sha256_blocks.h"
 
 using namespace tenancy;
 
@@ -175,6 +177,35 @@ TEST_CASE("hashes and MACs over parts equal those over the whole") {
     mac.add(whole.substr(0, cut));
     mac.add(whole.substr(cut));
     REQUIRE(mac.finish() == hmac_sha256("a key", text));
+  }
+}
+
+TEST_CASE("MACs of every length are OpenSSL's, however the bytes come") {
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += static_cast<char>(i * 37 + 5);
+  const HmacKey key("a key");
+  for (size_t bytes = 0; bytes <= text.size(); ++bytes) {
+    const std::string_view part = std::string_view(text).substr(0, bytes);
+    const Digest256 expected = hmac_sha256("a key", part);
+    REQUIRE(key.mac(part) == expected);
+    for (const size_t step : {size_t{1}, size_t{13}, size_t{64}, size_t{65}}) {
+      Hmac mac(key);
+      for (size_t at = 0; at < bytes; at += step) mac.add(part.substr(at, step));
+      REQUIRE(mac.finish() == expected);
+    }
+  }
+}
+
+TEST_CASE("blocks are absorbed alike with and without the processor's instructions") {
+  std::array<unsigned char, 8 * kSha256BlockBytes> blocks;
+  for (size_t i = 0; i < blocks.size(); ++i)
+    blocks[i] = static_cast<unsigned char>(i * 73 + i / 64);
+  for (size_t count = 0; count <= 8; ++count) {
+    Sha256Words words = kSha256Initial;
+    Sha256Words portable = kSha256Initial;
+    sha256_absorb(&words, blocks.data(), count);
+    sha256_absorb_portable(&portable, blocks.data(), count);
+    REQUIRE(words == portable);
   }
 }
 

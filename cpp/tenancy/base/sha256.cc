@@ -1,11 +1,15 @@
-// Two SHA-256 computations in lockstep, with the instructions of x86 processors for it. One alone
-// waits for its own results half of the time; a second fills these gaps (FIPS 180-4 section 6.2 is
-// what is computed, Intel's "SHA Extensions" white paper of 2013 says what the instructions do).
+// SHA-256 with the instructions of x86 processors for it, by OpenSSL where there are none (FIPS
+// 180-4 section 6.2 is what is computed, Intel's "SHA Extensions" white paper of 2013 says what the
+// instructions do). One computation alone waits for its own results half of the time; where two are
+// wanted, they go in lockstep, and the second fills these gaps.
+#define OPENSSL_SUPPRESS_DEPRECATED  // EVP has no form that starts from a stored state
+#include <openssl/sha.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
 
-#include "tenancy/base/crypto.h"
+#include "tenancy/base/sha256_blocks.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -26,19 +30,22 @@ MacAndHash one_after_the_other(const HmacKey& key, std::string_view maced, char 
 
 }  // namespace
 
+void sha256_absorb_portable(Sha256Words* words, const unsigned char* blocks, size_t count) {
+  SHA256_CTX context{};
+  SHA256_Init(&context);
+  std::memcpy(context.h, words->data(), sizeof context.h);
+  for (; count > 0; --count, blocks += kSha256BlockBytes) SHA256_Transform(&context, blocks);
+  std::memcpy(words->data(), context.h, sizeof context.h);
+}
+
 #if defined(__x86_64__)
 
 namespace {
 
 #define TENANCY_SHA __attribute__((target("sha,sse4.1,ssse3")))
 
-constexpr size_t kBlockBytes = 64;
+constexpr size_t kBlockBytes = kSha256BlockBytes;
 constexpr size_t kLengthBytes = 8;
-
-using Words = std::array<uint32_t, 8>;
-
-constexpr Words kInitial = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                            0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
 alignas(16) constexpr std::array<uint32_t, 64> kRoundConstants = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -108,17 +115,17 @@ struct Lane {
   __m128i cdgh;
 };
 
-TENANCY_SHA Lane load(const Words& words) {
+TENANCY_SHA Lane load(const Sha256Words& words) {
   const auto* from = reinterpret_cast<const __m128i*>(words.data());
   const __m128i badc = _mm_shuffle_epi32(_mm_loadu_si128(from), 0xb1);
   const __m128i hgfe = _mm_shuffle_epi32(_mm_loadu_si128(from + 1), 0x1b);
   return {_mm_alignr_epi8(badc, hgfe, 8), _mm_blend_epi16(hgfe, badc, 0xf0)};
 }
 
-TENANCY_SHA Words store(const Lane& lane) {
+TENANCY_SHA Sha256Words store(const Lane& lane) {
   const __m128i feba = _mm_shuffle_epi32(lane.abef, 0x1b);
   const __m128i dchg = _mm_shuffle_epi32(lane.cdgh, 0xb1);
-  Words words;
+  Sha256Words words;
   auto* const to = reinterpret_cast<__m128i*>(words.data());
   _mm_storeu_si128(to, _mm_blend_epi16(feba, dchg, 0xf0));
   _mm_storeu_si128(to + 1, _mm_alignr_epi8(dchg, feba, 8));
@@ -169,21 +176,18 @@ TENANCY_SHA void rest_of(Lane* lane, const Blocks& blocks, size_t done) {
   }
 }
 
-Digest256 digest_of(const Words& words) {
-  Digest256 digest;
-  for (size_t i = 0; i < words.size(); ++i) {
-    const uint32_t word = __builtin_bswap32(words[i]);
-    std::memcpy(digest.data() + 4 * i, &word, sizeof word);
-  }
-  return digest;
+TENANCY_SHA void absorb(Sha256Words* words, const unsigned char* blocks, size_t count) {
+  Lane lane = load(*words);
+  for (; count > 0; --count, blocks += kBlockBytes) compress<1>(&lane, &blocks);
+  *words = store(lane);
 }
 
 TENANCY_SHA MacAndHash side_by_side(const HmacKey& key, std::string_view maced, char first,
                                     std::string_view rest) {
-  const auto states = std::bit_cast<std::array<Words, 2>>(key.states());
+  const auto states = std::bit_cast<std::array<Sha256Words, 2>>(key.states());
   const Blocks mine(nullptr, maced, kBlockBytes);
   const Blocks theirs(&first, rest, 0);
-  Lane lanes[2] = {load(states[0]), load(kInitial)};
+  Lane lanes[2] = {load(states[0]), load(kSha256Initial)};
   const size_t both = std::min(mine.count(), theirs.count());
   for (size_t i = 0; i < both; ++i) {
     const unsigned char* const blocks[2] = {mine[i], theirs[i]};
@@ -191,22 +195,34 @@ TENANCY_SHA MacAndHash side_by_side(const HmacKey& key, std::string_view maced, 
   }
   rest_of(&lanes[0], mine, both);
   rest_of(&lanes[1], theirs, both);
-  const Digest256 inner = digest_of(store(lanes[0]));
+  const Digest256 inner = sha256_digest(store(lanes[0]));
   Lane outer = load(states[1]);
   rest_of(&outer, Blocks(nullptr, as_view(inner), kBlockBytes), 0);
-  return {digest_of(store(outer)), digest_of(store(lanes[1]))};
+  return {sha256_digest(store(outer)), sha256_digest(store(lanes[1]))};
+}
+
+bool use_instructions() {
+  static const bool kHasInstructions = has_instructions();
+  return kHasInstructions;
 }
 
 }  // namespace
 
+void sha256_absorb(Sha256Words* words, const unsigned char* blocks, size_t count) {
+  use_instructions() ? absorb(words, blocks, count) : sha256_absorb_portable(words, blocks, count);
+}
+
 MacAndHash mac_and_hash(const HmacKey& key, std::string_view maced, char first,
                         std::string_view rest) {
-  static const bool kHasInstructions = has_instructions();
-  return kHasInstructions ? side_by_side(key, maced, first, rest)
-                          : one_after_the_other(key, maced, first, rest);
+  return use_instructions() ? side_by_side(key, maced, first, rest)
+                            : one_after_the_other(key, maced, first, rest);
 }
 
 #else
+
+void sha256_absorb(Sha256Words* words, const unsigned char* blocks, size_t count) {
+  sha256_absorb_portable(words, blocks, count);
+}
 
 MacAndHash mac_and_hash(const HmacKey& key, std::string_view maced, char first,
                         std::string_view rest) {

@@ -1,0 +1,35 @@
+// SHA-256 without its padding: blocks into states (FIPS 180-4, section 6.2). Internal to base.
+//
+// Thread safety: free functions, any thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "tenancy/base/crypto.h"
+
+namespace tenancy {
+
+using Sha256Words = std::array<uint32_t, 8>;
+
+constexpr size_t kSha256BlockBytes = 64;
+constexpr Sha256Words kSha256Initial = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
+// Absorbs so many blocks, one after the other.
+void sha256_absorb(Sha256Words* words, const unsigned char* blocks, size_t count);
+// The same by OpenSSL, which is what processors without the instructions do.
+void sha256_absorb_portable(Sha256Words* words, const unsigned char* blocks, size_t count);
+
+inline Digest256 sha256_digest(const Sha256Words& words) {
+  Digest256 digest;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const uint32_t word = __builtin_bswap32(words[i]);
+    std::memcpy(digest.data() + 4 * i, &word, sizeof word);
+  }
+  return digest;
+}
+
+}  // namespace tenancy
