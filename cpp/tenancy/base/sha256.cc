@@ -201,6 +201,18 @@ TENANCY_SHA MacAndHash side_by_side(const HmacKey& key, std::string_view maced, 
   return {sha256_digest(store(outer)), sha256_digest(store(lanes[1]))};
 }
 
+TENANCY_SHA void absorb_two(Sha256Words* words, const unsigned char* const* blocks, size_t count) {
+  Lane lanes[2] = {load(words[0]), load(words[1])};
+  const unsigned char* next[2] = {blocks[0], blocks[1]};
+  for (; count > 0; --count) {
+    compress<2>(lanes, next);
+    next[0] += kBlockBytes;
+    next[1] += kBlockBytes;
+  }
+  words[0] = store(lanes[0]);
+  words[1] = store(lanes[1]);
+}
+
 bool use_instructions() {
   static const bool kHasInstructions = has_instructions();
   return kHasInstructions;
@@ -210,6 +222,11 @@ bool use_instructions() {
 
 void sha256_absorb(Sha256Words* words, const unsigned char* blocks, size_t count) {
   use_instructions() ? absorb(words, blocks, count) : sha256_absorb_portable(words, blocks, count);
+}
+
+void sha256_absorb_two(Sha256Words* words, const unsigned char* const* blocks, size_t count) {
+  if (use_instructions()) return absorb_two(words, blocks, count);
+  for (size_t i = 0; i < 2; ++i) sha256_absorb_portable(&words[i], blocks[i], count);
 }
 
 MacAndHash mac_and_hash(const HmacKey& key, std::string_view maced, char first,
@@ -222,6 +239,10 @@ MacAndHash mac_and_hash(const HmacKey& key, std::string_view maced, char first,
 
 void sha256_absorb(Sha256Words* words, const unsigned char* blocks, size_t count) {
   sha256_absorb_portable(words, blocks, count);
+}
+
+void sha256_absorb_two(Sha256Words* words, const unsigned char* const* blocks, size_t count) {
+  for (size_t i = 0; i < 2; ++i) sha256_absorb_portable(&words[i], blocks[i], count);
 }
 
 MacAndHash mac_and_hash(const HmacKey& key, std::string_view maced, char first,

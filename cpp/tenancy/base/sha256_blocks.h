@@ -1,4 +1,5 @@
-// SHA-256 without its padding: blocks into states (FIPS 180-4, section 6.2). Internal to base.
+// SHA-256 without its padding: blocks into states (FIPS 180-4, section 6.2), for whoever lays out
+// messages of one length itself. Everybody else takes crypto.h.
 //
 // Thread safety: free functions, any thread.
 #pragma once
@@ -20,7 +21,9 @@ constexpr Sha256Words kSha256Initial = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa5
 
 // Absorbs so many blocks, one after the other.
 void sha256_absorb(Sha256Words* words, const unsigned char* blocks, size_t count);
-// The same by OpenSSL, which is what processors without the instructions do.
+// The same for two states at once, which takes little longer than for one.
+void sha256_absorb_two(Sha256Words* words, const unsigned char* const* blocks, size_t count);
+// As sha256_absorb, by OpenSSL, which is what processors without the instructions do.
 void sha256_absorb_portable(Sha256Words* words, const unsigned char* blocks, size_t count);
 
 inline Digest256 sha256_digest(const Sha256Words& words) {

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
+#include <cstring>
+
+#include "tenancy/base/sha256_blocks.h"
 
 namespace tenancy::log {
 namespace {
@@ -10,8 +13,47 @@ namespace {
 constexpr char kLeafPrefix = 0;
 constexpr char kNodePrefix = 1;
 
+// A node as SHA-256 takes it: prefix, two hashes, and the padding, which is always the same.
+class NodeBlocks {
+ public:
+  static constexpr size_t kCount = 2;
+
+  NodeBlocks() {
+    bytes_[0] = kNodePrefix;
+    bytes_[kMessageBytes] = 0x80;
+    constexpr uint64_t kBits = kMessageBytes * 8;
+    bytes_[bytes_.size() - 2] = kBits >> 8;
+    bytes_[bytes_.size() - 1] = kBits & 0xff;
+  }
+  const unsigned char* of(const Digest256& left, const Digest256& right) {
+    std::memcpy(bytes_.data() + 1, left.data(), left.size());
+    std::memcpy(bytes_.data() + 1 + left.size(), right.data(), right.size());
+    return bytes_.data();
+  }
+
+ private:
+  static constexpr size_t kMessageBytes = 1 + 2 * sizeof(Digest256);
+  std::array<unsigned char, kCount * kSha256BlockBytes> bytes_{};
+};
+
 // The largest power of two smaller than n; n > 1.
 uint64_t split(uint64_t n) { return std::bit_floor(n - 1); }
+
+// Pairs of neighbours become their nodes, at the front.
+void node_hashes(std::span<Digest256> hashes) {
+  std::array<NodeBlocks, 2> blocks;
+  size_t made = 0;
+  for (; made + 1 < hashes.size() / 2; made += 2) {
+    const Digest256* const four = &hashes[2 * made];
+    const unsigned char* const both[2] = {blocks[0].of(four[0], four[1]),
+                                          blocks[1].of(four[2], four[3])};
+    std::array<Sha256Words, 2> words = {kSha256Initial, kSha256Initial};
+    sha256_absorb_two(words.data(), both, NodeBlocks::kCount);
+    hashes[made] = sha256_digest(words[0]);
+    hashes[made + 1] = sha256_digest(words[1]);
+  }
+  if (made < hashes.size() / 2) hashes[made] = node_hash(hashes[2 * made], hashes[2 * made + 1]);
+}
 
 }  // namespace
 
@@ -27,13 +69,10 @@ MacAndHash mac_and_leaf_hash(const HmacKey& key, std::string_view maced, std::st
 }
 
 Digest256 node_hash(const Digest256& left, const Digest256& right) {
-  std::array<char, 65> bytes;
-  bytes[0] = kNodePrefix;
-  std::copy(left.begin(), left.end(), bytes.begin() + 1);
-  std::copy(right.begin(), right.end(), bytes.begin() + 33);
-  Sha256 hash;
-  hash.add({bytes.data(), bytes.size()});
-  return hash.finish();
+  NodeBlocks blocks;
+  Sha256Words words = kSha256Initial;
+  sha256_absorb(&words, blocks.of(left, right), NodeBlocks::kCount);
+  return sha256_digest(words);
 }
 
 Result<CompactRange> CompactRange::frontier(uint64_t n, std::span<const Digest256> hashes) {
@@ -75,6 +114,27 @@ void CompactRange::push(Subtree subtree) {
 void CompactRange::append(const Digest256& leaf) {
   push({end_, 0, leaf});
   ++end_;
+}
+
+void CompactRange::append_all(std::span<Digest256> leaves) {
+  const uint64_t begin = end_;
+  end_ += leaves.size();
+  push_all(begin, 0, leaves);
+}
+
+void CompactRange::push_all(uint64_t begin, unsigned level, std::span<Digest256> hashes) {
+  const uint64_t step = uint64_t{1} << level;
+  if (!hashes.empty() && (begin >> level & 1) != 0) {
+    push({begin, level, hashes.front()});  // the right half of a node
+    begin += step;
+    hashes = hashes.subspan(1);
+  }
+  if (hashes.empty()) return;
+  const size_t paired = hashes.size() & ~size_t{1};
+  const Digest256 last = hashes.back();
+  node_hashes(hashes.first(paired));
+  if (paired != 0) push_all(begin, level + 1, hashes.first(paired / 2));
+  if (paired != hashes.size()) push({begin + paired * step, level, last});
 }
 
 void CompactRange::append(const CompactRange& next) {

@@ -118,7 +118,7 @@ bool ChainVerifier::open_segment() {
   offset_ = kSegmentHeaderBytes;
   bytes_ += kSegmentHeaderBytes;
   reader_->seek(offset_);
-  range_ = CompactRange(next_);
+  range_ = RangeMaker(next_);
   record_key_ = keys_->record_key(claims_->chain, epoch_);
   tenants_.begin_segment();
   ++counts_.segments;
@@ -200,7 +200,7 @@ bool ChainVerifier::leave_cut() {
 }
 
 bool ChainVerifier::next_segment() {
-  tree_.append(range_);
+  tree_.append(range_.range());
   reader_ = nullptr;
   open_ = false;
   ++segment_;
@@ -251,7 +251,7 @@ bool ChainVerifier::check_footer() {
   const Result<SegmentFooter> footer = SegmentFooter::parse(block->content);
   const bool right = footer && footer->chain == claims_->chain && footer->first == first_ &&
                      footer->count == next_ - first_ && footer->offset == offset_ &&
-                     footer->last == tag_ && footer->range == range_.hashes() &&
+                     footer->last == tag_ && footer->range == range_.range().hashes() &&
                      same(footer->tenants, tenants_.of_segment());
   if (!right) return bad("seal_content", "the seal does not agree with the segment's records");
   if (!check_manifest(false, block->mac())) return false;
@@ -356,7 +356,7 @@ void ChainVerifier::check_boundary(const Boundary& boundary) {
     return;
   }
   CompactRange tree = tree_;
-  if (open_) tree.append(range_);
+  if (open_) tree.append(range_.range());
   const bool anchor = boundary.kind == Boundary::Kind::kAnchor;
   found.file = anchor ? "" : "checkpoints";
   if (!anchor) found.offset = claims_->note_offsets[boundary.which];

@@ -149,8 +149,8 @@ class ChainVerifier {
   uint32_t epoch_ = 0;
   Tag tag_{};
   const HmacKey* record_key_ = nullptr;
-  CompactRange tree_{};   // before the open segment
-  CompactRange range_{};  // of the open segment
+  CompactRange tree_{};  // before the open segment
+  RangeMaker range_{};   // of the open segment
   TenantStates tenants_;
   std::map<uint64_t, Cut> cuts_{};
   size_t stub_ = 0;  // which of claims.stubs comes

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <set>
 #include <thread>
@@ -206,6 +207,14 @@ TEST_CASE("blocks are absorbed alike with and without the processor's instructio
     sha256_absorb(&words, blocks.data(), count);
     sha256_absorb_portable(&portable, blocks.data(), count);
     REQUIRE(words == portable);
+    std::array<Sha256Words, 2> two = {kSha256Initial, words};
+    const unsigned char* const both[2] = {blocks.data(), blocks.data() + 1};
+    sha256_absorb_two(two.data(), both, std::min<size_t>(count, 7));
+    for (size_t lane = 0; lane < 2; ++lane) {
+      Sha256Words one = lane == 0 ? kSha256Initial : words;
+      sha256_absorb(&one, both[lane], std::min<size_t>(count, 7));
+      REQUIRE(two[lane] == one);
+    }
   }
 }
 

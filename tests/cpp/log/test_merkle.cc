@@ -275,6 +275,33 @@ TEST_CASE("ranges cut anywhere join to the tree of the whole") {
   }
 }
 
+TEST_CASE("leaves that come many at once make the range of leaves that come one by one") {
+  const Hashes leaves = leaves_of(150);
+  const auto same = [](const CompactRange& a, const CompactRange& b) {
+    return a.begin() == b.begin() && a.end() == b.end() && a.hashes() == b.hashes();
+  };
+  for (size_t begin = 0; begin < 20; ++begin) {
+    CompactRange one(begin);
+    RangeMaker maker(begin);
+    for (size_t at = begin; at < leaves.size(); ++at) {
+      one.append(leaves[at]);
+      maker.append(leaves[at]);
+      if (at % 13 == 0) REQUIRE(same(maker.range(), one));
+      // All of them at once, and the rest behind a beginning.
+      if (at % 7 != 0) continue;
+      for (const size_t first : {begin, begin + (at - begin) / 3}) {
+        CompactRange many(begin);
+        for (size_t i = begin; i < first; ++i) many.append(leaves[i]);
+        Hashes rest(leaves.begin() + static_cast<std::ptrdiff_t>(first),
+                    leaves.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+        many.append_all(rest);
+        REQUIRE(same(many, one));
+      }
+    }
+    REQUIRE(same(maker.range(), one));
+  }
+}
+
 TEST_CASE("a tree goes on from its stored frontier") {
   const Hashes leaves = leaves_of(60);
   for (size_t n = 0; n < leaves.size(); ++n) {
