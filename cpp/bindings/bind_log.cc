@@ -1,7 +1,6 @@
-// The log's writer. Its reader is in log_reader_type.cc.
+// The log's writer. Log.append is in log_append.cc, the reader in log_reader_type.cc.
 //
-// Appending to the ring takes less time than giving the GIL away; all that may wait for a disk or
-// another process gives it away first.
+// All that may wait for a disk or another process gives the GIL away first.
 #include <pybind11/stl.h>
 
 #include <memory>
@@ -49,15 +48,6 @@ std::shared_ptr<log::Log> open_log(const std::string& directory,
   return value_or_raise(unlocked([&] { return log::Log::open(options); }));
 }
 
-uint64_t append(log::Log& self, const py::str& chain, const py::dict& fields,
-                const py::object& tenant, int64_t time_ns, const py::str& ack,
-                const py::object& subject, const py::iterable& sealed) {
-  const LogEvent event(chain, tenant, time_ns, fields, subject, sealed);
-  const log::Ack level = log_ack_of(ack);
-  if (level == log::Ack::kRing) return value_or_raise(self.append(event.entry(), level)).sequence;
-  return value_or_raise(unlocked([&] { return self.append(event.entry(), level); })).sequence;
-}
-
 // Events in order, up to the first that fails; its error says how many are there.
 Status append_each(log::Log& self, const std::vector<LogEvent>& events, log::Ack ack,
                    std::vector<uint64_t>* sequences) {
@@ -74,7 +64,7 @@ Status append_each(log::Log& self, const std::vector<LogEvent>& events, log::Ack
 }
 
 py::list append_many(log::Log& self, const py::sequence& given, const py::str& ack) {
-  const log::Ack level = log_ack_of(ack);
+  const log::Ack level = log_ack_of(ack.ptr());
   std::vector<LogEvent> events;
   events.reserve(given.size());
   for (const py::handle item : given) {
@@ -85,15 +75,12 @@ py::list append_many(log::Log& self, const py::sequence& given, const py::str& a
           "sealed) behind them");
     }
     const auto event = py::reinterpret_borrow<py::tuple>(item);
-    const py::object chain = event[0];
-    const py::object fields = event[3];
-    (void)utf8_view(chain);
-    if (!PyDict_Check(fields.ptr())) throw py::type_error("events: expected a dict of fields");
-    const py::object subject = parts == 6 ? py::object(event[4]) : py::none();
-    const py::iterable sealed = parts == 6 ? py::iterable(event[5]) : py::iterable(py::tuple());
-    events.emplace_back(py::reinterpret_borrow<py::str>(chain), py::object(event[1]),
-                        event[2].cast<int64_t>(), py::reinterpret_borrow<py::dict>(fields), subject,
-                        sealed);
+    PyObject* const fields = PyTuple_GET_ITEM(item.ptr(), 3);
+    if (!PyDict_Check(fields)) throw py::type_error("events: expected a dict of fields");
+    events.emplace_back(PyTuple_GET_ITEM(item.ptr(), 0), PyTuple_GET_ITEM(item.ptr(), 1),
+                        event[2].cast<int64_t>(), fields,
+                        parts == 6 ? PyTuple_GET_ITEM(item.ptr(), 4) : nullptr,
+                        parts == 6 ? PyTuple_GET_ITEM(item.ptr(), 5) : nullptr);
   }
   std::vector<uint64_t> sequences;
   sequences.reserve(events.size());
@@ -143,8 +130,8 @@ py::dict health(const log::Log& self) {
 
 void bind_log(py::module_& module) {
   const log::Options defaults;
-  py::class_<log::Log, std::shared_ptr<log::Log>>(module, "Log")
-      .def(py::init(&open_log), py::arg("directory"), py::kw_only(), py::arg("clock") = py::none(),
+  py::class_<log::Log, std::shared_ptr<log::Log>> type(module, "Log");
+  type.def(py::init(&open_log), py::arg("directory"), py::kw_only(), py::arg("clock") = py::none(),
            py::arg("host") = "", py::arg("shared") = defaults.shared,
            py::arg("background") = defaults.background,
            py::arg("accept_loss") = defaults.accept_loss,
@@ -156,14 +143,11 @@ void bind_log(py::module_& module) {
            py::arg("epoch_interval_ns") = defaults.epoch_interval_ns,
            py::arg("checkpoint_interval_ns") = defaults.checkpoint_interval_ns,
            py::arg("heartbeat_interval_ns") = defaults.heartbeat_interval_ns)
-      .def("append", &append, py::arg("chain"), py::arg("fields"), py::kw_only(),
-           py::arg("tenant") = py::none(), py::arg("time_ns") = 0, py::arg("ack") = "ring",
-           py::arg("subject") = py::none(), py::arg("sealed") = py::tuple())
       .def("append_many", &append_many, py::arg("events"), py::kw_only(), py::arg("ack") = "disk")
       .def(
           "flush",
           [](log::Log& self, const py::str& ack, std::optional<int64_t> wait_ns) {
-            const log::Ack level = log_ack_of(ack);
+            const log::Ack level = log_ack_of(ack.ptr());
             ok_or_raise(unlocked([&] { return self.flush(level, wait_ns); }));
           },
           py::arg("ack") = "disk", py::kw_only(), py::arg("wait_ns") = py::none())
@@ -181,7 +165,7 @@ void bind_log(py::module_& module) {
       .def(
           "position",
           [](const log::Log& self, const py::str& chain) {
-            return self.position(log_class_of(chain));
+            return self.position(log_class_of(chain.ptr()));
           },
           py::arg("chain"))
       .def("health", &health)
@@ -191,6 +175,7 @@ void bind_log(py::module_& module) {
                              [](const log::Log& self) { return to_str(self.public_key()); })
       .def_property_readonly("log_directory",
                              [](const log::Log& self) { return to_str(self.log_directory()); });
+  add_log_append(type);
 }
 
 }  // namespace tenancy

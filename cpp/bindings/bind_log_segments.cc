@@ -25,7 +25,7 @@ py::dict kept(const py::str& directory) {
 
 py::list segments(const py::str& directory, const py::str& chain) {
   const std::string path(utf8_view(directory));
-  const log::Class which = log_class_of(chain);
+  const log::Class which = log_class_of(chain.ptr());
   auto found = [&] {
     const py::gil_scoped_release released;
     return log::segments_of(log::Files::system(), path, which);
@@ -46,7 +46,7 @@ py::list segments(const py::str& directory, const py::str& chain) {
 py::tuple segment_content(const py::str& directory, const py::str& chain, uint64_t first,
                           const py::object& end, const py::iterable& tenants) {
   const std::string path(utf8_view(directory));
-  const log::Class which = log_class_of(chain);
+  const log::Class which = log_class_of(chain.ptr());
   std::set<std::string, std::less<>> wanted;
   for (const py::handle tenant : tenants) wanted.emplace(utf8_view(tenant));
   log::SegmentSpan span;
@@ -66,7 +66,7 @@ py::tuple segment_content(const py::str& directory, const py::str& chain, uint64
 }  // namespace
 
 py::dict prune_log(log::Log& self, const py::str& chain, uint64_t before) {
-  const log::Class which = log_class_of(chain);
+  const log::Class which = log_class_of(chain.ptr());
   auto done = [&] {
     const py::gil_scoped_release released;
     return self.prune(which, before);

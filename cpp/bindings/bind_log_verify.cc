@@ -43,7 +43,7 @@ py::tuple prove(const py::str& directory, const py::str& chain, uint64_t sequenc
                 const py::str& note) {
   const std::string path(utf8_view(directory));
   const std::string text(utf8_view(note));
-  const log::Position position{log_class_of(chain), sequence};
+  const log::Position position{log_class_of(chain.ptr()), sequence};
   Result<log::InclusionReceipt> receipt = [&] {
     const py::gil_scoped_release released;
     return log::prove_record(log::Files::system(), path, position, text);
@@ -54,7 +54,7 @@ py::tuple prove(const py::str& directory, const py::str& chain, uint64_t sequenc
 
 py::list consistency(const py::str& directory, const py::str& chain, uint64_t from, uint64_t to) {
   const std::string path(utf8_view(directory));
-  const log::Class which = log_class_of(chain);
+  const log::Class which = log_class_of(chain.ptr());
   Result<std::vector<Digest256>> proof = [&] {
     const py::gil_scoped_release released;
     return log::prove_consistency(log::Files::system(), path, which, from, to);

@@ -31,6 +31,15 @@ constexpr std::array<std::pair<std::string_view, FieldId>, 16> kOwnFields = {{
     {"subject_key", FieldId::kSubjectKey},
 }};
 
+// As utf8_view, at once for most texts.
+std::string_view text_view(PyObject* text) {
+  if (PyUnicode_Check(text) && PyUnicode_IS_COMPACT_ASCII(text)) {
+    return {reinterpret_cast<const char*>(PyUnicode_1BYTE_DATA(text)),
+            static_cast<size_t>(PyUnicode_GET_LENGTH(text))};
+  }
+  return utf8_view(text);
+}
+
 [[noreturn]] void refuse(std::string_view name, const std::string& what) {
   std::string shown(name.substr(0, 60));
   while (!shown.empty() && (static_cast<uint8_t>(name[shown.size() - 1]) & 0xc0) == 0x80 &&
@@ -94,7 +103,7 @@ Value number_of(std::string_view name, const py::handle& value, bool is_unsigned
 
 }  // namespace
 
-log::Class log_class_of(const py::str& name) {
+log::Class log_class_of(PyObject* name) {
   const auto chain = log::class_from_name(utf8_view(name));
   if (!chain) {
     raise_error({Code::kInvalidArgument, "class: expected security, access, other or usage, got " +
@@ -103,7 +112,7 @@ log::Class log_class_of(const py::str& name) {
   return *chain;
 }
 
-log::Ack log_ack_of(const py::str& name) {
+log::Ack log_ack_of(PyObject* name) {
   const std::string_view text = utf8_view(name);
   if (text == "ring") return log::Ack::kRing;
   if (text == "os") return log::Ack::kOs;
@@ -123,24 +132,53 @@ std::string log_field_name(FieldId id) {
   return "field_" + std::to_string(number);
 }
 
-LogEvent::LogEvent(const py::str& chain, const py::object& tenant, int64_t time_ns,
-                   const py::dict& fields, const py::object& subject, const py::iterable& sealed)
+LogEvent::LogEvent(PyObject* chain, PyObject* tenant, int64_t time_ns, PyObject* fields,
+                   PyObject* subject, PyObject* sealed)
     : chain_(log_class_of(chain)), time_ns_(time_ns) {
-  kept_.reserve(fields.size() + 1);
-  fields_.reserve(fields.size() + 1);
-  if (!tenant.is_none()) tenant_ = text_of(tenant);
-  for (const auto& [key, value] : fields) add(key, value);
-  std::sort(fields_.begin(), fields_.end(), [](const log::Field& a, const log::Field& b) {
+  if (tenant != nullptr && tenant != Py_None) tenant_ = text_of(tenant);
+  PyObject* key = nullptr;
+  PyObject* value = nullptr;
+  for (Py_ssize_t at = 0; PyDict_Next(fields, &at, &key, &value) != 0;) add(key, value);
+  const auto before = [](const log::Field& a, const log::Field& b) {
     return a.id != b.id ? a.id < b.id : a.name < b.name;
-  });
-  if (!subject.is_none()) {
+  };
+  if (!ascends_) std::sort(fields_.begin(), fields_.end(), before);
+  if (subject != nullptr && subject != Py_None) {
     subject_ = text_of(subject);
     if (subject_->empty()) {
       raise_error({Code::kInvalidArgument, "subject: expected a name, or None"});
     }
-    for (const py::handle name : sealed) mark(utf8_view(name));
+    if (sealed != nullptr) {
+      for (const py::handle name : py::iter(sealed)) mark(utf8_view(name));
+    }
   }
   check_size();
+}
+
+// Names of fields come again and again as the same interned objects.
+FieldId LogEvent::field_id(PyObject* name) {
+  struct Known {
+    PyObject* name = nullptr;  // held, so that no other str can have its address
+    FieldId id = FieldId::kNamed;
+  };
+  static std::array<Known, 128> known{};
+  Known& slot = known[(reinterpret_cast<uintptr_t>(name) >> 4) % known.size()];
+  if (slot.name == name) return slot.id;
+  const FieldId id = log::event_field_id(text_view(name));
+  if (PyUnicode_CHECK_INTERNED(name) != 0) {
+    slot.id = id;
+    Py_INCREF(name);
+    Py_XSETREF(slot.name, name);
+  }
+  return id;
+}
+
+void LogEvent::push(const log::Field& field) {
+  if (!fields_.empty()) {
+    const log::Field& last = fields_.back();
+    ascends_ &= last.id != field.id ? last.id < field.id : last.name < field.name;
+  }
+  fields_.push_back(field);
 }
 
 void LogEvent::mark(std::string_view name) {
@@ -151,58 +189,58 @@ void LogEvent::mark(std::string_view name) {
   }
 }
 
-std::string_view LogEvent::text_of(const py::handle& value) {
-  const std::string_view text = utf8_view(value);
-  kept_.push_back(py::reinterpret_borrow<py::object>(value));
+std::string_view LogEvent::text_of(PyObject* value) {
+  const std::string_view text = text_view(value);
+  keep(value);
   return text;
 }
 
-void LogEvent::add(const py::handle& key, const py::handle& value) {
-  const std::string_view name = text_of(key);
-  const FieldId id = log::event_field_id(name);
+void LogEvent::add(PyObject* key, PyObject* value) {
+  const std::string_view name = text_view(key);
+  const FieldId id = field_id(key);
   if (id == FieldId::kNamed) {
     if (name.empty() || name.size() > log::kNameBytesMax) {
       refuse(name, "expected a name of 1 to 255 bytes");
     }
-    fields_.push_back({id, value_of(name, value), name});
+    keep(key);
+    push({id, value_of(name, value), name});
     return;
   }
-  if (value.is_none()) {
-    if (id != FieldId::kEventId) fields_.push_back({id, Value::null(), {}});
+  if (value == Py_None) {
+    if (id != FieldId::kEventId) push({id, Value::null(), {}});
     return;  // an event without an id gets one
   }
   if (id == FieldId::kPolicyRevision) {
-    if (!PyLong_Check(value.ptr()) || PyBool_Check(value.ptr())) refuse_type(name, "int", value);
-    fields_.push_back({id, number_of(name, value, true), {}});
+    if (!PyLong_Check(value) || PyBool_Check(value)) refuse_type(name, "int", value);
+    push({id, number_of(name, value, true), {}});
     return;
   }
-  if (!PyUnicode_Check(value.ptr())) refuse_type(name, "str or None", value);
+  if (!PyUnicode_Check(value)) refuse_type(name, "str or None", value);
   if (id == FieldId::kEventId) {
     made_.push_front(uuid_bytes(utf8_view(value)));
-    fields_.push_back({id, Value::uuid(made_.front()), {}});
+    push({id, Value::uuid(made_.front()), {}});
     return;
   }
-  fields_.push_back({id, Value::text(text_of(value)), {}});
+  push({id, Value::text(text_of(value)), {}});
 }
 
-log::Value LogEvent::value_of(std::string_view name, const py::handle& value) {
-  PyObject* const object = value.ptr();
+log::Value LogEvent::value_of(std::string_view name, PyObject* object) {
   if (object == Py_None) return Value::null();
-  if (PyUnicode_Check(object)) return Value::text(text_of(value));
+  if (PyUnicode_Check(object)) return Value::text(text_of(object));
   if (PyBool_Check(object)) return Value::boolean(object == Py_True);
-  if (PyLong_Check(object)) return number_of(name, value, false);
+  if (PyLong_Check(object)) return number_of(name, object, false);
   if (PyBytes_Check(object)) {
-    kept_.push_back(py::reinterpret_borrow<py::object>(value));
+    keep(object);
     return Value::blob({PyBytes_AS_STRING(object), static_cast<size_t>(PyBytes_GET_SIZE(object))});
   }
   if (PyDict_Check(object) || PyList_Check(object) || PyTuple_Check(object) ||
       PyFloat_Check(object)) {
-    return json_of(name, value);
+    return json_of(name, object);
   }
-  refuse_type(name, "None, bool, int, float, str, bytes, dict or list", value);
+  refuse_type(name, "None, bool, int, float, str, bytes, dict or list", object);
 }
 
-log::Value LogEvent::json_of(std::string_view name, const py::handle& value) {
+log::Value LogEvent::json_of(std::string_view name, PyObject* value) {
   std::string text;
   try {
     json_value(value, &text);

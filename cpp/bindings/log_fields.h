@@ -1,20 +1,24 @@
 // What Python hands to the log, as the log wants it.
 #pragma once
 
+#include <absl/container/inlined_vector.h>
+
 #include <cstdint>
 #include <forward_list>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "pybind.h"
 #include "tenancy/log/log.h"
 
 namespace tenancy {
 
-log::Class log_class_of(const py::str& name);  // raises for an unknown one
-log::Ack log_ack_of(const py::str& name);
+log::Class log_class_of(PyObject* name);  // raises for an unknown one
+log::Ack log_ack_of(PyObject* name);
+
+// Adds `append` to the type of logs.
+void add_log_append(const py::handle& log_type);
 
 // Log.prune.
 py::dict prune_log(log::Log& self, const py::str& chain, uint64_t before);
@@ -28,17 +32,21 @@ class LogEvent {
  public:
   // Raises for what can never be recorded, naming the field. Nothing is recorded before all events
   // of a call have passed here.
-  // Fields named in `sealed` are marked personal when there is a subject (else None).
-  LogEvent(const py::str& chain, const py::object& tenant, int64_t time_ns, const py::dict& fields,
-           const py::object& subject, const py::iterable& sealed);
+  // `fields` is a dict; the last two and `tenant` may be null, which is None and nothing. Fields
+  // named in `sealed` are marked personal when there is a subject.
+  LogEvent(PyObject* chain, PyObject* tenant, int64_t time_ns, PyObject* fields, PyObject* subject,
+           PyObject* sealed);
 
   log::Entry entry() const { return {chain_, tenant_, fields_, time_ns_, subject_}; }
 
  private:
-  void add(const py::handle& key, const py::handle& value);
-  log::Value value_of(std::string_view name, const py::handle& value);
-  log::Value json_of(std::string_view name, const py::handle& value);
-  std::string_view text_of(const py::handle& value);
+  void add(PyObject* key, PyObject* value);
+  void push(const log::Field& field);
+  log::Value value_of(std::string_view name, PyObject* value);
+  log::Value json_of(std::string_view name, PyObject* value);
+  std::string_view text_of(PyObject* value);
+  void keep(PyObject* object) { kept_.push_back(py::reinterpret_borrow<py::object>(object)); }
+  static log::FieldId field_id(PyObject* name);
   void check_size() const;
   void mark(std::string_view name);
 
@@ -46,8 +54,11 @@ class LogEvent {
   int64_t time_ns_;
   std::optional<std::string_view> tenant_;
   std::optional<std::string_view> subject_;
-  std::vector<log::Field> fields_;
-  std::vector<py::object> kept_;
+  // Events have a dozen fields; of most no memory has to be asked for.
+  static constexpr size_t kUsualFields = 16;
+  absl::InlinedVector<log::Field, kUsualFields> fields_;
+  absl::InlinedVector<py::object, kUsualFields + 2> kept_;
+  bool ascends_ = true;
   std::forward_list<std::string> made_;  // texts that no Python object holds
 };
 

@@ -201,7 +201,7 @@ Status LogReader::read_piece(log::Class chain, uint64_t from, size_t limit) {
 }
 
 py::list LogReader::rows(const py::str& chain, uint64_t from, int64_t limit) {
-  const log::Class which = log_class_of(chain);
+  const log::Class which = log_class_of(chain.ptr());
   if (limit < 1 || static_cast<uint64_t>(limit) > kRowsMax) {
     raise_error(
         {Code::kInvalidArgument, "limit: expected 1 to 16777216, got " + std::to_string(limit)});
