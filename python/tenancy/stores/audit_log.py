@@ -24,6 +24,7 @@ from .directory import DataDirectory
 __all__ = ["AuditLog", "Erased", "read_chain", "translated_log"]
 
 _BATCH = 4096
+_LARGE_BATCH = 16_384
 _NOT_WRITTEN = ("IO", "IO_ERROR")
 
 
@@ -106,6 +107,13 @@ class AuditLog:
         with translated_log(self.directory):
             yield from read_chain(self.reader(), chain, start, end)
 
+    def batches(
+        self, chain: str, start: int, end: int | None = None
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """As `rows`, many at a time and as plain tuples, for who takes all there are."""
+        with translated_log(self.directory):
+            yield from _batches(self.reader(), chain, start, end, _LARGE_BATCH)
+
     def reader(self) -> _core.LogReader:
         """Opens what is sealed, as far as its keys are there."""
         return _core.LogReader(str(self.directory), str(self.keys))
@@ -144,11 +152,18 @@ def read_chain(
     reader: _core.LogReader, chain: str, start: int, end: int | None = None
 ) -> Iterator[LogRow]:
     """Records of a chain from sequence `start` on, as far as they are in files, or to `end`."""
+    for rows in _batches(reader, chain, start, end, _BATCH):
+        yield from map(LogRow._make, rows)
+
+
+def _batches(
+    reader: _core.LogReader, chain: str, start: int, end: int | None, most: int
+) -> Iterator[list[tuple[Any, ...]]]:
     while end is None or start < end:
-        rows = reader.rows(chain, start, _BATCH if end is None else min(_BATCH, end - start))
+        rows = reader.rows(chain, start, most if end is None else min(most, end - start))
         if not rows:
             return
-        yield from map(LogRow._make, rows)
+        yield rows
         start = rows[-1][0] + 1
 
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..errors import StoreDamaged
 from .audit_closing import closed, erased_key
@@ -33,7 +33,6 @@ FORMAT = 2
 APPLICATION_ID = 0x74656E62  # "tenb"
 SHIFT = 60
 """A position is the chain's code, shifted, and the sequence."""
-_CHUNK = 16_384
 _FORGET = "DELETE FROM events WHERE position >= ? AND position < ?"
 EVENT, ERASED = 0, 9
 _ANOTHER = 1 << 62
@@ -59,8 +58,8 @@ _SCHEMA = (
         resource TEXT, resource_id TEXT, principal TEXT, result TEXT, ip TEXT, user_agent TEXT,
         request_id TEXT, session_id TEXT, policy_revision INTEGER, reason TEXT, source TEXT,
         key_id TEXT, rest TEXT, subject_key TEXT, sealed TEXT) STRICT""",
-    "CREATE INDEX events_tenant ON events (tenant, time_ns)",
 )
+_INDEX = "CREATE INDEX events_tenant ON events (tenant, time_ns)"
 _SEARCH_INDEXES = (
     "CREATE INDEX events_time ON events (time_ns)",
     "CREATE INDEX events_id ON events (event_id)",
@@ -174,12 +173,12 @@ class Projection:
                     connection.execute(_FORGET, (code << SHIFT, code << SHIFT | kept[chain]))
                 start = max(progress[chain], kept[chain])
                 # Not to the end of the files: others may write faster than this reads.
-                rows = log.rows(chain, start, positions[chain])
-                for chunk in _chunks(itertools.islice(rows, left)):
+                end = positions[chain] if left is None else min(positions[chain], start + left)
+                for rows in log.batches(chain, start, end):
                     connection.execute("BEGIN IMMEDIATE")
-                    _take(connection, code, log.id, chunk)
+                    _take(connection, code, log.id, rows)
                     connection.execute("COMMIT")
-                    left = None if left is None else left - len(chunk)
+                    left = None if left is None else left - len(rows)
                 if left == 0:
                     return False
         return True
@@ -196,11 +195,11 @@ class Projection:
                 count = 0
                 kept = log.kept_from()
                 for code, chain in enumerate(CHAINS):
-                    for rows in _chunks(log.rows(chain, kept[chain])):
+                    for rows in log.batches(chain, kept[chain]):
                         count += _take(connection, code, log.id, rows)
-                if self._search_indexes:
-                    for statement in _SEARCH_INDEXES:
-                        connection.execute(statement)
+                # Sorting what is there costs less than keeping it sorted.
+                for statement in (_INDEX, *(_SEARCH_INDEXES if self._search_indexes else ())):
+                    connection.execute(statement)
                 connection.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
@@ -266,17 +265,21 @@ class Projection:
         return connection
 
 
-def _take(connection: sqlite3.Connection, code: int, log_id: str, rows: list[LogRow]) -> int:
+def _take(
+    connection: sqlite3.Connection, code: int, log_id: str, rows: list[tuple[Any, ...]]
+) -> int:
     events = [row for row in rows if row[1] == EVENT]
     connection.executemany(_insert(code), events)
-    for row in rows:
-        if row[1] == ERASED:
-            _close(connection, erased_key(row))
+    if len(events) < len(rows):
+        for row in rows:
+            if row[1] == ERASED:
+                _close(connection, erased_key(LogRow._make(row)))
+    last = LogRow._make(rows[-1])
     connection.execute(
         "INSERT INTO progress (chain, log_id, next, digest) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (chain) DO UPDATE SET log_id = excluded.log_id, next = excluded.next,"
         " digest = excluded.digest",
-        (code, log_id, rows[-1].sequence + 1, _digest(rows[-1])),
+        (code, log_id, last.sequence + 1, _digest(last)),
     )
     return len(events)
 
@@ -298,17 +301,6 @@ def _digest(row: LogRow) -> str:
     place = (row.sequence, row.kind, row.time_ns, row.tenant, row.tenant_sequence)
     lasting = (*place, row.event_id, row.type, row.source, row.subject_key)
     return hashlib.sha256(repr(lasting).encode()).hexdigest()
-
-
-def _chunks(rows: Iterable[LogRow]) -> Iterator[list[LogRow]]:
-    chunk: list[LogRow] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
 def _format(cursor: sqlite3.Cursor) -> int:
