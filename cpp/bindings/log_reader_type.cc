@@ -78,6 +78,14 @@ class Texts {
   std::array<PyObject*, 2048> slots_{};
 };
 
+// Whether a column holds numbers; all others hold texts.
+bool is_number(size_t column) {
+  constexpr size_t kTenantColumn = 3;
+  constexpr size_t kPolicyRevisionColumn =
+      kHeadColumns + static_cast<size_t>(FieldId::kPolicyRevision) - 1;
+  return (column < kHeadColumns && column != kTenantColumn) || column == kPolicyRevisionColumn;
+}
+
 // Fields that are different in nearly every record.
 bool is_unique(FieldId id) {
   return id == FieldId::kRequestId || id == FieldId::kResourceId || id == FieldId::kSource;
@@ -133,7 +141,7 @@ class LogReader {
     }
   }
 
-  py::list rows(const py::str& chain, uint64_t from, int64_t limit);
+  py::list rows(const py::str& chain, uint64_t from, int64_t limit, bool marked);
 
  private:
   // One thread at a time: files and buffers belong to the call.
@@ -154,8 +162,9 @@ class LogReader {
   };
 
   Status read_piece(log::Class chain, uint64_t from, size_t limit);
-  void add_rows(py::list* rows);
+  void add_rows(py::list* rows, bool marked);
   PyObject* row(const RecordView& record);
+  void mark(PyObject* row) const;
   // Opens a sealed field, noting that it was one; false when it stays closed.
   bool open(log::Field* field);
   PyObject* sealed_names();
@@ -172,6 +181,8 @@ class LogReader {
   std::string subject_key_;              // of the first of them, in hexadecimal digits
   std::forward_list<std::string> opened_;
   Texts texts_;
+  const py::object no_text_ = py::int_(0);
+  const py::object no_number_ = py::str("");
 };
 
 // The next records, copied: what the reader shows is gone with its next step. A fault behind good
@@ -200,7 +211,7 @@ Status LogReader::read_piece(log::Class chain, uint64_t from, size_t limit) {
   return {};
 }
 
-py::list LogReader::rows(const py::str& chain, uint64_t from, int64_t limit) {
+py::list LogReader::rows(const py::str& chain, uint64_t from, int64_t limit, bool marked) {
   const log::Class which = log_class_of(chain.ptr());
   if (limit < 1 || static_cast<uint64_t>(limit) > kRowsMax) {
     raise_error(
@@ -218,12 +229,12 @@ py::list LogReader::rows(const py::str& chain, uint64_t from, int64_t limit) {
     }
     if (!status && out.empty()) raise_error(status.error());
     if (!status || sizes_.empty()) break;
-    add_rows(&out);
+    add_rows(&out, marked);
   }
   return out;
 }
 
-void LogReader::add_rows(py::list* rows) {
+void LogReader::add_rows(py::list* rows, bool marked) {
   std::string_view bytes = piece_;
   for (const size_t size : sizes_) {
     RecordView record;
@@ -233,7 +244,18 @@ void LogReader::add_rows(py::list* rows) {
     }
     bytes.remove_prefix(size);
     const auto made = py::reinterpret_steal<py::object>(row(record));
+    if (marked) mark(made.ptr());
     if (PyList_Append(rows->ptr(), made.ptr()) != 0) throw py::error_already_set();
+  }
+}
+
+// A column without a value gets what none of its values is: 0 among texts, "" among numbers.
+void LogReader::mark(PyObject* row) const {
+  for (size_t i = 0; i < kColumns; ++i) {
+    const auto at = static_cast<Py_ssize_t>(i);
+    if (PyTuple_GET_ITEM(row, at) != Py_None) continue;
+    PyTuple_SET_ITEM(row, at, Py_NewRef(is_number(i) ? no_number_.ptr() : no_text_.ptr()));
+    Py_DECREF(Py_None);
   }
 }
 
@@ -341,7 +363,8 @@ void bind_log_reader(py::module_& module) {
                                                 std::string(utf8_view(keys)));
            }),
            py::arg("log_directory"), py::arg("keys_directory") = "")
-      .def("rows", &LogReader::rows, py::arg("chain"), py::arg("from_sequence"), py::arg("limit"));
+      .def("rows", &LogReader::rows, py::arg("chain"), py::arg("from_sequence"), py::arg("limit"),
+           py::kw_only(), py::arg("marked") = false);
   reader.attr("columns") = column_names();
 }
 

@@ -210,9 +210,12 @@ class LogReader:
     not."""
 
     def __init__(self, log_directory: str, keys_directory: str = "") -> None: ...
-    def rows(self, chain: str, from_sequence: int, limit: int) -> list[tuple[Any, ...]]:
+    def rows(
+        self, chain: str, from_sequence: int, limit: int, *, marked: bool = False
+    ) -> list[tuple[Any, ...]]:
         """At most ``limit`` rows from that sequence on; fewer when no more are durable yet.
 
+        ``marked``: what would be None is 0 in a column of texts and "" in one of numbers.
         Going on where the last call for the chain ended is fastest. Raises `CoreError`:
         OUT_OF_RANGE when the record was pruned, DAMAGED naming the segment.
         """

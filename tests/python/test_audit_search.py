@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from audit_support import TYPES, flip, log_rows, open_live, outbox_size
-from tenancy import Tenancy
+from tenancy import Tenancy, _core
 from tenancy.audit import AuditEvent
 from tenancy.errors import InvalidValue, NotFound
-from tenancy.stores.projection import SHIFT, Projection
+from tenancy.stores.audit_log import AuditLog
+from tenancy.stores.directory import DataDirectory
+from tenancy.stores.projection import COLUMNS, EVENT, SHIFT, Projection
 
 
 @pytest.fixture
@@ -290,3 +296,52 @@ def test_a_table_without_search_indexes_is_the_same_table(t: Tenancy, tmp_path: 
     settle(t)
     bare = Projection(tmp_path / "bare.sqlite", search_indexes=False)
     assert bare.rebuild(t._host.facts.log) == t.audit.rebuild()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[AuditLog]:
+    log = AuditLog(DataDirectory(path, 1, 0), _core.Clock.system())
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([None, "", "0", "ten_1"]),
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    **dict.fromkeys(
+                        ("type", "action", "resource", "principal", "reason", "session_id"),
+                        st.sampled_from([None, "", "0", "login"]),
+                    ),
+                    "policy_revision": st.sampled_from([None, 0, 1, 2**40]),
+                    "source": st.sampled_from([None, "", "outbox 7", "outbox x"]),
+                    "more": st.sampled_from([None, 0, "", "x"]),
+                },
+            ),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_absent_empty_and_zero_stay_what_they_are_in_the_table(
+    events: list[tuple[str | None, dict[str, Any]]],
+) -> None:
+    with tempfile.TemporaryDirectory() as name, opened(Path(name)) as log:
+        for tenant, fields in events:
+            log.core.append("other", fields, tenant=tenant)
+        log.core.flush()
+        projection = Projection(Path(name) / "audit.sqlite")
+        assert projection.rebuild(log) == len(events)
+        columns = ", ".join(COLUMNS)
+        with projection.cursor() as cursor:
+            found = cursor.execute(f"SELECT {columns} FROM events ORDER BY position").fetchall()
+        assert found == [row[2:] for row in log.rows("other", 0) if row.kind == EVENT]
+        # What was read last is known again, though it was read in another way.
+        assert projection.catch_up(log)
+        assert projection.covers(log.positions())

@@ -110,9 +110,10 @@ class AuditLog:
     def batches(
         self, chain: str, start: int, end: int | None = None
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """As `rows`, many at a time and as plain tuples, for who takes all there are."""
+        """As `rows`, many at a time and as plain tuples, for who takes all there are; what would
+        be None is 0 among texts and "" among numbers."""
         with translated_log(self.directory):
-            yield from _batches(self.reader(), chain, start, end, _LARGE_BATCH)
+            yield from _batches(self.reader(), chain, start, end, _LARGE_BATCH, marked=True)
 
     def reader(self) -> _core.LogReader:
         """Opens what is sealed, as far as its keys are there."""
@@ -157,10 +158,17 @@ def read_chain(
 
 
 def _batches(
-    reader: _core.LogReader, chain: str, start: int, end: int | None, most: int
+    reader: _core.LogReader,
+    chain: str,
+    start: int,
+    end: int | None,
+    most: int,
+    *,
+    marked: bool = False,
 ) -> Iterator[list[tuple[Any, ...]]]:
     while end is None or start < end:
-        rows = reader.rows(chain, start, most if end is None else min(most, end - start))
+        limit = most if end is None else min(most, end - start)
+        rows = reader.rows(chain, start, limit, marked=marked)
         if not rows:
             return
         yield rows

@@ -74,10 +74,18 @@ _SEARCH_INDEXES = (
 )
 
 
+_NUMBERS = ("sequence", "kind", "time_ns", "tenant_sequence", "policy_revision")
+_MARKS = tuple("" if name in _NUMBERS else 0 for name in LogRow._fields)
+"""What stands for None in the rows of `AuditLog.batches`: `sqlite3` takes 0.3 µs to find that a
+None is nothing that has to be adapted, and a row has half a dozen."""
+
+
 def _insert(chain: int) -> str:
-    """One statement that takes a reader's row as it is."""
+    """One statement that takes a reader's row as it is, marks and all."""
     sequence, source = "?1", f"?{3 + COLUMNS.index('source')}"
-    values = ", ".join(f"?{number + 3}" for number in range(len(COLUMNS)))
+    values = ", ".join(
+        f"nullif(?{number}, {mark!r})" for number, mark in enumerate(_MARKS[2:], start=3)
+    )
     serial = f"iif({source} GLOB 'outbox [0-9]*', CAST(substr({source}, 8) AS INTEGER), 0)"
     return (
         f"INSERT INTO events (position, serial, {', '.join(COLUMNS)})"  # noqa: S608
@@ -273,8 +281,8 @@ def _take(
     if len(events) < len(rows):
         for row in rows:
             if row[1] == ERASED:
-                _close(connection, erased_key(LogRow._make(row)))
-    last = LogRow._make(rows[-1])
+                _close(connection, erased_key(_unmarked(row)))
+    last = _unmarked(rows[-1])
     connection.execute(
         "INSERT INTO progress (chain, log_id, next, digest) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (chain) DO UPDATE SET log_id = excluded.log_id, next = excluded.next,"
@@ -293,6 +301,13 @@ def _close(connection: sqlite3.Connection, key: str) -> None:
     connection.executemany(
         f"UPDATE events SET {values} WHERE position = ?",  # noqa: S608
         [(*row[2:], row.sequence) for row in rows],
+    )
+
+
+def _unmarked(row: tuple[Any, ...]) -> LogRow:
+    return LogRow._make(
+        None if type(value) is type(mark) and value == mark else value
+        for value, mark in zip(row, _MARKS, strict=True)
     )
 
 
