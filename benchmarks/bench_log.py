@@ -1,4 +1,4 @@
-"""The log from Python: emitting, durable events, verification, recovery, reading, beside its peers.
+"""The log from Python: emitting, durable events, verification, recovery, the table of events.
 
 Peers: an audit table as it is usually written (json, hmac, an INSERT into SQLite), a bare HMAC of
 the same bytes, SQLite in WAL mode with synchronous=FULL, PostgreSQL with synchronous commit.
@@ -24,6 +24,9 @@ from typing import Any
 
 from common import median_ns, print_table, version
 from tenancy import _core
+from tenancy.stores.audit_log import AuditLog
+from tenancy.stores.directory import DataDirectory
+from tenancy.stores.projection import Projection
 
 SECONDS = 2.0
 COMMITTERS = (1, 8, 64)
@@ -224,6 +227,24 @@ WRITER = """if True:
 """
 
 
+TABLES = (
+    ("the table, with the index of tenant and time", False),
+    ("the table, with all indexes", True),
+)
+
+
+def project(data: Path, search_indexes: bool) -> float:
+    """Seconds to make the table that is searched."""
+    log = AuditLog(DataDirectory(data, 1, 0), _core.Clock.system())
+    table = Projection(data / "audit.sqlite", search_indexes=search_indexes)
+    start = time.perf_counter()
+    table.rebuild(log)
+    took = time.perf_counter() - start
+    log.close()
+    table.remove()
+    return took
+
+
 def files(events: int) -> None:
     # One segment holds all of them: recovery reads the last one.
     segment = str(max(events * 420, 1 << 16))
@@ -248,6 +269,7 @@ def files(events: int) -> None:
         while rows := reader.rows("security", at, 10_000):
             at += len(rows)
         read = time.perf_counter() - start
+        projected = [(name, project(data, search)) for name, search in TABLES]
         size = sum(p.stat().st_size for p in data.rglob("*") if p.is_file())
     assert report["status"] == 4, report["findings"]
     assert at >= events
@@ -255,6 +277,7 @@ def files(events: int) -> None:
         ("recovery of the tail", f"{recovered:.2f} s", f"{events / recovered:,.0f}"),
         ("verification, seconds of processor", f"{verified:.2f} s", f"{events / verified:,.0f}"),
         ("reading rows", f"{read:.2f} s", f"{at / read:,.0f}"),
+        *((name, f"{took:.2f} s", f"{at / took:,.0f}") for name, took in projected),
     ]
     print_table(
         f"A log of {events:,} records, {size / 1e6:,.0f} MB",

@@ -5,8 +5,9 @@
 // one thread.
 #pragma once
 
+#include <absl/container/inlined_vector.h>
+
 #include <array>
-#include <cassert>
 #include <cstdint>
 #include <forward_list>
 #include <span>
@@ -34,18 +35,13 @@ class FactFields {
   // "192.0.2.1", or the eight bytes of an IPv6 network as "2001:db8:0:1::/64".
   void address(std::string_view ip);
 
-  std::span<const log::Field> fields() const { return {fields_.data(), count_}; }
+  std::span<const log::Field> fields() const { return {fields_.data(), fields_.size()}; }
 
  private:
-  static constexpr size_t kFieldsMax = 20;
-  void add(const log::Field& field) {
-    assert(count_ < kFieldsMax);
-    fields_[count_++] = field;
-  }
+  void add(const log::Field& field) { fields_.push_back(field); }
   void put(log::FieldId id, std::string_view name, std::string_view value);
 
-  std::array<log::Field, kFieldsMax> fields_{};
-  size_t count_ = 0;
+  absl::InlinedVector<log::Field, 20> fields_;  // as many as any fact has
   std::forward_list<std::string> made_;
 };
 
