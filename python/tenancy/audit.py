@@ -6,6 +6,7 @@ can change them unseen. Reading across tenants is a separate interface, `Tenancy
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -22,7 +23,7 @@ from ._text import (
     to_bounded_json,
     to_ns,
 )
-from .errors import InvalidValue, LegalHold, NotFound
+from .errors import InvalidValue, LegalHold, NotFound, StoreDamaged
 from .stores.anchors import Anchor
 from .stores.anchors_remote import as_anchor, note_or_anchor
 from .stores.archive import Archive, read_archive
@@ -307,7 +308,8 @@ class Audit:
         be seen. An anchor that cannot be read makes the status 3.
         """
         facts = self._host.facts
-        facts.settle()
+        with contextlib.suppress(StoreDamaged):  # what stops it is what is judged here
+            facts.settle()
         own = facts.log.keys / "log.verify"
         return verify_log(
             facts.log.directory,

@@ -298,6 +298,24 @@ def test_a_table_without_search_indexes_is_the_same_table(t: Tenancy, tmp_path: 
     assert bare.rebuild(t._host.facts.log) == t.audit.rebuild()
 
 
+@pytest.mark.parametrize("projected", [False, True])
+def test_a_log_that_was_changed_under_an_open_store_is_judged(t: Tenancy, projected: bool) -> None:
+    acme = t.tenants.create("Acme")
+    t.audit.append("data_read", tenant=acme, action="before")
+    if projected:
+        settle(t)
+    t._host.facts.log.core.append("security", {"type": "login", "action": "the last"})
+    t._host.facts.log.flush()
+    [segment] = (t._host.facts.log.directory / "segments").glob("security-*")
+    place = segment.read_bytes().rindex(b"the last")
+    flip(segment, place)
+    report = t.audit.verify()
+    flip(segment, place)  # to close the log, which says what is wrong with it
+    assert report.status == 1
+    assert "record_damaged" in {finding["code"] for finding in report.findings}
+    assert t.audit.verify().status == 4
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[AuditLog]:
     log = AuditLog(DataDirectory(path, 1, 0), _core.Clock.system())
