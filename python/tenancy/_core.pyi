@@ -190,6 +190,125 @@ class Log:
     def log_directory(self) -> str: ...
 
 @final
+class UsageResult:
+    """What became of the events of one `UsageLog.record`."""
+
+    @property
+    def recorded(self) -> int: ...
+    @property
+    def duplicates(self) -> int:
+        """They were there before, with the same content, and count once."""
+
+    @property
+    def conflicts(self) -> int:
+        """Their id is there with other content: refused."""
+
+    @property
+    def unknown(self) -> int:
+        """Corrections and cancellations of an id that is not there: refused."""
+
+    @property
+    def statuses(self) -> bytes:
+        """One byte for each event, in order: 0 recorded, 1 duplicate, 2 conflict, 3 unknown."""
+
+    @property
+    def sequence(self) -> int:
+        """Of the chain ``usage``: all that the call recorded, or found there, is below it."""
+
+@final
+class UsageBatch:
+    """Usage events as they were recorded."""
+
+    columns: Final[tuple[str, ...]]
+    """``sequence number recorded_ns tenant metric source id time_ns quantity properties action``.
+    ``sequence`` is that of the record in the chain, ``number`` the event's own in its record:
+    together they are unique and ascend. ``recorded_ns`` and ``time_ns`` are Unix nanoseconds; they
+    are equal where the sender gave no time. ``quantity`` is a decimal number as text, exact;
+    ``properties`` JSON text or None; ``action`` ``record``, ``correct`` or ``cancel``."""
+
+    def __len__(self) -> int: ...
+    @property
+    def next(self) -> int:
+        """The position to read from next. Stored in the transaction that stores the events, it
+        makes each of them come exactly once."""
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The events as tuples of `columns`."""
+
+@final
+class UsageLog:
+    """Usage events of one host, deduplicated and appended to the log's chain ``usage``.
+
+    An event is known by tenant, source and id for ``window_ns`` after it was recorded, and at most
+    an eighth of that longer. What `record` has acknowledged is in the log once, whoever is killed
+    when. Any number of processes may have one directory open, and a forked child goes on with its
+    parent's. ``directory`` is the data directory: ``usage-ids`` below it holds the ids
+    (cpp/FORMATS.md, 4), and is made again from the log when it is lost. ``wait_ns``: the longest
+    that a call waits for another process. ``clock`` is that of the log. All methods from any
+    thread. Raises `CoreError`; CONFLICT when others use the directory with another window.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        directory: str,
+        *,
+        window_ns: int = ...,
+        wait_ns: int = ...,
+        first_table_log2: int = ...,
+        clock: Clock | None = None,
+    ) -> None: ...
+    def record(
+        self,
+        *,
+        tenants: Any,
+        metrics: Any,
+        ids: Any,
+        sources: Any = None,
+        times_ns: Any = None,
+        quantities: Any = None,
+        properties: Any = None,
+        actions: Any = None,
+        ack: str = "os",
+    ) -> UsageResult:
+        """Record events in their order.
+
+        Each argument is one value for all events, a list, or an array (Arrow with dictionaries or
+        without, NumPy, pandas, polars); one str as ``ids`` is one event. ``sources``: None is the
+        empty text. ``times_ns``: Unix nanoseconds; None, for all or one, is the time of recording.
+        ``quantities``: int, Decimal, str, int64 or decimal128; None is 1. ``properties``: JSON text
+        of an object (RFC 8785, so that the same content is the same text), or None. ``actions``:
+        ``record``; ``correct`` replaces what the id said, cancelled or not; ``cancel`` takes it
+        back. At most 256 bytes of an id, 1,024 of a tenant or source, 128 of a metric, 16,384 of
+        properties.
+
+        The content of an event is metric, quantity, properties, and its time if one was given.
+        ``ack``: ``ring`` survives this process, ``os`` is written, ``disk`` is synced; it holds for
+        duplicates as well. Raises `InvalidValue` (nothing was recorded); `CoreError` FULL when
+        there was no room or another process kept the index too long, IO: part of the batch may be
+        recorded, and sending all of it again is right.
+        """
+
+    def read(self, after: int = 0, limit: int = ...) -> UsageBatch:
+        """The events of all records from the chain's position ``after`` on: whole records, at most
+        ``limit`` events unless the first record alone has more (at most 1,024).
+
+        Only what is durable is read: `Log.flush` first to see what was recorded just now. Going on
+        at ``next`` is fastest. One thread at a time (CONFLICT otherwise). Raises `CoreError`:
+        OUT_OF_RANGE when the record was pruned, DAMAGED.
+        """
+
+    def settle(self) -> None:
+        """Make the index of ids durable, so that little of the log is read again when it is opened
+        after a power cut or a restart of the machine. Waits for the disk."""
+
+    def close(self) -> None:
+        """The last process settles. Further recording raises CONFLICT; closing twice does nothing."""
+
+    @property
+    def window_ns(self) -> int: ...
+
+@final
 class LogReader:
     """Durable records of a log directory as rows, beside whoever writes it; needs no key.
 

@@ -30,6 +30,7 @@ CPP_RANKS = {
     "limits": 2,
     "access": 2,
     "billing": 2,
+    "metering": 2,
     "quotas": 3,
     "engine": 4,
     "bindings": 5,

@@ -38,31 +38,53 @@ struct SipState {
     v0 ^= word;
   }
 
-  uint64_t finish() {
-    v2 ^= 0xff;
+  // All bytes, and their length's low byte on top of the last word.
+  void absorb(std::string_view bytes);
+
+  uint64_t rounds4() {
     round();
     round();
     round();
     round();
     return v0 ^ v1 ^ v2 ^ v3;
   }
+
+  uint64_t finish() {
+    v2 ^= 0xff;
+    return rounds4();
+  }
 };
+
+void SipState::absorb(std::string_view bytes) {
+  const char* next = bytes.data();
+  for (size_t words = bytes.size() / 8; words > 0; --words, next += 8) {
+    uint64_t word;
+    std::memcpy(&word, next, 8);
+    absorb(word);
+  }
+  uint64_t tail = 0;
+  if (const size_t left = bytes.size() % 8; left > 0) std::memcpy(&tail, next, left);
+  absorb(tail | static_cast<uint64_t>(bytes.size()) << 56);
+}
 
 }  // namespace
 
 uint64_t siphash(const HashKey& key, std::string_view bytes) {
   SipState state(key);
-  const char* next = bytes.data();
-  for (size_t words = bytes.size() / 8; words > 0; --words, next += 8) {
-    uint64_t word;
-    std::memcpy(&word, next, 8);
-    state.absorb(word);
-  }
-  // The last word: what is left over, and the length's low byte on top.
-  uint64_t tail = 0;
-  if (const size_t left = bytes.size() % 8; left > 0) std::memcpy(&tail, next, left);
-  state.absorb(tail | static_cast<uint64_t>(bytes.size()) << 56);
+  state.absorb(bytes);
   return state.finish();
+}
+
+Hash128 siphash128(const HashKey& key, std::string_view bytes) {
+  SipState state(key);
+  state.v1 ^= 0xee;
+  state.absorb(bytes);
+  state.v2 ^= 0xee;
+  Hash128 hash;
+  hash.low = state.rounds4();
+  state.v1 ^= 0xdd;
+  hash.high = state.rounds4();
+  return hash;
 }
 
 uint64_t siphash_join(const HashKey& key, uint64_t seed, uint64_t part) {

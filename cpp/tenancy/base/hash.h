@@ -20,6 +20,15 @@ struct HashKey {
 
 uint64_t siphash(const HashKey& key, std::string_view bytes);
 
+// SipHash-2-4 with 128 bits of output, for sets so large that 64 bits would collide: n distinct
+// names collide somewhere with probability about n^2 / 2^129.
+struct Hash128 {
+  uint64_t low = 0;
+  uint64_t high = 0;
+  bool operator==(const Hash128&) const = default;
+};
+Hash128 siphash128(const HashKey& key, std::string_view bytes);
+
 // Joins an already keyed hash with a further part, order-sensitive: SipHash over the 16 bytes of
 // (seed, part). Used for tenant x limit x window, where each part was hashed or interned before.
 uint64_t siphash_join(const HashKey& key, uint64_t seed, uint64_t part);

@@ -1,4 +1,4 @@
-// File locks between the processes that have a log open. Internal. (LOG_FORMAT.md, 9.6)
+// File locks between processes, as those that have a log open use them. (LOG_FORMAT.md, 9.6)
 //
 // Thread safety: one thread at a time.
 #pragma once

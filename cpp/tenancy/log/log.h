@@ -63,6 +63,7 @@ struct Entry {
   // stay as they are.
   std::optional<std::string_view> subject{};
   std::optional<int64_t> wait_ns{};  // for room and the mutex; none: `full_wait_ns`
+  Kind kind = Kind::kEvent;          // kUsage: a batch, of which the log knows nothing more
 };
 
 // What destroying a subject's key leaves behind.

@@ -74,6 +74,7 @@ Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
   if (!found) return found.status();
   RecordDraft draft;
   draft.chain = entry.chain;
+  draft.kind = entry.kind;
   draft.time_ns = entry.time_ns != 0 ? entry.time_ns : clock_->wall_ns();
   draft.tenant = entry.tenant;
   draft.fields = entry.fields;
@@ -85,7 +86,8 @@ Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
     draft.fields = sealer.seal(*key, log_id_, entry.fields);
   }
   Committed committed;
-  if (!entry.fields.empty() && entry.fields.front().id == FieldId::kEventId) {
+  if (entry.kind != Kind::kEvent ||
+      (!entry.fields.empty() && entry.fields.front().id == FieldId::kEventId)) {
     if (Status status = commit(draft, wait_ns, &committed); !status) return status;
   } else {
     const std::array<uint8_t, 16> event_id = new_event_id(draft.time_ns);

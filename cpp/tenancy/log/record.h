@@ -50,6 +50,7 @@ enum class FieldId : uint16_t {
   kKeyId = 15,
   kMetric = 16,
   kQuantity = 17,
+  kUsageBatch = 18,
   kHost = 256,
   kPublicKey = 257,
   kKeyCheck = 258,

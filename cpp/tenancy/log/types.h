@@ -34,6 +34,7 @@ enum class Kind : uint8_t {
   kPruned = 8,
   kErased = 9,
   kAlarm = 10,
+  kUsage = 11,
 };
 
 using LogId = std::array<uint8_t, 16>;

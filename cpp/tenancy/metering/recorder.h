@@ -1,0 +1,84 @@
+// Recorder: what one call needs to turn columns into records: who each event is, which come
+// together, which are new. Internal to this layer.
+//
+// It works through blocks of events. In a block the events of a tenant come together, in their
+// order, because a record is of one tenant.
+//
+// Ownership: borrows columns, log and index for the call. Thread safety: one thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "tenancy/base/status.h"
+#include "tenancy/log/log.h"
+#include "tenancy/metering/batch.h"
+#include "tenancy/metering/columns.h"
+#include "tenancy/metering/event_hash.h"
+#include "tenancy/metering/id_index.h"
+#include "tenancy/metering/pending.h"
+#include "tenancy/metering/usage_log.h"
+
+namespace tenancy::metering {
+
+constexpr size_t kBlockEvents = size_t{32} << 10;
+
+class Recorder {
+ public:
+  Recorder(log::Log& log, IdIndex& index) : log_(log), index_(index), hash_(index.key()) {}
+
+  // The columns are checked.
+  void begin(const UsageColumns& columns);
+  // Looks at events [first, first + count), at most a block. Needs no lock.
+  void prepare(size_t first, size_t count);
+  // Records them, under the index's lock.
+  Status record(int64_t now_ns, std::span<EventStatus> statuses);
+
+ private:
+  struct Known {
+    Hash128 id{};
+    uint64_t content = 0;
+    BatchWriter::Hashes hashes{};
+    uint32_t event = 0;
+    uint32_t tenant = 0;  // its code
+  };
+  struct Sender {
+    std::string_view source{};
+    HashKey key{};
+    bool made = false;
+    uint32_t block = 0;  // in which it was seen last, and there
+    uint32_t group = 0;
+  };
+
+  uint32_t tenant_of(size_t event);
+  uint64_t hash_in(const TextColumn& column, const std::vector<uint64_t>& coded,
+                   size_t event) const;
+  void group();
+  Status record_tenant(std::span<const Known> events, int64_t now_ns,
+                       std::span<EventStatus> statuses);
+  EventStatus judge(const Known& known, Action action);
+  // Appends the batch at hand, then its ids.
+  Status append(std::string_view tenant, int64_t now_ns);
+
+  log::Log& log_;
+  IdIndex& index_;
+  EventHash hash_;
+  const UsageColumns* columns_ = nullptr;
+  std::vector<uint64_t> metric_hashes_;  // of the texts of coded columns
+  std::vector<uint64_t> source_hashes_;
+  std::vector<uint64_t> property_hashes_;
+  std::vector<uint32_t> tenant_codes_;  // of a column of each
+  std::vector<Sender> senders_;         // by the tenant's code
+  std::vector<Known> known_;
+  std::vector<Known> grouped_;
+  std::vector<uint32_t> starts_;  // of the groups
+  uint32_t block_ = 0;
+  BatchWriter writer_;
+  Pending pending_;
+  std::vector<IdEntry> found_;
+};
+
+}  // namespace tenancy::metering
