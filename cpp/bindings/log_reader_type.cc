@@ -279,6 +279,7 @@ PyObject* LogReader::row(const RecordView& record) {
   log::Field field;
   while (cursor.next(&field)) {
     const auto number = static_cast<size_t>(field.id);
+    if (field.id == FieldId::kUsageBatch) continue;  // UsageLog reads it
     if (field.value.type == ValueType::kSealed && !open(&field)) continue;
     if (number > kRestColumn - kHeadColumns) {
       others_.emplace_back(name_of(field), field.value);

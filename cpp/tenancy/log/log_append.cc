@@ -125,6 +125,7 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
   Worker& worker = **found;
   RingHeader& header = ring_->header();
   const bool disk = ack == Ack::kDisk;
+  if (!disk && options_.background) write_here(worker, end);
   raise_to(disk ? header.sync_wanted : header.write_wanted, end);
   const int64_t deadline = real_ns() + wait_ns;
   const FutexWord& word = disk ? header.durable : header.done;
@@ -160,6 +161,13 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
     futex_wait(word, seen, std::min(left, kSliceNs), bits);
     looks = word.load() == seen;
   }
+}
+
+// One write takes less time than waking the thread and being woken by it.
+void LogImpl::write_here(Worker& worker, uint64_t end) {
+  const std::unique_lock<std::mutex> guard(worker.mutex, std::try_to_lock);
+  if (!guard.owns_lock() || !worker.flusher.leading() || worker.flusher.failing()) return;
+  (void)worker.flusher.pump(end, false);  // what fails is in `failure`, and the caller waits
 }
 
 Status LogImpl::flush(Ack ack, std::optional<int64_t> wait_ns) {

@@ -85,6 +85,8 @@ class LogImpl final : public Log {
   Status commit(const RecordDraft& draft, int64_t wait_ns, Committed* committed);
   Status make_room(int64_t deadline);
   Status wait_for(uint64_t end, Ack ack, int64_t wait_ns);
+  // Writes up to `end` if this process leads and its thread does not just then.
+  void write_here(Worker& worker, uint64_t end);
   // Why nothing can be written; empty when it can, or when that cannot be read in time.
   std::string failure(int64_t wait_ns) const;
   // With the lock of erasures held.

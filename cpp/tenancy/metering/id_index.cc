@@ -87,6 +87,7 @@ Status IdIndex::enter(const log::Log& log) {
   }
   Status status = join();
   if (!status && !alone) {
+    if (status.error().code == Code::kFull) return status;
     return {Code::kConflict, options_.directory + ": other processes use it, and " +
                                  status.error().message +
                                  "; open it as they do, or end them first"};
@@ -345,7 +346,7 @@ void IdIndex::add(const Hash128& id, const IdEntry& entry, int64_t now_ns) {
 }
 
 Status IdIndex::make_room(size_t entries, int64_t now_ns) {
-  drop_expired(now_ns);
+  expire(now_ns);
   if (tables_->empty()) return begin_table(options_.first_slots_log2);
   const IdTable& newest = *tables_->back();
   if (newest.used() + entries > newest.capacity()) {
@@ -359,7 +360,7 @@ Status IdIndex::make_room(size_t entries, int64_t now_ns) {
   return begin_table(slots_log2);
 }
 
-void IdIndex::drop_expired(int64_t now_ns) {
+void IdIndex::expire(int64_t now_ns) {
   size_t over = 0;
   while (over < tables_->size() && (*tables_)[over]->used() > 0 &&
          now_ns - options_.window_ns >= (*tables_)[over]->last_ns()) {
@@ -408,7 +409,7 @@ Status IdIndex::settle_alone(log::Log& log) {
   {
     const Lock lock(*this);
     if (!lock.status()) return lock.status();
-    if (behind()) return {Code::kConflict, options_.directory + ": is behind the log"};
+    if (behind()) return {};  // whoever catches up may settle
     now.end = position();
     for (const auto& table : *tables_) {
       now.tables.push_back({table->number(), table->slots_log2(), table->last_ns()});

@@ -78,8 +78,10 @@ class IdIndex {
   // The entries of that id, the newest last.
   void find(const Hash128& id, std::vector<IdEntry>* out) const;
   bool contains(const Hash128& id, Place place) const;
-  // Makes room for so many more: drops the tables whose time is over, begins a new one when it is
-  // due. kFull: the disk, or more ids than the window can hold.
+  // Drops the tables whose time is over.
+  void expire(int64_t now_ns);
+  // Makes room for so many more: expires, and begins a new table when it is due. kFull: the disk,
+  // or more ids than the window can hold.
   Status make_room(size_t entries, int64_t now_ns);
   void add(const Hash128& id, const IdEntry& entry, int64_t now_ns);
 
@@ -114,7 +116,6 @@ class IdIndex {
   void publish(const std::vector<TableName>& tables);
   // Maps what is listed and not mapped yet.
   Status follow();
-  void drop_expired(int64_t now_ns);
   Status begin_table(unsigned slots_log2);
 
   const Options options_;

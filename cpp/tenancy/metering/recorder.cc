@@ -21,22 +21,38 @@ void Recorder::begin(const UsageColumns& columns) {
   hash_all(columns.metrics, &metric_hashes_);
   hash_all(columns.sources, &source_hashes_);
   hash_all(columns.properties, &property_hashes_);
-  tenant_codes_.clear();
-  size_t tenants = columns.tenants.texts().size();
-  if (columns.tenants.is_each()) {
-    absl::flat_hash_map<std::string_view, uint32_t> codes;
-    tenant_codes_.reserve(columns.events);
-    for (const std::string_view tenant : columns.tenants.texts()) {
-      const auto next = static_cast<uint32_t>(codes.size());
-      tenant_codes_.push_back(codes.try_emplace(tenant, next).first->second);
-    }
-    tenants = codes.size();
-  }
-  senders_.assign(tenants, Sender());
-  block_ = 0;
+  code_tenants();
+  next_ = 0;
+  sender_ = {};
 }
 
-uint32_t Recorder::tenant_of(size_t event) {
+void Recorder::code_tenants() {
+  tenant_codes_.clear();
+  const TextColumn& tenants = columns_->tenants;
+  if (!tenants.is_each()) return group(tenants.texts().size());
+  absl::flat_hash_map<std::string_view, uint32_t> codes;
+  tenant_codes_.reserve(columns_->events);
+  for (const std::string_view tenant : tenants.texts()) {
+    const auto next = static_cast<uint32_t>(codes.size());
+    tenant_codes_.push_back(codes.try_emplace(tenant, next).first->second);
+  }
+  group(codes.size());
+}
+
+// By counting: events of a tenant side by side, each tenant's as they come.
+void Recorder::group(size_t tenants) {
+  order_.clear();
+  if (tenants < 2) return;
+  std::vector<uint32_t> next(tenants + 1);
+  for (size_t i = 0; i < columns_->events; ++i) ++next[tenant_of(i) + 1];
+  for (size_t i = 1; i < tenants; ++i) next[i] += next[i - 1];
+  order_.resize(columns_->events);
+  for (size_t i = 0; i < columns_->events; ++i) {
+    order_[next[tenant_of(i)]++] = static_cast<uint32_t>(i);
+  }
+}
+
+uint32_t Recorder::tenant_of(size_t event) const {
   return tenant_codes_.empty() ? static_cast<uint32_t>(columns_->tenants.code(event))
                                : tenant_codes_[event];
 }
@@ -46,62 +62,45 @@ uint64_t Recorder::hash_in(const TextColumn& column, const std::vector<uint64_t>
   return coded.empty() ? hash_.text(column.at(event)) : coded[column.code(event)];
 }
 
-void Recorder::prepare(size_t first, size_t count) {
-  const UsageColumns& columns = *columns_;
+bool Recorder::prepare() {
+  const size_t count = std::min(kBlockEvents, columns_->events - next_);
   known_.resize(count);
   for (size_t i = 0; i < count; ++i) {
-    const size_t number = first + i;
-    Known& known = known_[i];
-    known.event = static_cast<uint32_t>(number);
-    known.tenant = tenant_of(number);
-    Sender& sender = senders_[known.tenant];
-    const std::string_view source = columns.sources.at(number);
-    if (!sender.made || sender.source != source) {
-      sender.source = source;
-      sender.key = hash_.sender(columns.tenants.at(number), source);
-      sender.made = true;
+    if (next_ + i + kAhead < columns_->events) {
+      __builtin_prefetch(columns_->ids.at(event_at(next_ + i + kAhead)).data());
     }
-    known.id = EventHash::id(sender.key, columns.ids.at(number));
-    known.hashes.metric = hash_in(columns.metrics, metric_hashes_, number);
-    known.hashes.source = hash_in(columns.sources, source_hashes_, number);
-    known.hashes.properties = columns.properties.at(number).data() == nullptr
-                                  ? 0
-                                  : hash_in(columns.properties, property_hashes_, number);
-    known.content = hash_.content(columns.event(number, 0), known.hashes);
+    learn(event_at(next_ + i), &known_[i]);
   }
-  group();
+  next_ += count;
+  return count > 0;
 }
 
-// By counting: events of a tenant side by side, each tenant's in their order.
-void Recorder::group() {
-  ++block_;
-  starts_.clear();
-  for (const Known& known : known_) {
-    Sender& sender = senders_[known.tenant];
-    if (sender.block != block_) {
-      sender.block = block_;
-      sender.group = static_cast<uint32_t>(starts_.size());
-      starts_.push_back(0);
-    }
-    ++starts_[sender.group];
+void Recorder::learn(size_t event, Known* known) {
+  const UsageColumns& columns = *columns_;
+  known->event = static_cast<uint32_t>(event);
+  known->tenant = tenant_of(event);
+  const std::string_view tenant = columns.tenants.at(event);
+  const std::string_view source = columns.sources.at(event);
+  if (sender_.tenant.data() == nullptr || sender_.tenant != tenant || sender_.source != source) {
+    sender_ = {tenant, source, hash_.sender(tenant, source)};
   }
-  uint32_t begin = 0;
-  for (uint32_t& start : starts_) begin += std::exchange(start, begin);
-  starts_.push_back(begin);
-  if (starts_.size() == 2) {
-    grouped_.swap(known_);
-    return;
-  }
-  grouped_.resize(known_.size());
-  std::vector<uint32_t> next(starts_.begin(), starts_.end() - 1);
-  for (const Known& known : known_) grouped_[next[senders_[known.tenant].group]++] = known;
+  known->id = EventHash::id(sender_.key, columns.ids.at(event));
+  known->hashes.metric = hash_in(columns.metrics, metric_hashes_, event);
+  known->hashes.source = hash_in(columns.sources, source_hashes_, event);
+  known->hashes.properties = columns.properties.at(event).data() == nullptr
+                                 ? 0
+                                 : hash_in(columns.properties, property_hashes_, event);
+  known->content = hash_.content(columns.event(event, 0), known->hashes);
 }
 
 Status Recorder::record(int64_t now_ns, std::span<EventStatus> statuses) {
-  for (size_t group = 0; group + 1 < starts_.size(); ++group) {
-    const std::span<const Known> events(grouped_.data() + starts_[group],
-                                        starts_[group + 1] - starts_[group]);
+  index_.expire(now_ns);
+  for (size_t begin = 0; begin < known_.size();) {
+    size_t end = begin + 1;
+    while (end < known_.size() && known_[end].tenant == known_[begin].tenant) ++end;
+    const std::span<const Known> events(known_.data() + begin, end - begin);
     if (Status status = record_tenant(events, now_ns, statuses); !status) return status;
+    begin = end;
   }
   return {};
 }

@@ -1,8 +1,9 @@
 // Recorder: what one call needs to turn columns into records: who each event is, which come
 // together, which are new. Internal to this layer.
 //
-// It works through blocks of events. In a block the events of a tenant come together, in their
-// order, because a record is of one tenant.
+// A record is of one tenant, so the events of a call are taken tenant by tenant, each tenant's in
+// their order; and in blocks, so that what is known of an event is still in the cache when it is
+// recorded, and that other processes get their turn.
 //
 // Ownership: borrows columns, log and index for the call. Thread safety: one thread.
 #pragma once
@@ -24,7 +25,7 @@
 
 namespace tenancy::metering {
 
-constexpr size_t kBlockEvents = size_t{32} << 10;
+constexpr size_t kBlockEvents = size_t{8} << 10;
 
 class Recorder {
  public:
@@ -32,8 +33,8 @@ class Recorder {
 
   // The columns are checked.
   void begin(const UsageColumns& columns);
-  // Looks at events [first, first + count), at most a block. Needs no lock.
-  void prepare(size_t first, size_t count);
+  // Looks at the next block of events; false when there are none left. Needs no lock.
+  bool prepare();
   // Records them, under the index's lock.
   Status record(int64_t now_ns, std::span<EventStatus> statuses);
 
@@ -46,17 +47,18 @@ class Recorder {
     uint32_t tenant = 0;  // its code
   };
   struct Sender {
+    std::string_view tenant{};
     std::string_view source{};
     HashKey key{};
-    bool made = false;
-    uint32_t block = 0;  // in which it was seen last, and there
-    uint32_t group = 0;
   };
 
-  uint32_t tenant_of(size_t event);
+  void code_tenants();
+  void group(size_t tenants);
+  size_t event_at(size_t position) const { return order_.empty() ? position : order_[position]; }
+  uint32_t tenant_of(size_t event) const;
   uint64_t hash_in(const TextColumn& column, const std::vector<uint64_t>& coded,
                    size_t event) const;
-  void group();
+  void learn(size_t event, Known* known);
   Status record_tenant(std::span<const Known> events, int64_t now_ns,
                        std::span<EventStatus> statuses);
   EventStatus judge(const Known& known, Action action);
@@ -71,11 +73,10 @@ class Recorder {
   std::vector<uint64_t> source_hashes_;
   std::vector<uint64_t> property_hashes_;
   std::vector<uint32_t> tenant_codes_;  // of a column of each
-  std::vector<Sender> senders_;         // by the tenant's code
-  std::vector<Known> known_;
-  std::vector<Known> grouped_;
-  std::vector<uint32_t> starts_;  // of the groups
-  uint32_t block_ = 0;
+  std::vector<uint32_t> order_;         // of the events; empty: as they come
+  size_t next_ = 0;                     // in that order
+  Sender sender_;                       // of the last event
+  std::vector<Known> known_;            // of the block
   BatchWriter writer_;
   Pending pending_;
   std::vector<IdEntry> found_;

@@ -11,6 +11,7 @@
 namespace tenancy::metering {
 namespace {
 
+constexpr size_t kCallEventsMax = size_t{1} << 31;
 constexpr int64_t kWindowMinNs = int64_t{60} * 1'000'000'000;
 
 class UsageLogImpl final : public UsageLog {
@@ -86,12 +87,14 @@ Result<Recorded> UsageLogImpl::record(const UsageColumns& columns, log::Ack ack,
   if (statuses.size() != columns.events) {
     return Error{Code::kInvalidArgument, "statuses: expected one for each event"};
   }
+  if (columns.events > kCallEventsMax) {
+    return Error{Code::kInvalidArgument, "ids: expected at most 2^31 events in a call"};
+  }
   if (Status status = columns.check(); !status) return status;
   Recorder& recorder = this->recorder();
   recorder.begin(columns);
   Recorded out;
-  for (size_t first = 0; first < columns.events; first += kBlockEvents) {
-    recorder.prepare(first, std::min(kBlockEvents, columns.events - first));
+  while (recorder.prepare()) {
     if (Status status = record_block(recorder, statuses, &out.sequence); !status) {
       return Error{status.error().code,
                    status.error().message +

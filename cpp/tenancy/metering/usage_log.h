@@ -74,7 +74,7 @@ class UsageLog {
   // Makes the index durable, so that little of the log is read again after a power cut. Waits for
   // the disk; to be called now and then.
   virtual Status settle() = 0;
-  // The last process settles. What comes after fails with kConflict.
+  // The last process settles: before the log is closed. What comes after fails with kConflict.
   virtual Status close() = 0;
 
   virtual const log::Log& log() const = 0;

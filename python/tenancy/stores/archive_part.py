@@ -40,7 +40,7 @@ FORMATS = ("parquet", "jsonl")
 FORMAT = "tenancy-archive-part"
 KINDS = (
     *("event", "genesis", "epoch", "heartbeat", "opened", "closed", "repair", "checkpoint"),
-    *("pruned", "erased", "alarm"),
+    *("pruned", "erased", "alarm", "usage"),
 )
 COLUMNS = (
     *("chain", "sequence", "kind", "time", "tenant", "tenant_sequence", "event_id", "type"),

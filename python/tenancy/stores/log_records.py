@@ -42,6 +42,7 @@ _OWN = (
     *("cut_offset", "discarded_bytes", "discarded_hash", "repair_reason", "checkpoint_number"),
     *("checkpoint_hash", "kept_from", "stubs_hash", "subject_key"),
 )
+_USAGE_BATCH = 18
 _MORE = {16: "metric", 17: "quantity", **dict(enumerate(_OWN, 256))}
 
 
@@ -137,7 +138,7 @@ def row_of(record: Record) -> LogRow:
     columns: list[Any] = [None] * len(EVENT_FIELDS)
     rest: dict[str, Any] = {}
     for field, named, kind, value in raw_fields(record):
-        if kind == _SEALED:
+        if kind == _SEALED or field == _USAGE_BATCH:
             continue
         if 1 <= field <= len(EVENT_FIELDS):
             columns[field - 1] = _column(kind, value)
