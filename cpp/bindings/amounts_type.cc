@@ -22,15 +22,6 @@ void release_array(ArrowArray* array) {
   array->release = nullptr;
 }
 
-template <class Struct>
-py::capsule capsule_of(std::unique_ptr<Struct> value, const char* name) {
-  return py::capsule(value.release(), name, [](PyObject* capsule) {
-    auto* held = static_cast<Struct*>(PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule)));
-    if (held->release != nullptr) held->release(held);
-    delete held;
-  });
-}
-
 py::capsule schema_capsule() {
   constexpr int64_t kNullable = 2;
   auto schema = std::make_unique<ArrowSchema>();

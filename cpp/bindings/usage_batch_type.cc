@@ -12,12 +12,6 @@ namespace {
 using metering::UsageRow;
 using metering::UsageRows;
 
-constexpr std::array<const char*, 11> kColumns = {
-    "sequence", "number",  "recorded_ns", "tenant",     "metric", "source",
-    "id",       "time_ns", "quantity",    "properties", "action"};
-constexpr std::array<const char*, metering::kActions> kActionNames = {"record", "correct",
-                                                                      "cancel"};
-
 PyObject* checked(PyObject* made) {
   if (made == nullptr) throw py::error_already_set();
   return made;
@@ -48,7 +42,7 @@ PyObject* quantity_text(Int128 units) {
 }
 
 py::object row_of(const UsageRow& row, KnownTexts* texts) {
-  auto made = py::reinterpret_steal<py::object>(checked(PyTuple_New(kColumns.size())));
+  auto made = py::reinterpret_steal<py::object>(checked(PyTuple_New(kUsageColumns.size())));
   Py_ssize_t at = 0;
   const auto add = [&](PyObject* object) { PyTuple_SET_ITEM(made.ptr(), at++, object); };
   const metering::UsageEvent& event = row.event;
@@ -62,7 +56,7 @@ py::object row_of(const UsageRow& row, KnownTexts* texts) {
   add(checked(PyLong_FromLongLong(event.time_ns)));
   add(event.quantity == Decimal::kOne ? texts->get("1") : quantity_text(event.quantity));
   add(event.properties ? texts->get(*event.properties) : Py_NewRef(Py_None));
-  add(texts->get(kActionNames[static_cast<size_t>(event.action)]));
+  add(texts->get(usage_action_name(event.action)));
   PyObject_GC_UnTrack(made.ptr());  // nothing in it refers to anything
   return made;
 }
@@ -79,13 +73,19 @@ py::list rows(const UsageRows& batch) {
 
 }  // namespace
 
+const char* usage_action_name(metering::Action action) {
+  constexpr std::array<const char*, metering::kActions> kNames = {"record", "correct", "cancel"};
+  return kNames[static_cast<size_t>(action)];
+}
+
 void bind_usage_batch(py::module_& module) {
   py::class_<UsageRows, std::shared_ptr<UsageRows>> type(module, "UsageBatch");
   type.def("__len__", [](const UsageRows& batch) { return batch.rows.size(); })
       .def_property_readonly("next", [](const UsageRows& batch) { return batch.next; })
-      .def("rows", &rows);
-  py::tuple names(kColumns.size());
-  for (size_t i = 0; i < kColumns.size(); ++i) names[i] = to_str(kColumns[i]);
+      .def("rows", &rows)
+      .def("__arrow_c_array__", &usage_arrow, py::arg("requested_schema") = py::none());
+  py::tuple names(kUsageColumns.size());
+  for (size_t i = 0; i < kUsageColumns.size(); ++i) names[i] = to_str(kUsageColumns[i]);
   type.attr("columns") = names;
 }
 

@@ -4,6 +4,7 @@
 // said to be read without it.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "pricing_types.h"
@@ -42,6 +43,15 @@ class UsageArguments {
 
 // --- usage_batch_type.cc
 
+constexpr std::array<const char*, 11> kUsageColumns = {
+    "sequence", "number",  "recorded_ns", "tenant",     "metric", "source",
+    "id",       "time_ns", "quantity",    "properties", "action"};
+const char* usage_action_name(metering::Action action);
 void bind_usage_batch(py::module_& module);
+
+// --- usage_arrow.cc
+
+// The capsules of schema and array: a record batch of the columns.
+py::tuple usage_arrow(const metering::UsageRows& batch, const py::object& requested_schema);
 
 }  // namespace tenancy

@@ -235,6 +235,10 @@ class UsageBatch:
     def rows(self) -> list[tuple[Any, ...]]:
         """The events as tuples of `columns`."""
 
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
+        """The Arrow C data interface: a record batch of `columns`, for ``pyarrow.record_batch`` or
+        ``polars.DataFrame``. Quantities are decimal128(38, 12)."""
+
 @final
 class UsageLog:
     """Usage events of one host, deduplicated and appended to the log's chain ``usage``.

@@ -167,6 +167,21 @@ def test_lists_and_arrays_say_the_same(usage: _core.UsageLog, kind: str) -> None
     assert found["t2", "b"]["time_ns"] == found["t2", "b"]["recorded_ns"]
 
 
+def test_a_batch_is_an_arrow_record_batch_too(usage: _core.UsageLog) -> None:
+    usage.record(**columns("lists"), ack="disk")
+    batch = usage.read()
+    table = pa.record_batch(batch)
+    del batch
+    assert table.schema.names == list(_core.UsageBatch.columns)
+    assert table.schema.field("quantity").type == pa.decimal128(38, 12)
+    found = [
+        {**row, "quantity": str(int(row["quantity"]))}  # all of these are whole
+        for row in table.to_pylist()
+    ]
+    assert found == events(usage)
+    assert pa.record_batch(usage.read(1_000_000)).num_rows == 0
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -257,7 +272,7 @@ class Model:
         return RECORDED
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(calls=st.lists(EVENTS, max_size=8), reopen=st.sets(st.integers(0, 7)))
 def test_statuses_and_content_are_those_of_an_obvious_model(
     calls: list[list[tuple[str, str, str, int, str]]],
@@ -398,12 +413,17 @@ def statuses_of(data: Path) -> tuple[int, int]:
     return int(report.partition('"status":')[2][0]), verify(*paths, [])[0]
 
 
+def hundred(start: int) -> dict[str, Any]:
+    ids = [str(i) for i in range(start, start + 100)]
+    properties = [f'{{"of":"{i:0>60}"}}' for i in ids]
+    return {"tenants": ["t1", "t2"] * 50, "metrics": "m", "ids": ids, "properties": properties}
+
+
 def filled(data: Path) -> Path:
     """The path of a segment with usage in it, of a closed log."""
     log, usage = opened(data)
     for start in range(0, 3000, 100):
-        ids = [str(i) for i in range(start, start + 100)]
-        usage.record(tenants=["t1", "t2"] * 50, metrics="m", ids=ids)
+        usage.record(**hundred(start))
     usage.close()
     log.close()
     return min((data / "log" / "segments").glob("usage-*.seg"))
@@ -444,8 +464,8 @@ def test_reading_below_what_was_pruned_is_refused(data: Path) -> None:
         usage.read(0)
     assert refused.value.args[0] == "OUT_OF_RANGE"
     assert len(usage.read(kept, 10)) > 0
-    ids = [str(i) for i in range(3000)]
-    assert usage.record(tenants=["t1", "t2"] * 1500, metrics="m", ids=ids).duplicates == 3000
+    for start in range(0, 3000, 100):
+        assert usage.record(**hundred(start)).duplicates == 100
     usage.close()
     log.close()
 

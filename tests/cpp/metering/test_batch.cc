@@ -85,7 +85,8 @@ TEST_CASE("events come out of a batch as they went in, whatever their values") {
     for (UsageEvent& event : events) event = random_event(random);
     const auto recorded_ns = static_cast<int64_t>(random());
     bool ok = false;
-    const std::vector<UsageEvent> found = read(written(events, recorded_ns), recorded_ns, &ok);
+    const std::string bytes = written(events, recorded_ns);
+    const std::vector<UsageEvent> found = read(bytes, recorded_ns, &ok);
     REQUIRE(ok);
     REQUIRE(found == events);
   }
