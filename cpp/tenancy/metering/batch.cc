@@ -134,7 +134,8 @@ Result<BatchReader> BatchReader::open(std::string_view bytes, int64_t recorded_n
                                      ": written by a newer release; update this one"};
   }
   const auto events = log::get<uint16_t>(bytes.data() + 2);
-  if (bytes[1] != 0 || events == 0) return Error{Code::kDamaged, "no head of a batch of usage"};
+  if (bytes[1] != 0 || events == 0 || events > kBatchEventsMax)
+    return Error{Code::kDamaged, "no head of a batch of usage"};
   return BatchReader(bytes.substr(kBatchHeadBytes), events, recorded_ns);
 }
 

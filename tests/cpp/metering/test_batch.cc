@@ -154,6 +154,7 @@ TEST_CASE("what has another form than the writer's is refused") {
   CHECK_FALSE(with(0, "\2"));                            // another version
   CHECK_FALSE(with(1, "\1"));                            // reserved
   CHECK_FALSE(with(2, std::string_view("\0", 1)));       // no events
+  CHECK_FALSE(with(2, "\1\4", 2));                       // 1,025
   CHECK_FALSE(with(4, "\x28"));                          // a bit of the head without meaning
   CHECK_FALSE(with(4, "\x0b"));                          // no such action
   CHECK_FALSE(with(5, "\1"));                            // a text that has not come yet
