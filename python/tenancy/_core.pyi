@@ -307,7 +307,8 @@ class UsageLog:
         after a power cut or a restart of the machine. Waits for the disk."""
 
     def close(self) -> None:
-        """The last process settles. Further recording raises CONFLICT; closing twice does nothing."""
+        """Let go of it, before the log is closed; the last process settles. Further recording
+        raises CONFLICT; closing twice does nothing."""
 
     @property
     def window_ns(self) -> int: ...
@@ -326,11 +327,11 @@ class LogReader:
     columns: Final[tuple[str, ...]]
     """``sequence kind time_ns tenant tenant_sequence event_id type action resource resource_id
     principal result ip user_agent request_id session_id policy_revision reason source key_id
-    rest subject_key sealed``. ``kind`` is a number of cpp/LOG_FORMAT.md, 5; 0 is an event. What is
-    absent or null is None. ``rest`` is all else but a batch of usage as one JSON object (RFC 8785; bytes
-    as hexadecimal digits, integers beyond 2^53 as text) or None. ``subject_key`` is the id of the key that its
-    first sealed field is sealed with, ``sealed`` a JSON list of the names of all of them, opened or
-    not."""
+    rest subject_key sealed``. ``kind`` is a number of cpp/LOG_FORMAT.md, 5; 0 is an event. What
+    is absent or null is None. ``rest`` is all else but a batch of usage as one JSON object
+    (RFC 8785; bytes as hexadecimal digits, integers beyond 2^53 as text) or None. ``subject_key``
+    is the id of the key that its first sealed field is sealed with, ``sealed`` a JSON list of the
+    names of all of them, opened or not."""
 
     def __init__(self, log_directory: str, keys_directory: str = "") -> None: ...
     def rows(
