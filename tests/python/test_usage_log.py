@@ -377,6 +377,35 @@ def test_kill_nine_under_load_loses_and_doubles_nothing(data: Path) -> None:
     assert statuses_of(data) == (4, 4)
 
 
+FULL_DISK = """
+import resource, signal, sys
+from tenancy import _core
+log = _core.Log(sys.argv[1], segment_bytes=1 << 16, ring_bytes=1 << 16)
+usage = _core.UsageLog(log, sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))  # the first table takes two MiB
+try:
+    usage.record(tenants="t", metrics="m", ids=["a"], ack="disk")
+except _core.CoreError as error:
+    print(error.args[0])
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+print(usage.record(tenants="t", metrics="m", ids=["a"], ack="disk").recorded)
+usage.close()
+log.close()
+"""
+
+
+def test_without_room_for_its_id_an_event_is_not_recorded(data: Path) -> None:
+    command = [sys.executable, "-c", FULL_DISK, str(data)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["FULL", "1"]
+    log, usage = opened(data)
+    assert [event["id"] for event in events(usage)] == ["a"]
+    usage.close()
+    log.close()
+
+
 def test_threads_get_their_turn(log: _core.Log, usage: _core.UsageLog) -> None:
     recorded = [0] * 4
 
