@@ -1,8 +1,14 @@
 // Amounts: a column of exact numbers that Arrow, pandas and polars take as decimal128(38, 12).
+#include <limits>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "arrow_capsules.h"
+#include "frame_types.h"
 #include "pricing_types.h"
+#include "tenancy/billing/samples.h"
 
 namespace tenancy {
 namespace {
@@ -56,6 +62,50 @@ py::list to_list(const Amounts& amounts) {
   return result;
 }
 
+// 0.1 becomes the double nearest to it.
+FrameValues to_floats(const Amounts& amounts) {
+  auto values = std::make_shared<std::vector<double>>(static_cast<size_t>(amounts.length));
+  for (int64_t i = 0; i < amounts.length; ++i) {
+    (*values)[static_cast<size_t>(i)] = amounts.is_null(i)
+                                            ? std::numeric_limits<double>::quiet_NaN()
+                                            : nearest_double(amounts.units.get()[i]);
+  }
+  return FrameValues::of_doubles(std::move(values));
+}
+
+// How many digits after the point the values need.
+int digits_of(const Amounts& amounts) {
+  int digits = 0;
+  Int128 factor = Decimal::kOne;
+  for (int64_t i = 0; i < amounts.length; ++i) {
+    while (amounts.units.get()[i] % factor != 0) {
+      factor /= 10;
+      ++digits;
+    }
+  }
+  return digits;
+}
+
+// The values as counts of 10^-digits.
+FrameValues to_wholes(const Amounts& amounts, int digits) {
+  if (digits < 0 || digits > Decimal::kDigits) {
+    raise_invalid("digits", {Code::kInvalidArgument, "expected 0 to 12"});
+  }
+  Int128 factor = 1;
+  for (int i = digits; i < Decimal::kDigits; ++i) factor *= 10;
+  auto values = std::make_shared<std::vector<int64_t>>(static_cast<size_t>(amounts.length));
+  for (int64_t i = 0; i < amounts.length; ++i) {
+    const Int128 units = amounts.units.get()[i];
+    if (units % factor != 0 || units / factor > INT64_MAX || units / factor < -INT64_MAX) {
+      raise_invalid("amounts",
+                    {Code::kOutOfRange, "row " + std::to_string(i) + " is no whole number of 10^-" +
+                                            std::to_string(digits) + " that 64 bits hold"});
+    }
+    (*values)[static_cast<size_t>(i)] = static_cast<int64_t>(units / factor);
+  }
+  return FrameValues::of_wholes(std::move(values));
+}
+
 py::object sum(const Amounts& amounts) {
   const std::optional<Decimal> total = sum_of(amounts);
   if (!total) raise_invalid("amounts", out_of_range("their sum"));
@@ -88,6 +138,9 @@ void bind_amounts(py::module_& module) {
       .def("__arrow_c_array__", &arrow_array, py::arg("requested_schema") = py::none())
       .def("__arrow_c_schema__", [](const Amounts&) { return schema_capsule(); })
       .def("tolist", &to_list)
+      .def("digits", &digits_of)
+      .def("to_wholes", &to_wholes, py::arg("digits"))
+      .def("to_floats", &to_floats)
       .def("sum", &sum);
   type.attr("__hash__") = py::none();
 }

@@ -216,7 +216,9 @@ void bind_usage(py::module_& module) {
 
 void bind_pricing(py::module_& module) {
   bind_money(module);
+  bind_frames(module);
   bind_amounts(module);
+  bind_samples(module);
   bind_price_core(module);
   bind_books(module);
   bind_usage(module);

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "arrow_capsules.h"
 #include "pricing_types.h"
 
 namespace tenancy {
@@ -23,28 +24,8 @@ namespace {
 
 // --- Arrow
 
-template <class Struct>
-Struct* from_capsule(const py::handle& capsule, const char* name, const char* field) {
-  void* found = PyCapsule_GetPointer(capsule.ptr(), name);
-  if (found == nullptr) {
-    PyErr_Clear();
-    refuse(field, std::string("its Arrow capsule is not an \"") + name + "\"");
-  }
-  return static_cast<Struct*>(found);
-}
-
-// Takes an array out of where it lies; the copy releases it.
-std::shared_ptr<const ArrowArray> take(ArrowArray* array) {
-  auto owned = std::shared_ptr<ArrowArray>(new ArrowArray(*array), [](ArrowArray* each) {
-    if (each->release != nullptr) each->release(each);
-    delete each;
-  });
-  array->release = nullptr;
-  return owned;
-}
-
 void append(Column* column, ArrowArray* array, const char* field) {
-  const std::shared_ptr<const ArrowArray> owned = take(array);
+  const std::shared_ptr<const ArrowArray> owned = take_array(array);
   const Status status = column->append(*owned, owned);
   if (!status.ok()) raise_invalid(field, status.error());
 }
@@ -63,12 +44,6 @@ Column column_of_array(const py::handle& values, const char* field) {
   Column column = column_of_schema(*schema, field);
   append(&column, array, field);
   return column;
-}
-
-void check_stream(int failed, ArrowArrayStream* stream, const char* field) {
-  if (failed == 0) return;
-  const char* reason = stream->get_last_error(stream);
-  refuse(field, std::string("its Arrow stream failed: ") + (reason != nullptr ? reason : "?"));
 }
 
 Column column_of_stream(const py::handle& values, const char* field) {

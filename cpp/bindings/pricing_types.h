@@ -82,4 +82,9 @@ void bind_money(py::module_& module);
 
 void bind_amounts(py::module_& module);
 
+// --- bind_frames.cc
+
+void bind_frames(py::module_& module);
+void bind_samples(py::module_& module);
+
 }  // namespace tenancy

@@ -1062,8 +1062,103 @@ class Amounts:
     def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]: ...
     def __arrow_c_schema__(self) -> object: ...
     def tolist(self) -> list[Decimal]: ...
+    def digits(self) -> int:
+        """How many digits after the point the values need, 0 to 12."""
+
+    def to_wholes(self, digits: int) -> FrameValues:
+        """The values as counts of ``10 ** -digits``; raises `InvalidValue` where one is none."""
+
+    def to_floats(self) -> FrameValues:
+        """The nearest doubles; NaN where a value is missing."""
+
     def sum(self) -> Decimal:
         """Exact; missing values count nothing. Raises `InvalidValue` past 10^26."""
+
+class FrameValues:
+    """int64 or float64 numbers one after the other, as a read-only buffer (``numpy.asarray``)."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class FrameColumn:
+    """A column out of a data frame, where it lies. Made by `read_frame` and `of`.
+
+    Each reader raises `InvalidValue` under the name ``field`` for a column of another kind.
+    """
+
+    @staticmethod
+    def of(values: Any, field: str, ids: bool) -> FrameColumn:
+        """Anything array-like of whole numbers, decimals or (``ids``) texts."""
+
+    def __len__(self) -> int: ...
+    @property
+    def kind(self) -> str:
+        """``int``, ``decimal``, ``text``, ``float`` or ``time``."""
+
+    @property
+    def zone(self) -> str:
+        """The time zone of times; empty where the source names none."""
+
+    def first_null(self) -> int | None:
+        """The first row without a value."""
+
+    def read_as(self, kind: str, zone: str) -> FrameColumn:
+        """Whole numbers as ``time`` (nanoseconds since 1970) or ``float`` (the bits of doubles)."""
+
+    def wholes(self, field: str) -> FrameValues:
+        """Whole numbers, without a copy where they lie together."""
+
+    def times_ns(self, field: str) -> FrameValues:
+        """Nanoseconds since 1970."""
+
+    def floats(self, field: str) -> FrameValues: ...
+    def units(self, field: str) -> Amounts:
+        """Whole numbers and decimals, exactly."""
+
+    def codes(self, field: str) -> tuple[FrameValues, list[Any]]:
+        """For each row the number of its value, and the values by the order of their appearance."""
+
+def read_frame(frame: Any) -> list[tuple[str, FrameColumn | str]]:
+    """The columns of anything with ``__arrow_c_stream__`` or ``__arrow_c_array__``, by name.
+
+    A column of a type that is not read is the text that says so.
+    """
+
+def arrow_stream(columns: list[tuple[str, str, Any]]) -> object:
+    """A capsule ``arrow_array_stream`` of columns: name, kind (``int``, ``text``, ``float``,
+    ``time`` in nanoseconds: lists, None where a value is missing; ``decimal``: Amounts), values."""
+
+def amounts_of_wholes(values: Any, digits: int) -> Amounts:
+    """Whole numbers that count units of ``10 ** -digits``, as amounts."""
+
+def amounts_of_numbers(values: list[Any], field: str) -> Amounts:
+    """`int`, `str` or `Decimal`, and None where a value is missing."""
+
+def concat_amounts(parts: list[Amounts]) -> Amounts:
+    """One after the other."""
+
+def add_amounts(a: Amounts, b: Amounts) -> Amounts:
+    """Element by element, exactly."""
+
+def sum_rows(amounts: Amounts, samples: int, groups: Any, count: int) -> Amounts:
+    """Sums of samples by group: row g is the sum of all rows whose entry of ``groups`` is g.
+
+    ``amounts`` is a matrix of ``samples`` columns, row after row; ``groups`` an array with a number
+    below ``count`` for each row. Exact.
+    """
+
+def row_quantiles(amounts: Amounts, samples: int, levels: list[float]) -> Amounts:
+    """For each row and ascending level the smallest sample that at least that share of the row is
+    not above."""
+
+def row_means(amounts: Amounts, samples: int) -> Amounts:
+    """The mean of each row, rounded half away from zero to 12 digits."""
+
+def row_counts_above(amounts: Amounts, samples: int, thresholds: Amounts) -> FrameValues:
+    """How many samples of each row are above its threshold."""
+
+def take_rows(amounts: Amounts, samples: int, rows: Any) -> Amounts:
+    """These rows of a matrix, in this order."""
 
 class PriceCore:
     """A price. `tenancy.pricing` derives the classes of the models from it."""

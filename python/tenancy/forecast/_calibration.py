@@ -1,0 +1,332 @@
+"""How far a method was off: rolling origins, pooled over tenants, and what that says of the next
+horizon (split conformal prediction on normalised residuals of the horizon's total).
+
+At each origin of the past a method forecasts the horizon that followed. What was missing, in units
+of the `scale` that the past of that series showed, is one record. Records of many tenants form a
+pool: its quantiles, times the scale that a series has now, are the interval around its forecast. A
+record keeps its way through the horizon, so that paths can be drawn from the same pool.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidValue
+from ._methods import METHODS, Floats, Method, scale
+
+DEFAULT = "profile"
+ORIGINS_MIN, ORIGINS_MAX = 6, 12
+_RECORDS_WANTED = 4_000
+_CELLS_MAX = 8_000_000
+_SERIES_TO_CHOOSE = 8
+_CHOOSE_BY = 500  # series of a metric: more would not change the choice
+_BETTER_BY = 0.03
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Records of one group of series."""
+
+    name: str
+    sorted: Floats
+    """Residuals of the total, ascending; their median is zero."""
+    paths: Floats
+    """Of each record the residual up to each step, origin after origin."""
+    ends: NDArray[np.int64]
+    """Where the records of each origin end."""
+    independent: int
+    """How many windows do not overlap: those of one series that do tell the same story twice."""
+
+    @property
+    def records(self) -> int:
+        return len(self.sorted)
+
+    def refusal(self, level: float) -> str | None:
+        """Why it cannot carry an interval of this level; None where it can."""
+        wanted = math.ceil(1 / (1 - level) - 1e-9)
+        if self.independent < wanted:
+            return (
+                f"{self.independent} independent windows to calibrate by, "
+                f"{level:.0%} needs {wanted}"
+            )
+        least = math.ceil(2 / (1 - level) - 1e-9) - 1
+        if self.records < least:
+            return f"{self.records} residuals to calibrate by, {level:.0%} needs {least}"
+        return None
+
+    def quantile(self, share: float) -> float:
+        """Conservative: the lower one below the middle, the upper one above it."""
+        place = (self.records + 1) * share
+        rank = math.floor(place + 1e-9) if share < 0.5 else math.ceil(place - 1e-9)
+        return float(self.sorted[min(max(rank, 1), self.records) - 1])
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which method a metric got, and why."""
+
+    metric: str
+    method: str
+    why: str
+    errors: dict[str, float]
+    """The mean absolute residual of each method that was tried, in units of the scale."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is known about the next horizon of every series."""
+
+    horizon: int
+    points: Floats
+    """A row of steps for each series."""
+    scales: Floats
+    pools: list[Pool]
+    pool_of: NDArray[np.int64]
+    """The pool of each series; -1 where there is none."""
+    reasons: list[str | None]
+    """Of each series: why it has no forecast at all."""
+    choices: list[Choice]
+
+
+def fit(
+    past: Floats,
+    first: NDArray[np.int64],
+    metric_of: NDArray[np.int64],
+    metrics: list[str],
+    horizon: int,
+    seasons: list[int],
+    method: str | Method,
+    window: int,
+    levels: tuple[float, ...],
+) -> Fit:
+    """Forecast every series and calibrate."""
+    work = _Work(past, first, metric_of, metrics, horizon, seasons, window)
+    chosen, choices = work.choose(method)
+    points = work.points(chosen, past.shape[1])
+    if not np.isfinite(points).all() or points.shape != (len(past), horizon):
+        raise InvalidValue("method", "gave something else than one finite number for each step")
+    scales, dormant = work.scales(past.shape[1])
+    pools, pool_of = work.pools(chosen, dormant, levels)
+    young = past.shape[1] - first < work.least
+    reasons = [
+        f"{past.shape[1] - int(first[i])} steps of history, {horizon} steps ahead need {work.least}"
+        if young[i]
+        else None
+        for i in range(len(past))
+    ]
+    return Fit(
+        horizon, points, scales, pools, np.where(young, -1, pool_of), reasons, choices
+    )
+
+
+class _Work:
+    """The grid, and what every step of the calibration needs of it."""
+
+    def __init__(
+        self,
+        past: Floats,
+        first: NDArray[np.int64],
+        metric_of: NDArray[np.int64],
+        metrics: list[str],
+        horizon: int,
+        seasons: list[int],
+        window: int,
+    ) -> None:
+        self.past, self.first, self.metric_of, self.metrics = past, first, metric_of, metrics
+        self.horizon, self.seasons, self.window = horizon, seasons, window
+        self.least = max(2, 2 * max(1, round(horizon / 3)))
+        self.members = [np.flatnonzero(metric_of == m) for m in range(len(metrics))]
+        self.origins = self._origins()
+
+    def _origins(self) -> list[int]:
+        steps = self.past.shape[1]
+        last = steps - self.horizon
+        begin = max(self.least, min(self.horizon, last))
+        if last < begin:
+            raise InvalidValue(
+                "time",
+                f"{steps} steps of history cannot be tested on {self.horizon} steps ahead",
+                remedy=f"give at least {self.horizon + self.least} steps, or a shorter horizon",
+            )
+        count = min(max(ORIGINS_MIN, -(-_RECORDS_WANTED // len(self.past))), ORIGINS_MAX)
+        count = min(count, last - begin + 1)
+        return sorted({round(float(each)) for each in np.linspace(begin, last, count)})
+
+    def _seen(self, origin: int, rows: Any) -> tuple[Floats, NDArray[np.int64]]:
+        """What is known of some series at an origin."""
+        begin = max(0, origin - self.window)
+        past = self.past[:, begin:origin]
+        first = np.clip(self.first - begin, 0, origin - begin)
+        if len(rows) == len(self.past):
+            return past, first
+        return past[rows], first[rows]
+
+    def _usable(self, origin: int) -> NDArray[np.bool_]:
+        return origin - self.first >= self.least
+
+    def points(self, chosen: list[Method], origin: int) -> Floats:
+        found = np.empty((len(self.past), self.horizon))
+        for metric, rows in enumerate(self.members):
+            if len(rows):
+                seen = self._seen(origin, rows)
+                found[rows] = chosen[metric](*seen, self.horizon, self.seasons[metric])
+        return found
+
+    def scales(self, origin: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """The scale of each series, and which of them sleep: no usage for a horizon."""
+        past, first = self._seen(origin, self.members[0] if len(self.members) == 1 else self._all)
+        found = scale(past, first, self.horizon)
+        dormant = past[:, -self.horizon :].sum(axis=1) == 0
+        for rows in self.members:
+            some = found[rows]
+            awake = some[some > 0]
+            least = 0.01 * float(np.median(awake)) if len(awake) else 1.0
+            found[rows] = np.maximum(some, least)
+        return found, dormant
+
+    @property
+    def _all(self) -> NDArray[np.int64]:
+        return np.arange(len(self.past))
+
+    # --- which method
+
+    def choose(self, method: str | Method) -> tuple[list[Method], list[Choice]]:
+        if callable(method):
+            name = getattr(method, "__name__", type(method).__name__)
+            return [method] * len(self.metrics), [
+                Choice(metric, name, "it was given", {}) for metric in self.metrics
+            ]
+        if method != "auto":
+            if method not in METHODS:
+                raise InvalidValue(
+                    "method", f"{method!r}", remedy=f"auto, {', '.join(METHODS)} or a function"
+                )
+            return [METHODS[method]] * len(self.metrics), [
+                Choice(metric, method, "it was asked for", {}) for metric in self.metrics
+            ]
+        rows = np.concatenate([each[:: -(-len(each) // _CHOOSE_BY) or 1] for each in self.members])
+        some = _Work(
+            self.past[rows], self.first[rows], self.metric_of[rows], self.metrics,
+            self.horizon, self.seasons, self.window,
+        )  # fmt: skip
+        errors = {name: some._errors(each) for name, each in METHODS.items()}
+        choices = [some._choice(m, errors) for m in range(len(self.metrics))]
+        return [METHODS[choice.method] for choice in choices], choices
+
+    def _errors(self, method: Method) -> Floats:
+        """The mean absolute residual of each series; NaN where there is none."""
+        total = np.zeros(len(self.past))
+        count = np.zeros(len(self.past))
+        for origin in self.origins:
+            usable = self._usable(origin)
+            points = self.points([method] * len(self.metrics), origin).sum(axis=1)
+            actual = self.past[:, origin : origin + self.horizon].sum(axis=1)
+            residual = np.abs(actual - points) / self.scales(origin)[0]
+            total += np.where(usable, residual, 0.0)
+            count += usable
+        return np.where(count > 0, total / np.maximum(1, count), np.nan)
+
+    def _choice(self, metric: int, errors: dict[str, Floats]) -> Choice:
+        rows = self.members[metric]
+        rows = rows[~np.isnan(errors[DEFAULT][rows])]
+        name = self.metrics[metric]
+        means = {each: float(found[rows].mean()) if len(rows) else 0.0 for each, found in errors.items()}
+        if len(rows) < _SERIES_TO_CHOOSE:
+            why = f"{len(rows)} series are too few to choose by, {_SERIES_TO_CHOOSE} are needed"
+            return Choice(name, DEFAULT, why, means)
+        best, why = DEFAULT, "no other is closer by 3 % and by two standard errors"
+        for each, found in errors.items():
+            gain = errors[DEFAULT][rows] - found[rows]
+            error = float(gain.std(ddof=1)) / math.sqrt(len(rows))
+            clear = gain.mean() > max(2 * error, _BETTER_BY * means[DEFAULT])
+            if clear and means[each] < means[best]:
+                better = 1 - means[each] / means[DEFAULT]
+                best, why = each, f"closer than {DEFAULT} by {better:.0%} over {len(rows)} series"
+        return Choice(name, best, why, means)
+
+    # --- pools
+
+    def pools(
+        self, chosen: list[Method], dormant: NDArray[np.bool_], levels: tuple[float, ...]
+    ) -> tuple[list[Pool], NDArray[np.int64]]:
+        """The narrowest group of each series that can carry the highest level."""
+        records = _Records(self, chosen)
+        wanted = math.ceil(1 / (1 - max(levels)) - 1e-9)
+        pools: list[Pool] = []
+        known: dict[tuple[int, int], int] = {}
+        pool_of = np.full(len(self.past), -1)
+        for metric, rows in enumerate(self.members):
+            for asleep in (0, 1):
+                some = rows[dormant[rows] == bool(asleep)]
+                if not len(some):
+                    continue
+                for group in ((metric, asleep), (-1, asleep), (-1, -1)):
+                    if group not in known and (made := records.pool(*group)) is not None:
+                        known[group] = len(pools)
+                        pools.append(made)
+                    if group in known:
+                        pool_of[some] = known[group]
+                        if pools[known[group]].independent >= wanted:
+                            break
+        return pools, pool_of
+
+
+class _Records:
+    """Residuals of all origins and series."""
+
+    def __init__(self, work: _Work, chosen: list[Method]) -> None:
+        self.work = work
+        paths, series, origins, asleep = [], [], [], []
+        for number, origin in enumerate(work.origins):
+            rows = np.flatnonzero(work._usable(origin))
+            scales, dormant = work.scales(origin)
+            actual = work.past[rows, origin : origin + work.horizon]
+            off = np.cumsum(actual - work.points(chosen, origin)[rows], axis=1)
+            paths.append(off / scales[rows, None])
+            series.append(rows)
+            origins.append(np.full(len(rows), number))
+            asleep.append(dormant[rows])
+        self.paths = np.concatenate(paths)
+        self.series = np.concatenate(series)
+        self.origins = np.concatenate(origins)
+        self.asleep = np.concatenate(asleep)
+
+    def pool(self, metric: int, asleep: int) -> Pool | None:
+        """The records of a metric (-1: of all) that were asleep (1), awake (0) or either (-1)."""
+        work = self.work
+        mask = np.ones(len(self.series), dtype=bool)
+        if metric >= 0:
+            mask &= work.metric_of[self.series] == metric
+        if asleep >= 0:
+            mask &= self.asleep == bool(asleep)
+        found = np.flatnonzero(mask)
+        if not len(found):
+            return None
+        independent = self._independent(found)
+        stride = -(-len(found) * work.horizon // _CELLS_MAX)
+        found = found[::stride]
+        paths = self.paths[found]
+        way = np.arange(1, work.horizon + 1) / work.horizon
+        paths = paths - np.median(paths[:, -1]) * way
+        counts = np.bincount(self.origins[found], minlength=len(work.origins))
+        name = "all metrics" if metric < 0 else work.metrics[metric]
+        if asleep == 1:
+            name += ", asleep"
+        return Pool(name, np.sort(paths[:, -1]), paths, np.cumsum(counts), independent)
+
+    def _independent(self, found: NDArray[np.int64]) -> int:
+        """Windows that do not overlap, counted greedily series by series."""
+        work = self.work
+        last = np.full(len(work.past), -work.horizon)
+        count = 0
+        for number, origin in enumerate(work.origins):
+            rows = self.series[found[self.origins[found] == number]]
+            free = rows[origin - last[rows] >= work.horizon]
+            last[free] = origin
+            count += len(free)
+        return count

@@ -1,0 +1,175 @@
+"""Built-in methods: what the next steps bring, for all series at once.
+
+A method is a function of the past: ``method(past, first, horizon, season)``. ``past`` has a row for
+each series and a column for each step, as floats; a series begins at its ``first`` step, before
+which its row is zero. It gives a row of ``horizon`` steps for each series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Method: TypeAlias = Callable[[Floats, NDArray[np.int64], int, int], Any]
+
+_CAP_DEVIATIONS = 5.0
+_CAP_SHARE = 0.1
+_PHASE_PRIOR = 2.0
+_BLOCKS = 3
+
+
+def run_rate(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -> Floats:
+    """The mean of the last ``horizon`` steps, for ever: what a dashboard extrapolates."""
+    steps = past.shape[1]
+    begin = np.maximum(first, steps - horizon)
+    recent = past[:, max(0, steps - horizon) :].sum(axis=1) / np.maximum(1, steps - begin)
+    return np.repeat(recent[:, None], horizon, axis=1)
+
+
+def seasonal_naive(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -> Floats:
+    """The last season again; a series that is younger than a season goes on at its run-rate."""
+    steps = past.shape[1]
+    length = min(season, steps)
+    repeated = past[:, steps - length :][:, np.arange(horizon) % length]
+    young = steps - first < length
+    if young.any():
+        repeated[young] = run_rate(past[young], first[young], horizon, season)
+    return repeated
+
+
+def profile(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -> Floats:
+    """A recent level times the profile of the season.
+
+    Outliers are cut to five deviations above the median before (not where most steps are zero).
+    Weights of the level halve every quarter of the horizon.
+    """
+    return _profile(past, first, horizon, season, half_life=horizon / 4, trend=False)
+
+
+def steady_profile(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -> Floats:
+    """As `profile`, with a level and a profile of the whole past: for usage that only fluctuates."""
+    return _profile(past, first, horizon, season, half_life=None, trend=False)
+
+
+def trend_profile(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -> Floats:
+    """As `profile`, with a slower level and a trend that is shrunk by its own uncertainty and
+    grows weaker with every step."""
+    return _profile(past, first, horizon, season, half_life=float(horizon), trend=True)
+
+
+METHODS: dict[str, Method] = {
+    "profile": profile,
+    "steady_profile": steady_profile,
+    "trend_profile": trend_profile,
+    "run_rate": run_rate,
+    "seasonal_naive": seasonal_naive,
+}
+
+
+def _profile(
+    past: Floats,
+    first: NDArray[np.int64],
+    horizon: int,
+    season: int,
+    *,
+    half_life: float | None,
+    trend: bool,
+) -> Floats:
+    steps = past.shape[1]
+    valid = np.arange(steps) >= first[:, None]
+    capped = np.minimum(past, _cap(past, first)[:, None])
+    factors = _factors(capped, valid, season)
+    phases = np.arange(-steps, horizon) % factors.shape[1]
+    level_steps = capped / factors[:, phases[:steps]]
+    age = np.arange(steps, 0, -1)
+    weights = np.ones(steps) if half_life is None else 0.5 ** (age / max(1.0, half_life))
+    level = (level_steps @ weights) / np.maximum(valid @ weights, 1e-300)
+    ahead = np.repeat(level[:, None], horizon, axis=1)
+    if trend:
+        slope = _slope(level_steps, valid)
+        damping = np.cumsum(0.5 ** (np.arange(1, horizon + 1) / max(1.0, horizon / 2)))
+        ahead = ahead + slope[:, None] * damping
+    return np.maximum(0.0, ahead) * factors[:, phases[steps:]]
+
+
+def _median(values: Floats, first: NDArray[np.int64]) -> Floats:
+    """Of the steps from ``first`` on, for each row."""
+    steps = values.shape[1]
+    if not first.any():
+        middle = (steps - 1) // 2, steps // 2
+        parted = np.partition(values, middle, axis=1)
+        halves: Floats = (parted[:, middle[0]] + parted[:, middle[1]]) / 2
+        return halves
+    padded = np.where(np.arange(steps) >= first[:, None], values, np.inf)
+    padded.sort(axis=1)
+    count = np.maximum(steps - first, 1)
+    rows = np.arange(len(values))
+    median: Floats = (padded[rows, (count - 1) // 2] + padded[rows, count // 2]) / 2
+    return median
+
+
+def _cap(past: Floats, first: NDArray[np.int64]) -> Floats:
+    median = _median(past, first)
+    spread = 1.4826 * _median(np.abs(past - median[:, None]), first)
+    cap = median + _CAP_DEVIATIONS * np.maximum(spread, _CAP_SHARE * median)
+    return np.where(median > 0, cap, np.inf)
+
+
+def _factors(past: Floats, valid: NDArray[np.bool_], season: int) -> Floats:
+    """What each phase of the season is of the mean, drawn towards one; phases count from the end."""
+    series, steps = past.shape
+    if season < 2 or steps < 2 * season:
+        return np.ones((series, 1))
+    phases = np.arange(-steps, 0) % season
+    membership = np.zeros((steps, season))
+    membership[np.arange(steps), phases] = 1.0
+    sums = past @ membership
+    counts = valid.astype("float64") @ membership
+    mean = sums.sum(axis=1) / np.maximum(1.0, counts.sum(axis=1))
+    share = sums / np.where(mean > 0, mean, 1.0)[:, None]
+    return np.where(
+        (mean > 0)[:, None], (share + _PHASE_PRIOR) / (counts + _PHASE_PRIOR), 1.0
+    )
+
+
+def _slope(level_steps: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """The change per step between the first and the last third, shrunk by its uncertainty."""
+    steps = level_steps.shape[1]
+    third = max(1, steps // 3)
+    old, new = slice(0, third), slice(steps - third, steps)
+    counts = [np.maximum(1, valid[:, part].sum(axis=1)) for part in (old, new)]
+    means = [level_steps[:, part].sum(axis=1) / n for part, n in zip((old, new), counts, strict=True)]
+    distance = float(max(1, steps - third))
+    slope = (means[1] - means[0]) / distance
+    variance = np.var(level_steps[:, new], axis=1) * (1 / counts[0] + 1 / counts[1])
+    squared = np.maximum((slope * distance) ** 2, 1e-300)
+    shrunk = np.maximum(0.0, 1 - 4 * variance / squared)
+    # A series that began inside of the window has no first third.
+    return np.where(valid[:, 0], slope * shrunk, 0.0)
+
+
+def scale(past: Floats, first: NDArray[np.int64], horizon: int) -> Floats:
+    """How far the total of a horizon may be off, as far as the past of a series itself shows.
+
+    The geometric mean of how much thirds of a horizon change from one to the next and of the level:
+    totals of calm series are off by a small part of their level, totals of restless ones by all of
+    it. Calibration finds the factor.
+    """
+    steps = past.shape[1]
+    block = max(1, round(horizon / _BLOCKS))
+    count = steps // block
+    valid = np.maximum(1, steps - first)
+    level = past.sum(axis=1) / valid
+    if count < 2:
+        return horizon * level
+    blocks = past[:, steps - count * block :].reshape(len(past), count, block).sum(axis=2)
+    whole = np.arange(steps - count * block, steps, block)[None, :] >= first[:, None]
+    both = whole[:, 1:] & whole[:, :-1]
+    change = (np.abs(np.diff(blocks, axis=1)) * both).sum(axis=1) / np.maximum(1, both.sum(axis=1))
+    change *= horizon / block
+    total = horizon * level
+    return np.sqrt((change + 0.02 * total) * total)

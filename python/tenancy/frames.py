@@ -1,0 +1,347 @@
+"""Frames: tables of named columns that go in and out of pandas, polars, DuckDB and Arrow.
+
+What an analyst gets from this package is a `Frame`. It needs none of these libraries itself: it
+speaks Arrow's C data interface (``__arrow_c_stream__``), which all of them read.
+
+>>> frame = Frame({"tenant": ["acme", "globex"], "amount": ["11.60", "0.005"]}, amounts=["amount"])
+>>> frame["amount"].sum()
+Decimal('11.605')
+
+Money and quantities are exact: decimal128(38, 12) in Arrow and polars, `Decimal` in pandas. They
+become floats only where ``floats=True`` asks for it. Money has its currency in a column beside it.
+"""
+
+from __future__ import annotations
+
+import html
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+from . import _core
+from .errors import ExtraMissing, InvalidValue
+
+__all__ = ["Frame", "Kind", "read_columns"]
+
+Kind: TypeAlias = Literal["int", "text", "float", "time", "decimal"]
+"""What a column holds: int64, text, float64, times in UTC, exact decimals."""
+
+_SHOWN = 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Frame:
+    """A table: columns by name, all of one length. Immutable.
+
+    ``columns`` are lists or arrays of int, str, float, datetime (with a time zone), or
+    `tenancy.pricing.Amounts`; None is a missing value. Those named in ``amounts`` are lists of int,
+    str or `Decimal` that become exact decimals; ``texts`` and ``times`` name columns that may have no
+    value at all. Raises `InvalidValue` with the column's name.
+
+    `frame["name"]` is a column, iterating gives the rows as dictionaries. pandas, polars, DuckDB
+    and pyarrow take a frame as it is where they know ``__arrow_c_stream__``.
+    """
+
+    __slots__ = ("_held",)
+
+    _held: dict[str, tuple[Kind, Any]]
+
+    def __init__(
+        self,
+        columns: Mapping[str, Any],
+        *,
+        amounts: Sequence[str] = (),
+        texts: Sequence[str] = (),
+        times: Sequence[str] = (),
+    ) -> None:
+        kinds: dict[str, Kind] = dict.fromkeys(amounts, "decimal")
+        kinds |= dict.fromkeys(texts, "text")
+        kinds |= dict.fromkeys(times, "time")
+        self._held = {
+            name: _member(name, values, kinds.get(name)) for name, values in columns.items()
+        }
+        lengths = {name: len(values) for name, (_, values) in self._held.items()}
+        for name, length in lengths.items():
+            first = next(iter(lengths))
+            if length != lengths[first]:
+                raise InvalidValue(
+                    name, f"has {length} rows, but the column {first} has {lengths[first]}"
+                )
+
+    def _members(self) -> dict[str, tuple[Kind, Any]]:
+        return self._held
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in their order."""
+        return tuple(self._members())
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each column holds."""
+        return {name: kind for name, (kind, _) in self._members().items()}
+
+    def __getitem__(self, name: str) -> Any:
+        """A column: a list of int, str, float or datetime, or `Amounts`."""
+        try:
+            kind, values = self._members()[name]
+        except KeyError:
+            raise KeyError(f"no column {name!r}; there are {', '.join(self.columns)}") from None
+        return [_time(ns) for ns in values] if kind == "time" else values
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members()
+
+    def __len__(self) -> int:
+        for _, values in self._members().values():
+            return len(values)
+        return 0
+
+    def __iter__(self) -> Iterator[Any]:
+        names = self.columns
+        for row in zip(*(self[name] for name in names), strict=True):
+            yield dict(zip(names, row, strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Frame):
+            return NotImplemented
+        return self._members() == other._members()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self)} rows of {', '.join(self.columns)}>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the first rows."""
+        names = self.columns
+        shown = [[_cell(value) for value in self._first(name)] for name in names]
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>"
+            for row in zip(*shown, strict=True)
+        )
+        more = len(self) - _SHOWN
+        note = f"<p>{more:,} more rows</p>" if more > 0 else ""
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<div>{table}{note}</div>"
+
+    def _first(self, name: str) -> list[Any]:
+        kind, values = self._members()[name]
+        first = [values[i] for i in range(min(_SHOWN, len(values)))]
+        return [_time(ns) for ns in first] if kind == "time" else first
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The Arrow C stream of the table; a consumer that asks for another schema casts itself."""
+        return _core.arrow_stream(
+            [(name, kind, values) for name, (kind, values) in self._members().items()]
+        )
+
+    def with_floats(self) -> Frame:
+        """The same with its exact decimals as the nearest floats; NaN where a value is missing."""
+        made = Frame({})
+        made._held = {
+            name: ("float", _floats(values)) if kind == "decimal" else (kind, values)
+            for name, (kind, values) in self._members().items()
+        }
+        return made
+
+    def to_arrow(self, *, floats: bool = False) -> Any:
+        """A `pyarrow.Table`; raises `ExtraMissing` without pyarrow."""
+        try:
+            import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        except ImportError:
+            raise ExtraMissing("arrow", "pyarrow") from None
+        return pyarrow.table(self.with_floats() if floats else self)
+
+    def to_polars(self, *, floats: bool = False) -> Any:
+        """A `polars.DataFrame`; raises `ExtraMissing` without polars."""
+        try:
+            import polars  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        except ImportError:
+            raise ExtraMissing("analysis", "polars") from None
+        return polars.DataFrame(self.with_floats() if floats else self)
+
+    def to_pandas(self, *, floats: bool = False) -> Any:
+        """A `pandas.DataFrame` whose exact columns are objects: `Decimal`, None where missing.
+
+        Raises `ExtraMissing` without pandas.
+        """
+        try:
+            import pandas  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        except ImportError:
+            raise ExtraMissing("analysis", "pandas") from None
+        made = {}
+        for name, (kind, values) in (self.with_floats() if floats else self)._members().items():
+            if kind == "decimal":
+                made[name] = pandas.Series(values.tolist(), dtype=object)
+            elif kind == "time":
+                made[name] = pandas.to_datetime(pandas.Series(values, dtype="Int64"), utc=True)
+            elif kind == "int" and None in values:
+                made[name] = pandas.Series(values, dtype="Int64")
+            else:
+                made[name] = pandas.Series(values, dtype=object if kind == "text" else None)
+        return pandas.DataFrame(made)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def _time(ns: int | None) -> datetime | None:
+    return None if ns is None else _EPOCH + timedelta(microseconds=ns // 1000)
+
+
+def _floats(values: _core.Amounts) -> list[float]:
+    return memoryview(values.to_floats()).tolist()
+
+
+def _ns(name: str, row: int, value: datetime | None) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise InvalidValue(name, f"row {row}: expected a datetime, got {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise InvalidValue(
+            name, f"row {row}: the time {value} has no time zone", remedy="give one, such as UTC"
+        )
+    return (value - _EPOCH) // _MICROSECOND * 1000
+
+
+def _member(name: str, values: Any, kind: Kind | None) -> tuple[Kind, Any]:
+    if isinstance(values, _core.Amounts):
+        return "decimal", values
+    items = values.tolist() if hasattr(values, "tolist") else list(values)
+    kind = kind or _kind_of(items)
+    if kind == "decimal":
+        return kind, _core.amounts_of_numbers(items, name)
+    if kind == "time":
+        return kind, [_ns(name, row, item) for row, item in enumerate(items)]
+    wanted: Any = {"text": str, "float": (int, float), "int": int}[kind]
+    for row, item in enumerate(items):
+        if item is not None and (not isinstance(item, wanted) or isinstance(item, bool)):
+            raise InvalidValue(
+                name, f"row {row}: expected {kind} like the rows before, got {type(item).__name__}"
+            )
+    return kind, items
+
+
+def _kind_of(items: list[Any]) -> Kind:
+    first = next((item for item in items if item is not None), None)
+    if isinstance(first, datetime):
+        return "time"
+    if isinstance(first, Decimal):
+        return "decimal"
+    if isinstance(first, int) and not any(isinstance(item, float) for item in items):
+        return "int"
+    return "float" if isinstance(first, int | float) else "text"
+
+
+# --- frames of others
+
+
+def read_columns(frame: Any, names: Sequence[str], *, ids: Sequence[str]) -> dict[str, Any]:
+    """The named columns of a data frame of pandas, polars, DuckDB, pyarrow or this package, of
+    anything with ``__arrow_c_stream__`` or ``__arrow_c_array__``, or of a mapping of columns.
+
+    The answer is `tenancy._core.FrameColumn` by name. Columns named in ``ids`` may be texts. No
+    column is copied that need not be. Raises `InvalidValue` for a column that is not there, is of a
+    type that is not read, or of another length.
+    """
+    found = _all_columns(frame, names)
+    columns = {}
+    for name in names:
+        if name not in found:
+            there = ", ".join(map(str, found)) or "none"
+            raise InvalidValue(
+                name, f"there is no such column; there are {there}", remedy="name it in columns="
+            )
+        columns[name] = _column(found[name], name, ids=name in ids)
+    first = names[0]
+    for name in names[1:]:
+        if len(columns[name]) != len(columns[first]):
+            raise InvalidValue(
+                name,
+                f"has {len(columns[name])} rows, but the column {first} has {len(columns[first])}",
+            )
+    return columns
+
+
+def _all_columns(frame: Any, names: Sequence[str]) -> Mapping[str, Any]:
+    if isinstance(frame, Mapping):
+        return frame
+    if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__"):
+        try:
+            return dict(_core.read_frame(frame))
+        except ImportError:
+            pass  # pandas asks for pyarrow; its columns can be read without
+    if hasattr(frame, "columns") and hasattr(frame, "__getitem__"):
+        return {name: frame[name] for name in frame.columns if name in names}
+    raise InvalidValue(
+        "usage",
+        f"expected a data frame or a mapping of columns, got {type(frame).__name__}",
+        remedy="pass a frame of pandas, polars, DuckDB or pyarrow, or {'tenant': [...], ...}",
+    )
+
+
+def _column(values: Any, name: str, *, ids: bool) -> _core.FrameColumn:
+    if isinstance(values, _core.FrameColumn):
+        return values
+    if isinstance(values, str):
+        if ids:
+            raise InvalidValue(name, f"expected a column of values, got {values[:40]!r}")
+        raise InvalidValue(name, values)
+    if hasattr(values, "to_numpy") and not hasattr(values, "__arrow_c_array__"):
+        values = values.to_numpy()
+    dtype = getattr(values, "dtype", None)
+    letter = getattr(dtype, "kind", "")
+    if letter == "M":
+        return _core.FrameColumn.of(
+            values.astype("datetime64[ns]").view("int64"), name, False
+        ).read_as("time", "")
+    if letter == "f":
+        return _float_column(values.astype("float64").tolist(), name)
+    if letter == "O" or isinstance(values, Sequence):
+        items = values.tolist() if letter == "O" else values
+        first = next((item for item in items if item is not None), None)
+        if isinstance(first, datetime):
+            return _time_column(items, name)
+        if isinstance(first, float) or (
+            type(first) is int and any(isinstance(item, float) for item in items)
+        ):
+            return _float_column(items, name)
+    return _core.FrameColumn.of(values, name, ids)
+
+
+def _float_column(items: Sequence[Any], name: str) -> _core.FrameColumn:
+    for row, item in enumerate(items):
+        if isinstance(item, bool) or not isinstance(item, int | float):
+            raise InvalidValue(name, f"row {row}: expected a number, got {type(item).__name__}")
+    bits = array("q", array("d", items).tobytes())
+    return _core.FrameColumn.of(bits, name, False).read_as("float", "")
+
+
+def _time_column(items: Sequence[Any], name: str) -> _core.FrameColumn:
+    """Of datetimes that all have one time zone, or all have none."""
+    zones: dict[str, int] = {}
+    found = array("q")
+    for row, item in enumerate(items):
+        if not isinstance(item, datetime):
+            raise InvalidValue(name, f"row {row}: expected a datetime, got {type(item).__name__}")
+        zones.setdefault("none" if item.tzinfo is None else str(item.tzinfo), row)
+        if len(zones) > 1:
+            first, second = zones
+            raise InvalidValue(
+                name,
+                f"row {row}: the time zone is {second}, of the rows before {first}",
+                remedy="convert all of them to UTC",
+            )
+        aware = item if item.tzinfo is not None else item.replace(tzinfo=timezone.utc)
+        found.append((aware - _EPOCH) // _MICROSECOND * 1000)
+    zone = next(iter(zones), "UTC")
+    return _core.FrameColumn.of(found, name, False).read_as("time", "" if zone == "none" else zone)
