@@ -29,6 +29,7 @@ try:
 except ImportError:
     raise ExtraMissing("analysis", "numpy") from None
 
+from ._backtest import Backtest, backtest
 from ._calibration import Choice
 from ._cost import CostForecast, Prices
 from ._forecast import Forecast, forecast, from_quantiles, from_samples
@@ -37,12 +38,14 @@ from ._methods import METHODS, Method
 
 __all__ = [
     "METHODS",
+    "Backtest",
     "Choice",
     "CostForecast",
     "Forecast",
     "Method",
     "Prices",
     "Step",
+    "backtest",
     "forecast",
     "from_quantiles",
     "from_samples",
