@@ -38,8 +38,8 @@ class Frame:
 
     ``columns`` are lists or arrays of int, str, float, datetime (with a time zone), or
     `tenancy.pricing.Amounts`; None is a missing value. Those named in ``amounts`` are lists of int,
-    str or `Decimal` that become exact decimals; ``texts`` and ``times`` name columns that may have no
-    value at all. Raises `InvalidValue` with the column's name.
+    str or `Decimal` that become exact decimals; ``floats``, ``texts`` and ``times`` name columns
+    that may have no value at all. Raises `InvalidValue` with the column's name.
 
     `frame["name"]` is a column, iterating gives the rows as dictionaries. pandas, polars, DuckDB
     and pyarrow take a frame as it is where they know ``__arrow_c_stream__``.
@@ -54,10 +54,12 @@ class Frame:
         columns: Mapping[str, Any],
         *,
         amounts: Sequence[str] = (),
+        floats: Sequence[str] = (),
         texts: Sequence[str] = (),
         times: Sequence[str] = (),
     ) -> None:
         kinds: dict[str, Kind] = dict.fromkeys(amounts, "decimal")
+        kinds |= dict.fromkeys(floats, "float")
         kinds |= dict.fromkeys(texts, "text")
         kinds |= dict.fromkeys(times, "time")
         self._held = {
@@ -162,7 +164,7 @@ class Frame:
         try:
             import polars  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError:
-            raise ExtraMissing("analysis", "polars") from None
+            raise ExtraMissing("polars", "polars") from None
         return polars.DataFrame(self.with_floats() if floats else self)
 
     def to_pandas(self, *, floats: bool = False) -> Any:
@@ -173,7 +175,7 @@ class Frame:
         try:
             import pandas  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError:
-            raise ExtraMissing("analysis", "pandas") from None
+            raise ExtraMissing("pandas", "pandas") from None
         made = {}
         for name, (kind, values) in (self.with_floats() if floats else self)._members().items():
             if kind == "decimal":
@@ -198,7 +200,7 @@ def _time(ns: int | None) -> datetime | None:
 
 
 def _floats(values: _core.Amounts) -> list[float]:
-    return memoryview(values.to_floats()).tolist()
+    return [float(value) for value in memoryview(values.to_floats())]
 
 
 def _ns(name: str, row: int, value: datetime | None) -> int | None:
@@ -277,7 +279,10 @@ def _all_columns(frame: Any, names: Sequence[str]) -> Mapping[str, Any]:
         return frame
     if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__"):
         try:
-            return dict(_core.read_frame(frame))
+            return {
+                name: InvalidValue(name, column) if isinstance(column, str) else column
+                for name, column in _core.read_frame(frame)
+            }
         except ImportError:
             pass  # pandas asks for pyarrow; its columns can be read without
     if hasattr(frame, "columns") and hasattr(frame, "__getitem__"):
@@ -292,10 +297,10 @@ def _all_columns(frame: Any, names: Sequence[str]) -> Mapping[str, Any]:
 def _column(values: Any, name: str, *, ids: bool) -> _core.FrameColumn:
     if isinstance(values, _core.FrameColumn):
         return values
-    if isinstance(values, str):
-        if ids:
-            raise InvalidValue(name, f"expected a column of values, got {values[:40]!r}")
-        raise InvalidValue(name, values)
+    if isinstance(values, InvalidValue):
+        raise values
+    if isinstance(values, str | bytes):
+        raise InvalidValue(name, "expected a column of values, got a text")
     if hasattr(values, "to_numpy") and not hasattr(values, "__arrow_c_array__"):
         values = values.to_numpy()
     dtype = getattr(values, "dtype", None)

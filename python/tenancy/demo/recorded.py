@@ -22,7 +22,7 @@ from ..frames import Frame
 __all__ = ["SEASONS", "recorded_usage", "scaled_usage"]
 
 SEASONS = {"mentions": 21, "rides": 7, "requests": 12, "bytes_in": 12}
-"""The season of `scaled_usage` by metric: a week of thirds of days and of days, a day of two hours."""
+"""The season of `scaled_usage` by metric, in steps: a week; a day of requests and bytes."""
 
 _STEP_SECONDS = {"mentions": 28_800, "rides": 86_400, "requests": 7_200, "bytes_in": 7_200}
 _TOKENS_SECONDS = 20

@@ -35,6 +35,7 @@ from ._cost import CostForecast, Prices
 from ._forecast import Forecast, forecast, from_quantiles, from_samples
 from ._history import Step
 from ._methods import METHODS, Method
+from ._peers import statsforecast_method
 
 __all__ = [
     "METHODS",
@@ -49,4 +50,5 @@ __all__ = [
     "forecast",
     "from_quantiles",
     "from_samples",
+    "statsforecast_method",
 ]

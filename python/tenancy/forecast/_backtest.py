@@ -14,7 +14,7 @@ from ..errors import InvalidValue
 from ..frames import Frame
 from ..pricing import Price, PriceBook
 from . import _scores
-from ._calibration import Fit, fit
+from ._calibration import fit
 from ._cost import Pricer
 from ._forecast import check_count, check_levels, level_name, seasons_of
 from ._history import History, Step, read_history
@@ -93,9 +93,10 @@ class Backtest:
         if not chosen.any():
             raise InvalidValue("metric", f"no window of {metric!r}")
         total, median = np.array(found.total)[chosen], np.array(found.median)[chosen]
-        losses = _scores.pinball(
-            total, np.array(found.quantiles)[chosen], _SHARES
-        ) / self._sizes(series, np.array(found.total))[chosen]
+        losses = (
+            _scores.pinball(total, np.array(found.quantiles)[chosen], _SHARES)
+            / self._sizes(series, np.array(found.total))[chosen]
+        )
         row: dict[str, float | int] = {
             "series": len(set(series[chosen].tolist())),
             "windows": int(chosen.sum()),
@@ -124,8 +125,8 @@ class Backtest:
             return np.ones(len(series), dtype=bool)
         if metric not in self._history.metrics:
             raise InvalidValue("metric", f"no usage of {metric!r}")
-        wanted: NDArray[np.bool_] = (
-            self._history.metric_of[series] == self._history.metrics.index(metric)
+        wanted: NDArray[np.bool_] = self._history.metric_of[series] == self._history.metrics.index(
+            metric
         )
         return wanted
 
@@ -270,7 +271,7 @@ def _test(
         found.cost += _costs(pricer, past, metric_of, total)
         found.cost_median += _costs(pricer, past, metric_of, median)
     for level in levels:
-        _intervals(found, source, fitted, rows, total, level)
+        _intervals(found, source, rows, total, level)
 
 
 def _costs(pricer: Pricer, past: History, metric_of: Any, totals: Floats) -> list[float]:
@@ -282,12 +283,10 @@ def _costs(pricer: Pricer, past: History, metric_of: Any, totals: Floats) -> lis
             counts = np.rint(totals[mine]).astype("int64")
             quantities = _core.amounts_of_wholes(counts, past.digits)
             costs[mine] = np.asarray(pricer.prices[metric].amounts(quantities).to_floats())
-    return costs.tolist()
+    return [float(cost) for cost in costs]
 
 
-def _intervals(
-    found: _Windows, source: Calibrated, fitted: Fit, rows: Any, total: Floats, level: float
-) -> None:
+def _intervals(found: _Windows, source: Calibrated, rows: Any, total: Floats, level: float) -> None:
     low, high = source.remaining((1 - level) / 2), source.remaining((1 + level) / 2)
     carried = np.array([source.refusal(i, level) is None for i in range(len(rows))])
     # Usage is counted in whole units: an end inside of a unit holds it.

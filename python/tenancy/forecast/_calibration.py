@@ -108,8 +108,6 @@ def fit(
     work = _Work(past, first, metric_of, metrics, horizon, seasons, window)
     chosen, choices = work.choose(method)
     points = work.points(chosen, past.shape[1])
-    if not np.isfinite(points).all() or points.shape != (len(past), horizon):
-        raise InvalidValue("method", "gave something else than one finite number for each step")
     scales, dormant = work.scales(past.shape[1])
     pools, pool_of = work.pools(chosen, dormant, levels)
     young = past.shape[1] - first < work.least
@@ -119,9 +117,7 @@ def fit(
         else None
         for i in range(len(past))
     ]
-    return Fit(
-        horizon, points, scales, pools, np.where(young, -1, pool_of), reasons, choices
-    )
+    return Fit(horizon, points, scales, pools, np.where(young, -1, pool_of), reasons, choices)
 
 
 class _Work:
@@ -174,7 +170,14 @@ class _Work:
         for metric, rows in enumerate(self.members):
             if len(rows):
                 seen = self._seen(origin, rows)
-                found[rows] = chosen[metric](*seen, self.horizon, self.seasons[metric])
+                made = np.asarray(chosen[metric](*seen, self.horizon, self.seasons[metric]))
+                if made.shape != (len(rows), self.horizon) or not np.isfinite(made).all():
+                    raise InvalidValue(
+                        "method",
+                        f"gave an array of the shape {made.shape}, or numbers that are not finite",
+                        remedy=f"{len(rows)} rows of {self.horizon} steps",
+                    )
+                found[rows] = made
         return found
 
     def scales(self, origin: int) -> tuple[Floats, NDArray[np.bool_]]:
@@ -235,7 +238,9 @@ class _Work:
         rows = self.members[metric]
         rows = rows[~np.isnan(errors[DEFAULT][rows])]
         name = self.metrics[metric]
-        means = {each: float(found[rows].mean()) if len(rows) else 0.0 for each, found in errors.items()}
+        means = {
+            each: float(found[rows].mean()) if len(rows) else 0.0 for each, found in errors.items()
+        }
         if len(rows) < _SERIES_TO_CHOOSE:
             why = f"{len(rows)} series are too few to choose by, {_SERIES_TO_CHOOSE} are needed"
             return Choice(name, DEFAULT, why, means)

@@ -139,9 +139,7 @@ class CostForecast:
         place = {tenant: i for i, tenant in enumerate(tenants)}
         usage: dict[str, Wholes] = {}
         for number, metric in enumerate(forecast.metrics):
-            rows = [
-                r for t in tenants for r in self._rows[t] if forecast._metric_of[r] == number
-            ]
+            rows = [r for t in tenants for r in self._rows[t] if forecast._metric_of[r] == number]
             if not rows:
                 continue
             table = draw(np.array(rows))
@@ -212,7 +210,7 @@ class CostForecast:
         """The reason by level; 0 is that of the whole forecast."""
         if (reason := self._reasons[tenant]) is not None:
             return {0.0: reason, **dict.fromkeys(self.levels, reason)}
-        found = {}
+        found: dict[float, str] = {}
         for level in self.levels:
             for row in self._rows[tenant]:
                 if (reason := self._forecast._source.refusal(row, level)) is not None:
@@ -284,9 +282,9 @@ class CostForecast:
 
     def _sum(self, group_of: list[int], count: int) -> _core.Amounts:
         for group in range(count):
-            found = {
-                self._pricers[t].currency for t, g in enumerate(group_of) if g == group
-            } - {None}
+            found = {self._pricers[t].currency for t, g in enumerate(group_of) if g == group} - {
+                None
+            }
             if len(found) > 1:
                 raise InvalidValue(
                     "prices", f"mixed currencies: {', '.join(sorted(map(str, found)))}",
@@ -302,7 +300,7 @@ class CostForecast:
         notes: list[str | None] = []
         for tenants in members:
             young = sum(self._reasons[t] is not None for t in tenants)
-            levels = {}
+            levels: dict[float, str] = {}
             for t in tenants:
                 if self._reasons[t] is None:
                     levels |= {k: v for k, v in self._refused(t).items() if k not in levels}
@@ -312,9 +310,7 @@ class CostForecast:
         columns: dict[str, Any] = {} if not name else {name: names}
         columns["tenants"] = [len(tenants) for tenants in members]
         columns["currency"] = [self._pricers[tenants[0]].currency for tenants in members]
-        columns["so_far"] = _core.sum_rows(
-            self._so_far, 1, np.array(group_of, "int64"), len(names)
-        )
+        columns["so_far"] = _core.sum_rows(self._so_far, 1, np.array(group_of, "int64"), len(names))
         columns |= self._spread(matrix, refused, {})
         columns["refused"] = notes
         return _money_frame(columns)
@@ -337,8 +333,10 @@ class CostForecast:
 
         A row for each tenant with a budget: the probability that its cost is above the budget at
         the period's end, and by when it is with 10, 50 and 90 % (``by_10``, …: the end of the step;
-        missing where that is not before the period's end).
+        missing where that is not before the period's end; ``as_of`` where it is by now).
         """
+        from ._forecast import passing_frame
+
         limits = _budget_list(budgets, self.tenants) if budgets is not None else self._budgets
         wanted = [t for t, limit in enumerate(limits) if limit is not None]
         columns: dict[str, Any] = {
@@ -349,9 +347,11 @@ class CostForecast:
         shares = [self._passed(t, limits[t] or Decimal(0)) for t in wanted]
         columns["probability"] = [None if each is None else float(each[-1]) for each in shares]
         for share in _SHARES:
-            columns[f"by_{share * 100:.0f}"] = [self._by(each, share) for each in shares]
-        times = [name for name in columns if name.startswith("by_")]
-        return Frame(columns, amounts=["budget"], texts=["currency"], times=times)
+            columns[f"by_{share * 100:.0f}"] = [
+                self._by(tenant, each, share, limits[tenant] or Decimal(0))
+                for tenant, each in zip(wanted, shares, strict=True)
+            ]
+        return passing_frame(columns, ["budget"])
 
     def _passed(self, tenant: int, budget: Decimal) -> Any:
         """The share of draws above the budget at the end of each step; None without a forecast."""
@@ -368,7 +368,9 @@ class CostForecast:
         above = np.asarray(_core.row_counts_above(amounts, self.samples, limits))
         return above / self.samples
 
-    def _by(self, shares: Any, share: float) -> datetime | None:
+    def _by(self, tenant: int, shares: Any, share: float, budget: Decimal) -> datetime | None:
+        if self._so_far[tenant] > budget:
+            return self._forecast.as_of
         return self._forecast._by(shares, share)
 
 
@@ -379,7 +381,7 @@ def _money_frame(columns: dict[str, Any]) -> Frame:
         if name in ("mean", "median", "budget") or name.startswith(("low_", "high_"))
     ]
     texts = [name for name in ("plan", "currency", "refused") if name in columns]
-    return Frame(columns, amounts=exact, texts=texts)
+    return Frame(columns, amounts=exact, floats=["over_budget"], texts=texts)
 
 
 def _budget_list(
@@ -399,19 +401,19 @@ def _budget_list(
 
 
 def _pricer_of_plan(
-    prices: Mapping[str, Any] | PriceBook, plan: str | None, tenant: Any
+    prices: PriceBook | Mapping[str, Any], plan: str | None, tenant: Any
 ) -> PriceBook:
     if isinstance(prices, PriceBook):
-        return prices.for_plan(plan) if plan in prices.plans else prices
+        return prices.for_plan(plan) if plan is not None and plan in prices.plans else prices
     if plan is None:
         raise InvalidValue(
             "plans", f"tenant {tenant!r} has no plan, but the prices are books by plan"
         )
-    try:
-        book: PriceBook = prices[plan]
-    except KeyError:
-        there = ", ".join(prices)
-        raise InvalidValue("prices", f"no book of plan {plan!r}; there are {there}") from None
+    book = prices.get(plan)
+    if not isinstance(book, PriceBook):
+        raise InvalidValue(
+            "prices", f"no price book of plan {plan!r}; there are {', '.join(prices)}"
+        )
     return book.for_plan(plan) if plan in book.plans else book
 
 

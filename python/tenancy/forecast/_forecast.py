@@ -62,6 +62,7 @@ class Forecast:
         self._tenant_of, self._metric_of = tenant_of, metric_of
         self._known, self._digits, self._source = known, digits, source
         self._times_ns = times_ns
+        self._row_of = {key: row for row, key in enumerate(self.series())}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -89,8 +90,8 @@ class Forecast:
 
     def _row(self, tenant: Any, metric: str) -> int:
         try:
-            return self.series().index((tenant, metric))
-        except ValueError:
+            return self._row_of[tenant, metric]
+        except KeyError:
             raise InvalidValue("tenant", f"no usage of {metric!r} by {tenant!r}") from None
 
     def _exact(self, counts: Wholes) -> _core.Amounts:
@@ -190,7 +191,8 @@ class Forecast:
         row = self._row(tenant, metric)
         self._check(row)
         ways = self._source.paths(row) + self._known[row]
-        return ways.astype("float64") / 10.0**self._digits
+        found: NDArray[np.float64] = ways.astype("float64") / 10.0**self._digits
+        return found
 
     @property
     def times(self) -> list[datetime]:
@@ -202,8 +204,9 @@ class Forecast:
 
         ``limits`` are quantities of the period by metric, or by tenant and metric. A row for each
         series with a limit: the probability that the period passes it, and by when with 10, 50 and
-        90 % (``by_10``: the end of the step; missing where that is not before the period's end).
-        Raises `InvalidValue` for a metric or tenant that is not there.
+        90 % (``by_10``: the end of the step; missing where that is not before the period's end;
+        ``as_of`` where what is known passes it). Raises `InvalidValue` for a metric or tenant that
+        is not there.
         """
         wanted = self._limits(limits)
         columns: dict[str, list[Any]] = {
@@ -220,20 +223,24 @@ class Forecast:
             columns["metric"].append(metric)
             columns["limit"].append(limit)
             columns["probability"].append(None if shares is None else float(shares[-1]))
+            passed = self._exact(self._known[row : row + 1])[0] > limit
             for share in _SHARES:
-                columns[f"by_{share * 100:.0f}"].append(self._by(shares, share))
+                by = self.as_of if passed else self._by(shares, share)
+                columns[f"by_{share * 100:.0f}"].append(by)
         return passing_frame(columns, ["limit"])
 
     def _limits(self, limits: Mapping[Any, Number]) -> dict[int, Decimal]:
-        rows = {key: row for row, key in enumerate(self.series())}
+        rows = self._row_of
         found: dict[int, Decimal] = {}
         for key, limit in limits.items():
             exact = _core.exact(limit, "limits")
-            matching = (
-                [rows[key]] if key in rows else [r for (_, m), r in rows.items() if m == key]
-            )
+            matching = [rows[key]] if key in rows else [r for (_, m), r in rows.items() if m == key]
             if not matching:
-                raise InvalidValue("limits", f"no usage of {key!r}", remedy="a metric, or a pair of tenant and metric")
+                raise InvalidValue(
+                    "limits",
+                    f"no usage of {key!r}",
+                    remedy="a metric, or a pair of tenant and metric",
+                )
             found |= dict.fromkeys(matching, exact)
         return dict(sorted(found.items()))
 
@@ -241,8 +248,10 @@ class Forecast:
         """The share of draws that are above a limit by the end of each step."""
         if self._source.reason(row) is not None:
             return None
-        units = int((limit * 10**self._digits).to_integral_value("ROUND_FLOOR"))
-        above: NDArray[np.float64] = (self._source.paths(row) + self._known[row] > units).mean(axis=0)
+        numerator, denominator = limit.as_integer_ratio()
+        units = numerator * 10**self._digits // denominator
+        ways = self._source.paths(row) + self._known[row]
+        above: NDArray[np.float64] = (ways > min(units, 1 << 62)).mean(axis=0)
         return above
 
     def _by(self, shares: NDArray[np.float64] | None, share: float) -> datetime | None:
@@ -277,8 +286,9 @@ def level_name(level: float) -> str:
 
 
 def passing_frame(columns: dict[str, list[Any]], amounts: list[str]) -> Frame:
-    """A frame whose columns ``by_…`` are times, also where all of them are missing."""
-    return Frame(columns, amounts=amounts, times=[n for n in columns if n.startswith("by_")])
+    """A frame whose columns keep their kinds where all of their values are missing."""
+    times = [name for name in columns if name.startswith("by_")]
+    return Frame(columns, amounts=amounts, floats=["probability"], texts=["currency"], times=times)
 
 
 def check_share(field: str, share: float) -> None:
@@ -530,4 +540,3 @@ def from_quantiles(
     return from_samples(
         drawn, known=known, as_of=as_of, period_end=period_end, steps=steps, levels=levels
     )
-

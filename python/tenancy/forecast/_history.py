@@ -115,7 +115,7 @@ def read_history(
     names = [{**dict.fromkeys(COLUMNS), **(columns or {})}[each] or each for each in COLUMNS]
     for each in columns or {}:
         check_choice("columns", each, COLUMNS)
-    held = frames.read_columns(usage, names, ids=names[:2])
+    held = frames.read_columns(usage, names, ids=names[:3])
     tenant, metric, time, quantity = (held[name] for name in names)
     if len(tenant) == 0:
         raise InvalidValue(names[0], "the frame has no rows")
@@ -198,7 +198,9 @@ def _counts_of_floats(values: Any, name: str, digits: int | None) -> tuple[Whole
     row = _first(~np.isfinite(values))
     if row is not None:
         raise InvalidValue(
-            name, f"row {row}: {values[row]}, which is no quantity", remedy="fill it or leave it out"
+            name,
+            f"row {row}: {values[row]}, which is no quantity",
+            remedy="fill it or leave it out",
         )
     scaled = values * 10.0 ** (digits or 0)
     row = _first(np.abs(scaled) >= 2.0**53)
@@ -267,9 +269,7 @@ def _sorted_codes(column: FrameColumn, name: str) -> tuple[Wholes, list[Any]]:
 class _Grid:
     """Rows of usage on their way into the grid."""
 
-    def __init__(
-        self, keys: Wholes, places: Wholes, counts: Wholes, names: Sequence[str]
-    ) -> None:
+    def __init__(self, keys: Wholes, places: Wholes, counts: Wholes, names: Sequence[str]) -> None:
         self.series, self.row_of = np.unique(keys, return_inverse=True)
         self.keys, self.places, self.counts, self.names = keys, places, counts, names
 
@@ -308,7 +308,8 @@ class _Grid:
 
     def first(self) -> Wholes:
         """The first step of each series that has a row."""
-        return np.argmax(self.seen > 0, axis=1)
+        first: Wholes = np.argmax(self.seen > 0, axis=1)
+        return first
 
     def check_gaps(
         self,

@@ -22,7 +22,12 @@ _PHASE_PRIOR = 2.0
 _BLOCKS = 3
 
 
-def run_rate(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -> Floats:
+def run_rate(
+    past: Floats,
+    first: NDArray[np.int64],
+    horizon: int,
+    season: int,  # noqa: ARG001 - a method
+) -> Floats:
     """The mean of the last ``horizon`` steps, for ever: what a dashboard extrapolates."""
     steps = past.shape[1]
     begin = np.maximum(first, steps - horizon)
@@ -51,7 +56,7 @@ def profile(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -
 
 
 def steady_profile(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -> Floats:
-    """As `profile`, with a level and a profile of the whole past: for usage that only fluctuates."""
+    """As `profile`, with a level of the whole past: for usage that only fluctuates."""
     return _profile(past, first, horizon, season, half_life=None, trend=False)
 
 
@@ -92,7 +97,9 @@ def _profile(
     if trend:
         slope = _slope(level_steps, valid)
         damping = np.cumsum(0.5 ** (np.arange(1, horizon + 1) / max(1.0, horizon / 2)))
-        ahead = ahead + slope[:, None] * damping
+        # The level is that of some time ago.
+        lag = (valid @ (weights * age)) / np.maximum(valid @ weights, 1e-300) - 1
+        ahead = ahead + slope[:, None] * (lag[:, None] + damping)
     return np.maximum(0.0, ahead) * factors[:, phases[steps:]]
 
 
@@ -120,7 +127,7 @@ def _cap(past: Floats, first: NDArray[np.int64]) -> Floats:
 
 
 def _factors(past: Floats, valid: NDArray[np.bool_], season: int) -> Floats:
-    """What each phase of the season is of the mean, drawn towards one; phases count from the end."""
+    """Each phase of the season in shares of the mean, drawn towards one; counted from the end."""
     series, steps = past.shape
     if season < 2 or steps < 2 * season:
         return np.ones((series, 1))
@@ -131,9 +138,7 @@ def _factors(past: Floats, valid: NDArray[np.bool_], season: int) -> Floats:
     counts = valid.astype("float64") @ membership
     mean = sums.sum(axis=1) / np.maximum(1.0, counts.sum(axis=1))
     share = sums / np.where(mean > 0, mean, 1.0)[:, None]
-    return np.where(
-        (mean > 0)[:, None], (share + _PHASE_PRIOR) / (counts + _PHASE_PRIOR), 1.0
-    )
+    return np.where((mean > 0)[:, None], (share + _PHASE_PRIOR) / (counts + _PHASE_PRIOR), 1.0)
 
 
 def _slope(level_steps: Floats, valid: NDArray[np.bool_]) -> Floats:
@@ -142,7 +147,9 @@ def _slope(level_steps: Floats, valid: NDArray[np.bool_]) -> Floats:
     third = max(1, steps // 3)
     old, new = slice(0, third), slice(steps - third, steps)
     counts = [np.maximum(1, valid[:, part].sum(axis=1)) for part in (old, new)]
-    means = [level_steps[:, part].sum(axis=1) / n for part, n in zip((old, new), counts, strict=True)]
+    means = [
+        level_steps[:, part].sum(axis=1) / n for part, n in zip((old, new), counts, strict=True)
+    ]
     distance = float(max(1, steps - third))
     slope = (means[1] - means[0]) / distance
     variance = np.var(level_steps[:, new], axis=1) * (1 / counts[0] + 1 / counts[1])
@@ -164,12 +171,13 @@ def scale(past: Floats, first: NDArray[np.int64], horizon: int) -> Floats:
     count = steps // block
     valid = np.maximum(1, steps - first)
     level = past.sum(axis=1) / valid
+    total: Floats = horizon * level
     if count < 2:
-        return horizon * level
+        return total
     blocks = past[:, steps - count * block :].reshape(len(past), count, block).sum(axis=2)
     whole = np.arange(steps - count * block, steps, block)[None, :] >= first[:, None]
     both = whole[:, 1:] & whole[:, :-1]
     change = (np.abs(np.diff(blocks, axis=1)) * both).sum(axis=1) / np.maximum(1, both.sum(axis=1))
     change *= horizon / block
-    total = horizon * level
-    return np.sqrt((change + 0.02 * total) * total)
+    together: Floats = np.sqrt((change + 0.02 * total) * total)
+    return together

@@ -32,4 +32,5 @@ def uniforms(keys: NDArray[np.uint64], samples: int) -> NDArray[np.float64]:
         state ^= state >> np.uint64(27)
         state *= np.uint64(0x94D049BB133111EB)
         state ^= state >> np.uint64(31)
-    return (state >> np.uint64(11)).astype("float64") * 2.0**-53
+    found: NDArray[np.float64] = (state >> np.uint64(11)).astype("float64") * 2.0**-53
+    return found

@@ -25,7 +25,8 @@ def smape(actual: Floats, predicted: Floats) -> Floats:
     """Of each row: the mean of |a - p| / (|a| + |p|) over the steps, 0 to 1; 0 where both are 0."""
     size = np.abs(actual) + np.abs(predicted)
     shares: Floats = np.abs(actual - predicted) / np.where(size > 0, size, 1.0)
-    return shares.mean(axis=1)
+    means: Floats = shares.mean(axis=1)
+    return means
 
 
 def wape(actual: Floats, predicted: Floats) -> float:
@@ -40,7 +41,8 @@ def pinball(actual: Floats, quantiles: Floats, shares: Sequence[float]) -> Float
     off = actual[:, None] - quantiles
     share = np.asarray(shares)[None, :]
     losses: Floats = np.maximum(share * off, (share - 1) * off)
-    return losses.mean(axis=1)
+    means: Floats = losses.mean(axis=1)
+    return means
 
 
 def crps(actual: Floats, quantiles: Floats, shares: Sequence[float]) -> Floats:

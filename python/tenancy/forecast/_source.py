@@ -21,7 +21,9 @@ _MOST = 2.0**61
 class Source(Protocol):
     """The remaining usage of each series, in the units of its history."""
 
-    samples: int
+    @property
+    def samples(self) -> int:
+        """How many draws there are."""
 
     def reason(self, row: int) -> str | None:
         """Why a series has no distribution."""
@@ -44,20 +46,29 @@ def whole(values: Floats) -> Wholes:
     return np.rint(np.clip(values, 0.0, _MOST)).astype("int64")
 
 
-@dataclass
 class Calibrated:
-    """Points and scales of now with the residuals of the past."""
+    """Points and scales of now with the residuals of the past.
 
-    fit: Fit
-    weights: Floats
-    """How much of each step lies ahead: less than one where a period begins or ends inside it."""
-    tenants: list[Any]
-    tenant_of: Wholes
-    samples: int
-    seed: int
+    ``weights`` say how much of each step lies ahead: less than one where a period begins or ends
+    inside it.
+    """
 
-    def __post_init__(self) -> None:
-        self._ahead = np.cumsum(self.fit.points * self.weights, axis=1)
+    def __init__(
+        self,
+        fit: Fit,
+        weights: Floats,
+        tenants: list[Any],
+        tenant_of: Wholes,
+        samples: int,
+        seed: int,
+    ) -> None:
+        self.fit, self.tenants, self.tenant_of, self.seed = fit, tenants, tenant_of, seed
+        self._samples = samples
+        self._ahead = np.cumsum(fit.points * weights, axis=1)
+
+    @property
+    def samples(self) -> int:
+        return self._samples
 
     def _pool(self, row: int) -> Pool | None:
         number = int(self.fit.pool_of[row])
@@ -71,11 +82,6 @@ class Calibrated:
     def refusal(self, row: int, level: float) -> str | None:
         pool = self._pool(row)
         return self.reason(row) if pool is None else pool.refusal(level)
-
-    def pool_name(self, row: int) -> str | None:
-        """The group that a series was calibrated by."""
-        pool = self._pool(row)
-        return None if pool is None else pool.name
 
     def remaining(self, share: float) -> Floats:
         total = self._ahead[:, -1]
@@ -93,7 +99,8 @@ class Calibrated:
         count = pool.ends[origin] - begin
         keys = keys_of([self.tenants[t] for t in self.tenant_of[rows]], self.seed)
         within = (uniforms(keys, self.samples) * count[None, :]).astype("int64")
-        return begin[None, :] + within
+        records: Wholes = begin[None, :] + within
+        return records
 
     def draw(self, rows: Wholes) -> Wholes:
         found = np.empty((len(rows), self.samples), "int64")
@@ -129,13 +136,10 @@ class Given:
     def samples(self) -> int:
         return int(self.table.shape[1])
 
-    def reason(self, row: int) -> str | None:
+    def reason(self, row: int) -> str | None:  # noqa: ARG002 - the protocol's
         return None
 
-    def refusal(self, row: int, level: float) -> str | None:
-        return None
-
-    def pool_name(self, row: int) -> str | None:
+    def refusal(self, row: int, level: float) -> str | None:  # noqa: ARG002 - the protocol's
         return None
 
     def remaining(self, share: float) -> Floats:

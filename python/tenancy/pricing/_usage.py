@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from .. import _core
-from ..errors import ExtraMissing, InvalidValue
+from ..errors import InvalidValue
+from ..frames import Frame, Kind
 from ._book import PriceBook
 from ._prices import Price
 
@@ -25,24 +26,43 @@ class UsageRow:
     """``None`` where no prices were given."""
 
 
-class Usage:
+class Usage(Frame):
     """Sums of usage events, sorted by tenant and then in the order of the metrics.
 
-    Iterating gives `UsageRow`; the columns are for arrays and data frames.
+    Iterating gives `UsageRow`. As a `Frame` it has the columns tenant, metric, events, quantity,
+    and with prices amount and (where they name one) currency.
     """
 
-    __slots__ = ("_names", "_rows", "amounts", "quantities")
+    __slots__ = ("_currencies", "_names", "_rows", "amounts", "quantities")
 
     quantities: _core.Amounts
     """Exact sums; Arrow takes them as decimal128(38, 12)."""
     amounts: _core.Amounts | None
     """What each row costs; ``None`` where no prices were given."""
 
-    def __init__(self, found: Mapping[str, Any], names: Sequence[str]) -> None:
+    def __init__(
+        self, found: Mapping[str, Any], names: Sequence[str], currencies: Sequence[str | None] = ()
+    ) -> None:
         self._rows: _core.UsageSums = found["rows"]
         self._names = tuple(names)
+        self._currencies = tuple(currencies)
         self.quantities = found["quantities"]
         self.amounts = found.get("amounts")
+
+    def _members(self) -> dict[str, tuple[Kind, Any]]:
+        tenants = self.tenants
+        members: dict[str, tuple[Kind, Any]] = {
+            "tenant": ("int" if tenants and isinstance(tenants[0], int) else "text", tenants),
+            "metric": ("text", self.metrics),
+            "events": ("int", self.events),
+            "quantity": ("decimal", self.quantities),
+        }
+        if self.amounts is not None:
+            members["amount"] = ("decimal", self.amounts)
+            if any(self._currencies):
+                by_metric = dict(zip(self._names, self._currencies, strict=True))
+                members["currency"] = ("text", [by_metric[metric] for metric in self.metrics])
+        return members
 
     @property
     def tenants(self) -> list[int | str]:
@@ -65,22 +85,6 @@ class Usage:
         if self.amounts is None:
             raise InvalidValue("prices", "no prices were given", remedy="use rate(…, prices=…)")
         return self.amounts.sum()
-
-    def to_arrow(self) -> Any:
-        """A `pyarrow.Table` with the columns tenant, metric, events, quantity and amount."""
-        try:
-            import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore]
-        except ImportError:
-            raise ExtraMissing("arrow", "pyarrow") from None
-        columns: dict[str, Any] = {
-            "tenant": self.tenants,
-            "metric": pyarrow.array(self.metrics, pyarrow.string()),
-            "events": pyarrow.array(self.events, pyarrow.int64()),
-            "quantity": pyarrow.array(self.quantities),
-        }
-        if self.amounts is not None:
-            columns["amount"] = pyarrow.array(self.amounts)
-        return pyarrow.table(columns)
 
     def __len__(self) -> int:
         return len(self.quantities)
@@ -132,4 +136,5 @@ def rate(
             )
     names = list(by_metric)
     found = _core.rate_usage(tenants, metrics, quantities, names, list(by_metric.values()))
-    return Usage(found, names)
+    of_book = prices.currency if isinstance(prices, PriceBook) else None
+    return Usage(found, names, [of_book or price.currency for price in by_metric.values()])
