@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from typing import Any
 
 import numpy
@@ -19,9 +18,14 @@ from tenancy.pricing import Graduated, PerUnit, PriceBook, Tier
 from test_forecast import TWENTY, population, usage
 
 FOUR_TIERS = Graduated(
-    [Tier(10_000, "0.001"), Tier(100_000, "0.0008"), Tier(1_000_000, "0.0005"), Tier(None, "0.0003")],
+    [
+        Tier(10_000, "0.001"),
+        Tier(100_000, "0.0008"),
+        Tier(1_000_000, "0.0005"),
+        Tier(None, "0.0003"),
+    ],
     currency="USD",
-)  # fmt: skip
+)
 
 
 def long_frame(ids: int, steps: int, seed: int) -> Any:
@@ -120,14 +124,14 @@ def test_what_a_back_test_refuses() -> None:
         backtest(usage(TWENTY), horizon=10, prices=book)
     found = backtest(usage(TWENTY), horizon=10, method="run_rate", prices=PerUnit(1))
     assert found.methods == ("run_rate", "seasonal_naive")
-    with pytest.raises(InvalidValue, match="metric: no usage of 'x'"):
+    with pytest.raises(InvalidValue, match="metric: no usage of"):
         found.scores("x")
-    with pytest.raises(InvalidValue, match="no window had an interval of 0.5"):
+    with pytest.raises(InvalidValue, match="no window had an interval"):
         found.coverage_interval(0.5)
 
 
 def test_a_level_that_is_refused_is_not_counted_as_covered() -> None:
-    few = {t: days for t, days in itertools.islice(population(3, 150).items(), 3)}
+    few = population(3, 150)
     row = next(iter(backtest(usage(few), origins=2).scores()))
     assert (row["answered_80"], row["answered_95"]) == (1.0, 0.0)
     assert row["coverage_95"] != row["coverage_95"]  # not a number

@@ -137,7 +137,8 @@ def test_what_happens_to_all_tenants_at_once_shows_in_the_total() -> None:
     months = numpy.repeat([1.0, 1.6, 0.6, 1.5, 0.7, 1.3], 30)
     source = numpy.random.default_rng(5)
     series = {f"t{i:02d}": source.poisson(300 * months).tolist() for i in range(30)}
-    own = {t: numpy.roll(days, 30 * int(source.integers(6))).tolist() for t, days in series.items()}
+    apart = enumerate(series.items())  # the same months, but each tenant has them at another time
+    own = {t: numpy.roll(days, 30 * (i % 6)).tolist() for i, (t, days) in apart}
     price = PerUnit("0.01", currency="USD")
 
     def spread(which: dict[str, list[int]]) -> float:
