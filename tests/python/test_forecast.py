@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 
 import forecast_model as model
 from tenancy.errors import InvalidValue
-from tenancy.forecast import METHODS, Forecast, forecast, from_quantiles, from_samples
+from tenancy.forecast import (
+    METHODS,
+    Forecast,
+    forecast,
+    from_quantiles,
+    from_samples,
+    statsforecast_method,
+)
 from tenancy.forecast._calibration import fit
 from tenancy.forecast._methods import scale
 
@@ -460,3 +467,30 @@ def test_a_method_of_the_callers_is_calibrated_like_ours() -> None:
     plain = forecast(usage(TWENTY), method="run_rate").frame()
     # Twice too much, and the past shows by how much it varies.
     assert all(a > b for a, b in zip(found.frame()["median"], plain["median"], strict=True))
+
+
+class Doubled:
+    """What a model of statsforecast looks like from outside."""
+
+    def forecast(self, y: Any, h: int) -> dict[str, Any]:
+        return {"mean": numpy.full(h, 2 * y.mean())}
+
+    def __repr__(self) -> str:
+        return "Doubled"
+
+
+def test_models_of_another_library_are_methods() -> None:
+    found = forecast(usage(TWENTY), method=statsforecast_method(Doubled()))
+    assert found.methods()["method"] == ["Doubled"]
+    assert None not in list(found.frame()["high_95"])
+    with pytest.raises(InvalidValue, match="model: int has no method forecast"):
+        statsforecast_method(5)
+
+
+@pytest.mark.slow
+def test_statsforecast_itself_where_it_is_installed() -> None:
+    models = pytest.importorskip("statsforecast.models")
+    method = statsforecast_method(models.SeasonalNaive(season_length=7))
+    theirs = forecast(usage(TWENTY), method=method)
+    ours = forecast(usage(TWENTY), method="seasonal_naive")
+    assert theirs.frame()["high_95"] == ours.frame()["high_95"]

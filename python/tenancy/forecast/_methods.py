@@ -85,7 +85,8 @@ def _profile(
     trend: bool,
 ) -> Floats:
     steps = past.shape[1]
-    valid = np.arange(steps) >= first[:, None]
+    # One row for all where every series has the whole window.
+    valid = np.arange(steps) >= (first if first.any() else first[:1])[:, None]
     capped = np.minimum(past, _cap(past, first)[:, None])
     factors = _factors(capped, valid, season)
     phases = np.arange(-steps, horizon) % factors.shape[1]
@@ -106,11 +107,7 @@ def _profile(
 def _median(values: Floats, first: NDArray[np.int64]) -> Floats:
     """Of the steps from ``first`` on, for each row."""
     steps = values.shape[1]
-    if not first.any():
-        middle = (steps - 1) // 2, steps // 2
-        parted = np.partition(values, middle, axis=1)
-        halves: Floats = (parted[:, middle[0]] + parted[:, middle[1]]) / 2
-        return halves
+    # Sorting is faster than parting: NumPy sorts short rows by vector instructions.
     padded = np.where(np.arange(steps) >= first[:, None], values, np.inf)
     padded.sort(axis=1)
     count = np.maximum(steps - first, 1)

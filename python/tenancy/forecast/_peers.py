@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ExtraMissing, InvalidValue
+from ..errors import InvalidValue
 from ._methods import Floats, Method
 
 
@@ -15,16 +15,13 @@ def statsforecast_method(model: Any) -> Method:
     """A model of ``statsforecast.models`` as a method of `forecast` and `backtest`.
 
     Its point forecasts are taken; the intervals come from the calibration here, like those of the
-    built-in methods, so the model is fitted once for each series and origin. Raises `ExtraMissing`
-    without statsforecast (``pip install tenancy[forecast]``), `InvalidValue` for what is no model.
+    built-in methods, so the model is fitted once for each series and origin. Anything with
+    ``forecast(y=, h=)`` that gives a mapping with ``mean`` will do. statsforecast itself comes with
+    ``pip install tenancy[forecast]``. Raises `InvalidValue` for what is no model.
 
     >>> from statsforecast.models import AutoETS  # doctest: +SKIP
     >>> forecast(usage, method=statsforecast_method(AutoETS(season_length=7)))  # doctest: +SKIP
     """
-    try:
-        import statsforecast  # type: ignore[import-not-found, import-untyped, unused-ignore]  # noqa: F401
-    except ImportError:
-        raise ExtraMissing("forecast", "statsforecast") from None
     if not callable(getattr(model, "forecast", None)):
         raise InvalidValue("model", f"{type(model).__name__} has no method forecast(y, h)")
 
