@@ -1,8 +1,9 @@
 """Forecasts beside statsforecast, and samples priced beside NumPy and pandas.
 
 Ten thousand tenants with ninety days each, thirty days ahead, with intervals of 80 and 95 %: ours
-with the choice of the method and with seasonal naive; beside statsforecast's SeasonalNaive with conformal intervals and AutoETS, which is run on a part and scaled up. Then fifty
-million sampled quantities through four tiers; and 10,000 tenants with five metrics and 1,000 draws.
+with the choice of the method and with seasonal naive; beside statsforecast's SeasonalNaive with
+conformal intervals and AutoETS, which is run on a part and scaled up. Then fifty million sampled
+quantities through four tiers; and 10,000 tenants with five metrics and 1,000 draws.
 
     python benchmarks/bench_forecast.py [--tenants 10000] [--samples 50000000] [--ets 200]
 """
@@ -155,9 +156,9 @@ def whole_base(tenants: int) -> None:
     shown = time.perf_counter()
     rows = [
         ("forecast", f"{made - start:,.2f} s"),
-        (f"{len(coming) * coming.samples / 1e6:,.0f} M draws made and priced", f"{priced - made:,.2f} s"),
+        (f"{len(coming) * coming.samples / 1e6:,.0f} M draws, priced", f"{priced - made:,.2f} s"),
         ("intervals of each tenant and of the sum", f"{shown - priced:,.2f} s"),
-    ]  # fmt: skip
+    ]
     print_table(f"{tenants:,} tenants, five metrics, {coming.samples:,} draws", rows, ("", "time"))
 
 
