@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -30,6 +34,7 @@ from tenancy.forecast._methods import scale
 UTC = timezone.utc
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+HERE = str(Path(__file__).parent)
 
 
 def usage(
@@ -390,6 +395,26 @@ def test_draws_agree_with_quantiles_and_do_not_depend_on_the_other_tenants() -> 
     other = forecast(usage(TWENTY), samples=4000, seed=1)
     assert other.draws("t0003", "calls") != found.draws("t0003", "calls")
     assert other.frame() == found.frame()
+
+
+def test_results_do_not_depend_on_how_many_threads_there_are() -> None:
+    code = """
+import hashlib
+from test_forecast import TWENTY, forecast, usage
+from tenancy.pricing import PerUnit
+coming = forecast(usage(TWENTY))
+amounts = coming.cost(PerUnit("0.01")).frame().to_pandas()
+print(hashlib.sha256((amounts.to_csv() + coming.frame().to_pandas().to_csv()).encode()).hexdigest())
+"""
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "PYTHONPATH": HERE},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }  # fmt: skip
+    assert len(digests) == 1
 
 
 def test_paths_rise_and_end_at_the_draws() -> None:

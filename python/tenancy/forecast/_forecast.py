@@ -18,7 +18,7 @@ from . import _cost
 from ._calibration import Choice, fit
 from ._history import NS, History, Step, moment, nanoseconds, read_history
 from ._methods import Method
-from ._source import Calibrated, Given, Source, Wholes
+from ._source import Calibrated, Given, Source, Wholes, whole
 
 _LEVELS = (0.8, 0.95)
 _SHARES = (0.1, 0.5, 0.9)
@@ -112,7 +112,7 @@ class Forecast:
         """-1 where there is none."""
         remaining = self._source.remaining(share)
         missing = np.isnan(remaining)
-        rounded = np.rint(np.where(missing, 0.0, remaining)).astype("int64")
+        rounded = whole(np.where(missing, 0.0, remaining))
         return np.where(missing, -1, rounded + self._known)
 
     def frame(self) -> Frame:

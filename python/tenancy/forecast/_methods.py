@@ -93,15 +93,21 @@ def _profile(
     level_steps = capped / factors[:, phases[:steps]]
     age = np.arange(steps, 0, -1)
     weights = np.ones(steps) if half_life is None else 0.5 ** (age / max(1.0, half_life))
-    level = (level_steps @ weights) / np.maximum(valid @ weights, 1e-300)
+    known = np.maximum(_weighted(valid, weights), 1e-300)
+    level = _weighted(level_steps, weights) / known
     ahead = np.repeat(level[:, None], horizon, axis=1)
     if trend:
         slope = _slope(level_steps, valid)
         damping = np.cumsum(0.5 ** (np.arange(1, horizon + 1) / max(1.0, horizon / 2)))
         # The level is that of some time ago.
-        lag = (valid @ (weights * age)) / np.maximum(valid @ weights, 1e-300) - 1
+        lag = _weighted(valid, weights * age) / known - 1
         ahead = ahead + slope[:, None] * (lag[:, None] + damping)
     return np.maximum(0.0, ahead) * factors[:, phases[steps:]]
+
+
+def _weighted(rows: Any, weights: Any) -> Any:
+    """The weighted sum of each row. Not by ``@``: what a BLAS sums in threads depends on them."""
+    return np.einsum("ij,j->i", rows.astype("float64", copy=False), weights)
 
 
 def _median(values: Floats, first: NDArray[np.int64]) -> Floats:
@@ -128,11 +134,12 @@ def _factors(past: Floats, valid: NDArray[np.bool_], season: int) -> Floats:
     series, steps = past.shape
     if season < 2 or steps < 2 * season:
         return np.ones((series, 1))
-    phases = np.arange(-steps, 0) % season
-    membership = np.zeros((steps, season))
-    membership[np.arange(steps), phases] = 1.0
-    sums = past @ membership
-    counts = valid.astype("float64") @ membership
+    sums = np.empty((series, season))
+    counts = np.empty((len(valid), season))
+    for phase in range(season):
+        same = slice((phase + steps) % season, None, season)
+        sums[:, phase] = past[:, same].sum(axis=1)
+        counts[:, phase] = valid[:, same].sum(axis=1)
     mean = sums.sum(axis=1) / np.maximum(1.0, counts.sum(axis=1))
     share = sums / np.where(mean > 0, mean, 1.0)[:, None]
     return np.where((mean > 0)[:, None], (share + _PHASE_PRIOR) / (counts + _PHASE_PRIOR), 1.0)
