@@ -68,10 +68,7 @@ Result<Amounts> sum_rows(const Amounts& amounts, int64_t samples,
     const Int128* from = amounts.units.get() + row * samples;
     Int128* to = sums.units.get() + group * samples;
     bool fits = true;
-    for (int64_t s = 0; s < samples; ++s) {
-      to[s] += from[s];  // both are in range: the sum fits 128 bits
-      fits = fits && in_range(to[s]);
-    }
+    for (int64_t s = 0; s < samples; ++s) fits = add_to(&to[s], from[s]) && fits;
     if (!fits) return out_of_range("a sum of samples");
   }
   return sums;
@@ -157,8 +154,8 @@ Result<Amounts> sum_of_both(const Amounts& a, const Amounts& b) {
   Amounts sums = amounts_of_length(a.length);
   bool fits = true;
   for (int64_t i = 0; i < a.length; ++i) {
-    sums.units.get()[i] = a.units.get()[i] + b.units.get()[i];
-    fits = fits && in_range(sums.units.get()[i]);
+    sums.units.get()[i] = a.units.get()[i];
+    fits = add_to(&sums.units.get()[i], b.units.get()[i]) && fits;
   }
   if (!fits) return out_of_range("a sum of samples");
   return sums;

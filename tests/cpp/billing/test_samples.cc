@@ -49,6 +49,7 @@ TEST_CASE("sample s of a group is the sum of sample s of its rows") {
   const std::string most = Decimal::max().text();
   const int64_t one[] = {0, 0};
   CHECK(sum_rows(amounts_of({most, "1"}), 1, one, 1).error().code == Code::kOutOfRange);
+  CHECK(sum_rows(amounts_of({most, most}), 1, one, 1).error().code == Code::kOutOfRange);
 }
 
 TEST_CASE("a quantile is the smallest sample that so many are not above") {
@@ -105,6 +106,7 @@ TEST_CASE("amounts are added element by element") {
   CHECK_FALSE(sum_of_both(amounts_of({"1"}), amounts_of({"1", "2"})).ok());
   const std::string most = Decimal::max().text();
   CHECK_FALSE(sum_of_both(amounts_of({most}), amounts_of({"1"})).ok());
+  CHECK_FALSE(sum_of_both(amounts_of({most}), amounts_of({most})).ok());
 }
 
 TEST_CASE("the nearest double of an amount") {
