@@ -27,7 +27,11 @@ Result<int64_t> rows_of(const Amounts& amounts, int64_t samples) {
   return amounts.length / samples;
 }
 
-bool in_range(Int128 units) { return units <= Decimal::kUnitsMax && units >= -Decimal::kUnitsMax; }
+// False where the sum is no decimal. Two of the largest ones do not fit 128 bits.
+bool add_to(Int128* sum, Int128 units) {
+  return !__builtin_add_overflow(*sum, units, sum) && *sum <= Decimal::kUnitsMax &&
+         *sum >= -Decimal::kUnitsMax;
+}
 
 // Which of `samples` sorted values the quantile is.
 int64_t place_of(double level, int64_t samples) {
