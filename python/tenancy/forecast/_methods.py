@@ -102,7 +102,8 @@ def _profile(
         # The level is that of some time ago.
         lag = _weighted(valid, weights * age) / known - 1
         ahead = ahead + slope[:, None] * (lag[:, None] + damping)
-    return np.maximum(0.0, ahead) * factors[:, phases[steps:]]
+    found: Floats = np.maximum(0.0, ahead) * factors[:, phases[steps:]]
+    return found
 
 
 def _weighted(rows: Any, weights: Any) -> Any:
