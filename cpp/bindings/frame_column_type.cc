@@ -40,8 +40,8 @@ int64_t unit_of(char letter) {
 }
 
 std::optional<Meaning> meaning_of(std::string_view format) {
-  if (format == "g") return Meaning{Kind::kFloat64, "l"};
-  if (format == "f") return Meaning{Kind::kFloat32, "I"};
+  if (format == "g") return Meaning{Kind::kFloat64, "l", 1, ""};
+  if (format == "f") return Meaning{Kind::kFloat32, "I", 1, ""};
   if (format == "tdD") return Meaning{Kind::kTime, "i", kNsPerDay, "UTC"};
   if (format == "tdm") return Meaning{Kind::kTime, "l", 1'000'000, "UTC"};
   if (format.starts_with("ts") && format.size() >= 4 && format[3] == ':') {
