@@ -87,7 +87,7 @@ UsageResult record(UsageHandle& self, const py::object& tenants, const py::objec
                    const py::object& actions, const py::str& ack) {
   const UsageArguments arguments(tenants, metrics, ids, sources, times_ns, quantities, properties,
                                  actions);
-  const log::Ack level = log_ack_of(ack);
+  const log::Ack level = log_ack_of(ack.ptr());
   UsageResult out;
   out.statuses.resize(arguments.columns().events);
   const Result<Recorded> done = [&] {

@@ -101,7 +101,7 @@ py::tuple book_amount(const PriceBook& book, const py::dict& usage, const py::ob
   return py::make_tuple(to_decimal(amount.total), lines);
 }
 
-Amounts book_amounts(const PriceBook& book, const py::dict& usage) {
+Amounts book_amounts(const PriceBook& book, const py::dict& usage, const py::object& seats) {
   std::vector<Column> columns;
   columns.reserve(usage.size());
   PriceBook::Columns named;
@@ -110,9 +110,11 @@ Amounts book_amounts(const PriceBook& book, const py::dict& usage) {
     columns.push_back(column_of(values, name.c_str(), ColumnUse::kQuantities));
     named.emplace_back(name, &columns.back());
   }
+  std::optional<Column> seat_column;
+  if (!seats.is_none()) seat_column = column_of(seats, "seats", ColumnUse::kQuantities);
   Result<Amounts> totals = [&] {
     const py::gil_scoped_release release;
-    return book.amounts(named, kThreadsMax);
+    return book.amounts(named, seat_column ? &*seat_column : nullptr, kThreadsMax);
   }();
   return value_or_invalid(std::move(totals), "usage");
 }
@@ -135,7 +137,7 @@ void bind_books(py::module_& module) {
       .def_static("of_catalog", &book_of_catalog, py::arg("catalog"), py::arg("name"))
       .def("describe", &describe_book)
       .def("amount", &book_amount, py::arg("usage"), py::arg("seats"))
-      .def("amounts", &book_amounts, py::arg("usage"))
+      .def("amounts", &book_amounts, py::arg("usage"), py::arg("seats") = py::none())
       .def(
           "for_plan",
           [](const PriceBook& book, const py::str& plan) {

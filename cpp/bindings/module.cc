@@ -17,6 +17,7 @@ PYBIND11_MODULE(_core, module) {
   tenancy::bind_log_segments(module);
   tenancy::bind_log_verify(module);
   tenancy::bind_pricing(module);
+  tenancy::bind_whatif(module);
   tenancy::bind_metering(module);
   tenancy::bind_engine(module);
   tenancy::bind_gate(module);

@@ -56,16 +56,6 @@ enum class ColumnUse : uint8_t { kQuantities, kIds };
 // pandas series, a list of int, str or Decimal. Raises InvalidValue(field).
 Column column_of(const py::handle& values, const char* field, ColumnUse use);
 
-// A capsule of the Arrow C data interface, which releases what nobody took out of it.
-template <class Struct>
-py::capsule capsule_of(std::unique_ptr<Struct> value, const char* name) {
-  return py::capsule(value.release(), name, [](PyObject* capsule) {
-    auto* held = static_cast<Struct*>(PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule)));
-    if (held->release != nullptr) held->release(held);
-    delete held;
-  });
-}
-
 // --- price_type.cc
 
 void bind_price_core(py::module_& module);

@@ -44,6 +44,7 @@ void bind_log_reader(py::module_& module);
 void bind_log_segments(py::module_& module);
 void bind_log_verify(py::module_& module);
 void bind_pricing(py::module_& module);
+void bind_whatif(py::module_& module);
 void bind_metering(py::module_& module);
 void bind_engine(py::module_& module);
 void bind_gate(py::module_& module);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "arrow_capsules.h"
 #include "usage_types.h"
 
 namespace tenancy {

@@ -936,6 +936,8 @@ class RequestContext:
     """An inline limit refused. What the decision refused, the decision says."""
     reserves: bool
     """Something is reserved until the end of the request."""
+    meters: list[Any] | None
+    """What its route and its handler say it used; recorded when it ends."""
     _headers: Any
     _claims: tuple[str, ...]
     _record: Any
@@ -1218,7 +1220,7 @@ class PriceBook:
     def amount(
         self, usage: dict[str, Any], seats: object
     ) -> tuple[Decimal, list[tuple[str, Decimal]]]: ...
-    def amounts(self, usage: dict[str, Any]) -> Amounts: ...
+    def amounts(self, usage: dict[str, Any], seats: Any = None) -> Amounts: ...
     def for_plan(self, plan: str) -> PriceBook: ...
 
 class UsageSums:
@@ -1235,3 +1237,56 @@ def rate_usage(
 
     ``{"rows": UsageSums, "quantities": Amounts, "amounts": Amounts}``.
     """
+
+# What-if; `tenancy.whatif` uses these. Columns of numbers come as the bytes of an array.
+
+def usage_table(
+    tenants: Any,
+    times: FrameColumn,
+    metrics: Any,
+    quantities: Any,
+    names: list[str],
+    starts: Any,
+    customers: str,
+) -> dict[str, Any]:
+    """Sums usage events by tenant, period and metric: a row for each tenant and period.
+
+    ``names`` are the metrics; ``starts`` says where the periods begin and where the last one ends;
+    ``customers`` which periods of a tenant are rows (``used``, ``span``, ``since``, ``all``).
+    ``{"ids": tenants, "tenants": their positions (uint32), "periods": (uint32), "columns": [int64,
+    or Amounts where there are fractions]}``. Raises `InvalidValue` with the first event that is
+    wrong.
+    """
+
+def time_range(times: FrameColumn) -> tuple[int, int]:
+    """The first and the last time in nanoseconds since 1970; zeros without any."""
+
+def period_starts(unit: str, zone: str, from_ns: int, to_ns: int) -> list[int]:
+    """Where the calendar periods begin that touch these times, and where the last of them ends."""
+
+def price_ranges(price: PriceCore) -> list[tuple[int, Decimal | None]]:
+    """The tiers by the largest quantity in each; 0 is no usage and what is included."""
+
+def tier_buckets(price: PriceCore, quantities: Any, bounds: list[Decimal]) -> bytes:
+    """How many of the ascending bounds lie below each quantity (uint32), which is first rounded as
+    the price counts it."""
+
+def amounts_words(amounts: Amounts) -> bytes:
+    """Units of 1e-12 as 128-bit numbers, the lower word first."""
+
+def amounts_of_words(words: bytes) -> Amounts:
+    """The other way. Raises `InvalidValue` past 10^26."""
+
+def replay_limits(
+    policies: list[LimitPolicy], keys: Any, key_count: int, times: Any, costs: Any
+) -> dict[str, bytes]:
+    """What each key was answered, under limits that all hold at once: int64 columns by key.
+
+    ``keys`` are positions below ``key_count``, ``times`` nanoseconds since 1970 in any order,
+    ``costs`` whole numbers or None for 1 each.
+    """
+
+def replay_quota(
+    limit: int, starts: Any, keys: Any, key_count: int, times: Any, costs: Any
+) -> dict[str, bytes]:
+    """The same under a quota of each period."""

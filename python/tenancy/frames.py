@@ -192,6 +192,8 @@ class Frame:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, float):  # as people read it; the column has all digits
+        return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.1f}"
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 

@@ -110,6 +110,12 @@ def test_notebooks_see_an_escaped_table_of_the_first_rows() -> None:
     assert "10 more rows" in shown
 
 
+def test_notebooks_see_floats_with_the_digits_that_people_read() -> None:
+    shown = Frame({"percent": [66.2999997594419, 1e-7, 12345678.25, float("nan")]})._repr_html_()
+    for cell in ("66.3", "1e-07", "12345678.2", "nan"):
+        assert f"<td>{cell}</td>" in shown
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

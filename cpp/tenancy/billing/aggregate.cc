@@ -50,6 +50,12 @@ Status check(const UsageEvents& events) {
     }
     status = check_column(*events.quantities, "quantities", length);
   }
+  if (status.ok() && events.times != nullptr) {
+    if (events.times->kind() != Column::Kind::kWhole || events.period_starts.size() < 2) {
+      return bad_columns("times: expected whole numbers, and the starts of at least one period");
+    }
+    status = check_column(*events.times, "times", length);
+  }
   return status;
 }
 
@@ -67,7 +73,8 @@ struct Part {
 
 std::vector<Part> sum_parts(const UsageEvents& events, unsigned threads) {
   const int64_t length = events.tenants->length();
-  const int64_t direct = std::max(kDirectMin, length / kEventsPerDirectId);
+  const auto periods = static_cast<int64_t>(periods_of(events));
+  const int64_t direct = std::max(kDirectMin, length / kEventsPerDirectId / periods);
   const int64_t count = std::clamp<int64_t>(length / kPerThreadMin, 1, std::max(threads, 1U));
   const int64_t each = (length + count - 1) / count;
   std::vector<Part> parts(static_cast<size_t>(count));
@@ -89,11 +96,13 @@ class Merger {
  public:
   Merger(const UsageEvents& events, std::vector<Part>* parts) : parts_(*parts) {
     metrics_ = events.metric_names.size();
+    periods_ = periods_of(events);
     sums_.tenants_are_texts = events.tenants->kind() == Column::Kind::kText;
     size_t most = 0;
     for (const Part& part : parts_) most = std::max(most, part.tenants.size() * metrics_);
     units_.reserve(most);
     sums_.tenants.reserve(most);
+    sums_.periods.reserve(most);
     sums_.metrics.reserve(most);
     sums_.events.reserve(most);
   }
@@ -103,8 +112,9 @@ class Merger {
       const UsageSummer::Tenant tenant = *least;
       take(tenant);
       const size_t rows = units_.size();
-      for (size_t metric = 0; metric < metrics_; ++metric) {
-        if (!add_row(metric)) return out_of_range("the sum of the quantities of one tenant");
+      for (size_t cell = 0; cell < periods_ * metrics_; ++cell) {
+        if (!add_row(cell / metrics_, cell % metrics_))
+          return out_of_range("the sum of the quantities of one tenant");
       }
       if (units_.size() > rows) add_tenant(tenant);
     }
@@ -146,11 +156,11 @@ class Merger {
   }
 
   // False when the sum does not fit.
-  bool add_row(size_t metric) {
+  bool add_row(size_t period, size_t metric) {
     Int128 units = 0;
     uint64_t events = 0;
     for (const Share& share : shares_) {
-      const UsageSummer::Sum sum = share.summer->sum(share.position, metric);
+      const UsageSummer::Sum sum = share.summer->sum(share.position, period, metric);
       if (__builtin_add_overflow(units, sum.units, &units)) return false;
       events += sum.events;
     }
@@ -158,6 +168,7 @@ class Merger {
     if (!Decimal::from_units(units)) return false;
     units_.push_back(units);
     sums_.tenants.push_back(tenants_);
+    sums_.periods.push_back(static_cast<uint32_t>(period));
     sums_.metrics.push_back(static_cast<uint32_t>(metric));
     sums_.events.push_back(events);
     return true;
@@ -174,6 +185,7 @@ class Merger {
 
   std::vector<Part>& parts_;
   size_t metrics_ = 0;
+  size_t periods_ = 0;
   uint32_t tenants_ = 0;
   std::vector<Share> shares_;
   UsageSums sums_;

@@ -1,4 +1,4 @@
-// Sums usage events by tenant and metric, and prices the sums.
+// Sums usage events by tenant, period and metric, and prices the sums.
 //
 // The result does not depend on the order of the events. Sums are exact: 64-bit ones that overflow
 // continue in 128 bits, and one past 10^26 is an error.
@@ -25,17 +25,23 @@ struct UsageEvents {
   const Column* metrics = nullptr;  // positions in `metric_names`, or those names; null = the one
   const Column* quantities = nullptr;  // whole numbers or decimals; null = 1 each (a count)
   std::vector<std::string> metric_names;
+  const Column* times = nullptr;  // whole numbers; null = no periods
+  // Ascending; period i lies from starts[i] to before starts[i + 1], so the last one is where the
+  // last period ends.
+  std::vector<int64_t> period_starts{};
 };
 
-// One row for every pair of tenant and metric that has events, sorted by tenant, then by the
+// One row for every tenant, period and metric that has events, sorted by tenant, period and the
 // position of the metric.
 struct UsageSums {
   // The tenants that have events, once each: numbers or texts.
   bool tenants_are_texts = false;
   std::vector<int64_t> tenant_numbers;
   std::vector<std::string> tenant_texts;
-  // Per row: the position of its tenant above, the metric, how many events.
+  // Per row: the position of its tenant above, the period (0 without periods), the metric, how many
+  // events.
   std::vector<uint32_t> tenants;
+  std::vector<uint32_t> periods;
   std::vector<uint32_t> metrics;
   std::vector<uint64_t> events;
   Amounts quantities;
@@ -46,8 +52,9 @@ struct UsageSums {
   }
 };
 
-// kInvalidArgument: lengths differ, a null, an unknown metric; kOutOfRange: a number that does not
-// fit. Each names the first event it is about.
+// kInvalidArgument: lengths differ, a null, an unknown metric, a time outside the periods;
+// kOutOfRange: a number that does not fit, too many periods for the tenants. Each names the first
+// event it is about.
 Result<UsageSums> sum_usage(const UsageEvents& events, unsigned threads);
 
 // The amount of every row: prices[metric] of its quantity. `prices` are in the order of

@@ -144,54 +144,63 @@ Result<BookAmount> PriceBook::amount(const Usage& usage, std::optional<Decimal> 
   return result;
 }
 
-Result<Amounts> PriceBook::amounts(const Columns& usage, unsigned threads) const {
+// Adds one charge to every total; null quantities are none at all.
+Status PriceBook::add_charges(std::string_view name, const Price& price, const Column* quantities,
+                              unsigned threads, Amounts* totals) const {
+  const std::string field(name);
+  const Result<Decimal> none = price.amount(Decimal());
+  if (!none.ok()) return none.error();
+  Result<Amounts> charges = Amounts();
+  if (quantities != nullptr) {
+    if (quantities->length() != totals->length) {
+      return Error{Code::kInvalidArgument,
+                   "the columns have different lengths: " + std::to_string(totals->length) +
+                       " and " + std::to_string(quantities->length())};
+    }
+    if (const std::optional<int64_t> null = quantities->first_null()) {
+      return Error{Code::kInvalidArgument, field + ": element " + std::to_string(*null) +
+                                               " has no value; write 0 for no usage"};
+    }
+    charges = price_column(price, *quantities, threads);
+    if (!charges.ok()) {
+      return Error{charges.error().code, field + ": " + charges.error().message};
+    }
+  }
+  Int128* out = totals->units.get();
+  for (int64_t k = 0; k < totals->length; ++k) {
+    const Int128 amount = quantities != nullptr ? charges->units.get()[k] : none->units();
+    if (__builtin_add_overflow(out[k], amount, &out[k])) return out_of_range("the total");
+  }
+  return {};
+}
+
+Result<Amounts> PriceBook::amounts(const Columns& usage, const Column* seats,
+                                   unsigned threads) const {
   std::vector<const Column*> columns(prices_.size(), nullptr);
   if (usage.empty()) return Error{Code::kInvalidArgument, "expected at least one column of usage"};
-  const int64_t length = usage.front().second->length();
   for (const auto& [metric, column] : usage) {
     const Result<size_t> index = index_of(metric);
     if (!index.ok()) return index.error();
     columns[*index] = column;
-    if (column->length() != length) {
-      return Error{Code::kInvalidArgument,
-                   "the columns have different lengths: " + std::to_string(length) + " and " +
-                       std::to_string(column->length())};
-    }
+  }
+  if (seats != nullptr && seats_ == nullptr) {
+    return Error{Code::kInvalidArgument, "this book has no price for seats"};
   }
   Amounts totals;
-  totals.length = length;
-  totals.units = allocate_units(length);
+  totals.length = usage.front().second->length();
+  totals.units = allocate_units(totals.length);
   Int128* out = totals.units.get();
-  std::fill_n(out, length, Int128{0});
-  for (size_t i = 0; i < prices_.size(); ++i) {
-    if (columns[i] != nullptr && columns[i]->first_null()) {
-      return Error{Code::kInvalidArgument, def_.metrics[i].metric + ": element " +
-                                               std::to_string(*columns[i]->first_null()) +
-                                               " has no value; write 0 for no usage"};
-    }
-    const Result<Decimal> none = prices_[i]->amount(Decimal());
-    if (!none.ok()) return none.error();
-    Result<Amounts> charge = Amounts();
-    if (columns[i] != nullptr) {
-      charge = price_column(*prices_[i], *columns[i], threads);
-      if (!charge.ok()) {
-        return Error{charge.error().code, def_.metrics[i].metric + ": " + charge.error().message};
-      }
-    }
-    for (int64_t k = 0; k < length; ++k) {
-      const Int128 amount = columns[i] != nullptr ? charge->units.get()[k] : none->units();
-      if (__builtin_add_overflow(out[k], amount, &out[k])) return out_of_range("the total");
-    }
+  std::fill_n(out, totals.length, Int128{0});
+  Status status;
+  for (size_t i = 0; i < prices_.size() && status.ok(); ++i) {
+    status = add_charges(def_.metrics[i].metric, *prices_[i], columns[i], threads, &totals);
   }
-  Decimal seats;
-  if (seats_ != nullptr) {
-    const Result<Decimal> none = seats_->amount(Decimal());
-    if (!none.ok()) return none.error();
-    seats = *none;
+  if (status.ok() && seats_ != nullptr) {
+    status = add_charges(kSeats, *seats_, seats, threads, &totals);
   }
-  for (int64_t k = 0; k < length; ++k) {
+  if (!status.ok()) return status.error();
+  for (int64_t k = 0; k < totals.length; ++k) {
     std::optional<Decimal> total = Decimal::from_units(out[k]);
-    if (total) total = add(*total, seats);
     if (total) total = concluded(*total, nullptr);
     if (!total) return out_of_range("the total");
     out[k] = total->units();

@@ -45,12 +45,15 @@ class PriceBook {
   // Metrics that `usage` leaves out were not used: their zero usage is priced. kInvalidArgument: an
   // unknown metric, one given twice, seats where the book has none.
   Result<BookAmount> amount(const Usage& usage, std::optional<Decimal> seats) const;
-  // The total of every row of the columns, which have one length and no nulls.
-  Result<Amounts> amounts(const Columns& usage, unsigned threads) const;
+  // The total of every row of the columns, which have one length and no nulls. `seats` may be null:
+  // no seats.
+  Result<Amounts> amounts(const Columns& usage, const Column* seats, unsigned threads) const;
 
  private:
   PriceBook() = default;
   Result<size_t> index_of(std::string_view metric) const;
+  Status add_charges(std::string_view name, const Price& price, const Column* quantities,
+                     unsigned threads, Amounts* totals) const;
   // Base fee, minimum and maximum on top of the charges.
   std::optional<Decimal> concluded(Decimal charges, BookAmount* lines) const;
 

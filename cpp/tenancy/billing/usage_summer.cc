@@ -34,7 +34,10 @@ int64_t about_largest(const int64_t* values, int64_t count) {
 }  // namespace
 
 UsageSummer::UsageSummer(const UsageEvents& events, int64_t direct)
-    : events_(events), metrics_(static_cast<int64_t>(events.metric_names.size())), direct_(direct) {
+    : events_(events),
+      metrics_(static_cast<int64_t>(events.metric_names.size())),
+      direct_(direct),
+      tables_(periods_of(events)) {
   for (size_t i = 0; i < events.metric_names.size(); ++i) {
     names_.emplace(events.metric_names[i], static_cast<int64_t>(i));
   }
@@ -45,9 +48,15 @@ Status UsageSummer::run(int64_t begin, int64_t end) {
   for (int64_t at = begin; at < end; at += kBlock) {
     const int64_t count = std::min(kBlock, end - at);
     Status status = read_metrics(at, count);
+    if (status.ok()) status = read_periods(at, count);
     if (status.ok()) status = read_quantities(at, count);
     if (status.ok()) status = read_tenants(at, count);
     if (!status.ok()) return status;
+    if (groups_needed() * tables_.size() > kGroupsMax) {
+      return event_error(Code::kOutOfRange, at,
+                         "so many tenants, metrics and periods are too many sums at once; take "
+                         "longer periods or fewer tenants");
+    }
     wide_ ? add_wide(count) : add(count);
   }
   return {};
@@ -66,16 +75,17 @@ std::vector<UsageSummer::Tenant> UsageSummer::tenants() const {
   return tenants;
 }
 
-UsageSummer::Sum UsageSummer::sum(size_t position, size_t metric) const {
+UsageSummer::Sum UsageSummer::sum(size_t position, size_t period, size_t metric) const {
+  const Table& table = tables_[period];
   const size_t at = position * static_cast<size_t>(metrics_) + metric;
-  if (wide_) return at < wide_groups_.size() ? wide_groups_[at] : Sum();
-  if (at >= groups_.size()) return {};
-  Int128 whole = groups_[at].sum;
-  if (!spilled_.empty()) {
-    const auto spilled = spilled_.find(at);
-    if (spilled != spilled_.end()) whole += spilled->second;
+  if (wide_) return at < table.wide.size() ? table.wide[at] : Sum();
+  if (at >= table.groups.size()) return {};
+  Int128 whole = table.groups[at].sum;
+  if (!table.spilled.empty()) {
+    const auto spilled = table.spilled.find(at);
+    if (spilled != table.spilled.end()) whole += spilled->second;
   }
-  return {whole * Decimal::kOne, groups_[at].events};
+  return {whole * Decimal::kOne, table.groups[at].events};
 }
 
 // --- metrics
@@ -154,6 +164,46 @@ Status UsageSummer::read_metric_codes(int64_t at, int64_t count) {
   return {};
 }
 
+// --- periods
+
+Status UsageSummer::read_periods(int64_t at, int64_t count) {
+  if (events_.times == nullptr) return {};
+  const int64_t* time = events_.times->wholes_at(at, count);
+  if (time == nullptr) {
+    if (!events_.times->read_wholes(at, count, time_block_.data())) {
+      return event_error(Code::kOutOfRange, at, "a time above 2^63 - 1 at it or after it");
+    }
+    time = time_block_.data();
+  }
+  // Most blocks lie in the period of the event before: one look at all of them, without a jump.
+  const auto begin = static_cast<uint64_t>(period_begin_);
+  const uint64_t length = static_cast<uint64_t>(period_end_) - begin;
+  bool outside = false;
+  for (int64_t i = 0; i < count; ++i) outside |= static_cast<uint64_t>(time[i]) - begin >= length;
+  one_period_ = !outside;
+  if (one_period_) return {};
+  for (int64_t i = 0; i < count; ++i) {
+    if (time[i] < period_begin_ || time[i] >= period_end_) {
+      const Status status = find_period(at + i, time[i]);
+      if (!status.ok()) return status;
+    }
+    period_block_[static_cast<size_t>(i)] = period_;
+  }
+  return {};
+}
+
+Status UsageSummer::find_period(int64_t index, int64_t time) {
+  const std::vector<int64_t>& starts = events_.period_starts;
+  const auto end = std::ranges::upper_bound(starts, time);
+  if (end == starts.begin() || end == starts.end()) {
+    return event_error(Code::kInvalidArgument, index, "its time lies in none of the periods");
+  }
+  period_begin_ = *(end - 1);
+  period_end_ = *end;
+  period_ = end - starts.begin() - 1;
+  return {};
+}
+
 // --- quantities
 
 Status UsageSummer::read_quantities(int64_t at, int64_t count) {
@@ -178,13 +228,15 @@ Status UsageSummer::read_quantities(int64_t at, int64_t count) {
 
 void UsageSummer::widen() {
   wide_ = true;
-  wide_groups_.resize(groups_.size());
-  for (size_t i = 0; i < groups_.size(); ++i) {
-    wide_groups_[i] = {Int128{groups_[i].sum} * Decimal::kOne, groups_[i].events};
+  for (Table& table : tables_) {
+    table.wide.resize(table.groups.size());
+    for (size_t i = 0; i < table.groups.size(); ++i) {
+      table.wide[i] = {Int128{table.groups[i].sum} * Decimal::kOne, table.groups[i].events};
+    }
+    for (const auto& [at, sum] : table.spilled) table.wide[at].units += sum * Decimal::kOne;
+    table.groups.clear();
+    table.spilled.clear();
   }
-  for (const auto& [at, sum] : spilled_) wide_groups_[at].units += sum * Decimal::kOne;
-  groups_.clear();
-  spilled_.clear();
 }
 
 // --- tenants
@@ -263,36 +315,56 @@ size_t UsageSummer::groups_needed() const {
   return positions * static_cast<size_t>(metrics_);
 }
 
+// The run of events of one period that begins there: its table, and where it ends.
+UsageSummer::Run UsageSummer::run_at(int64_t begin, int64_t count) {
+  if (one_period_) return {&tables_[static_cast<size_t>(period_)], count};
+  const int64_t period = period_block_[static_cast<size_t>(begin)];
+  int64_t end = begin + 1;
+  while (end < count && period_block_[static_cast<size_t>(end)] == period) ++end;
+  return {&tables_[static_cast<size_t>(period)], end};
+}
+
 void UsageSummer::add(int64_t count) {
   const size_t needed = groups_needed();
-  if (groups_.size() < needed) groups_.resize(std::max(needed, groups_.size() * 2));
-  Group* groups = groups_.data();
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t at = tenant_[i] * metrics_ + metric_[i];
-    Group& group = groups[at];
-    ++group.events;
-    if (__builtin_add_overflow(group.sum, quantity_[i], &group.sum)) {
-      spill(static_cast<size_t>(at), quantity_[i]);
+  for (int64_t i = 0; i < count;) {
+    const Run run = run_at(i, count);
+    Table& table = *run.table;
+    if (table.groups.size() < needed) {
+      table.groups.resize(std::max(needed, table.groups.size() * 2));
+    }
+    Group* groups = table.groups.data();
+    for (; i < run.end; ++i) {
+      const int64_t at = tenant_[i] * metrics_ + metric_[i];
+      Group& group = groups[at];
+      ++group.events;
+      if (__builtin_add_overflow(group.sum, quantity_[i], &group.sum)) {
+        spill(&table, static_cast<size_t>(at), quantity_[i]);
+      }
     }
   }
 }
 
 // The sum has wrapped: the true one moves aside, and summing begins again from 0.
-void UsageSummer::spill(size_t at, int64_t added) {
+void UsageSummer::spill(Table* table, size_t at, int64_t added) {
+  int64_t& sum = table->groups[at].sum;
   const auto before =
-      static_cast<int64_t>(static_cast<uint64_t>(groups_[at].sum) - static_cast<uint64_t>(added));
-  spilled_[at] += Int128{before} + added;
-  groups_[at].sum = 0;
+      static_cast<int64_t>(static_cast<uint64_t>(sum) - static_cast<uint64_t>(added));
+  table->spilled[at] += Int128{before} + added;
+  sum = 0;
 }
 
 void UsageSummer::add_wide(int64_t count) {
   const size_t needed = groups_needed();
-  if (wide_groups_.size() < needed) wide_groups_.resize(std::max(needed, wide_groups_.size() * 2));
-  for (int64_t i = 0; i < count; ++i) {
-    Sum& sum = wide_groups_[static_cast<size_t>(tenant_[i] * metrics_ + metric_[i])];
-    ++sum.events;
-    if (__builtin_add_overflow(sum.units, units_block_[static_cast<size_t>(i)], &sum.units)) {
-      overflowed_ = true;
+  for (int64_t i = 0; i < count;) {
+    const Run run = run_at(i, count);
+    Table& table = *run.table;
+    if (table.wide.size() < needed) table.wide.resize(std::max(needed, table.wide.size() * 2));
+    for (; i < run.end; ++i) {
+      Sum& sum = table.wide[static_cast<size_t>(tenant_[i] * metrics_ + metric_[i])];
+      ++sum.events;
+      if (__builtin_add_overflow(sum.units, units_block_[static_cast<size_t>(i)], &sum.units)) {
+        overflowed_ = true;
+      }
     }
   }
 }

@@ -1,9 +1,10 @@
-// UsageSummer: sums a part of the usage events into groups of tenant and metric. Internal to this
-// layer.
+// UsageSummer: sums a part of the usage events into groups of tenant, period and metric. Internal
+// to this layer.
 //
 // Tenants get positions: ids from 0 to below `direct` are their own position, other numbers follow
-// them in the order in which they come, texts are numbered from 0. A group is the position of the
-// tenant x metrics + the metric.
+// them in the order in which they come, texts are numbered from 0. Each period has a table of
+// groups, of which a group is the position of the tenant x metrics + the metric: whether events
+// come in the order of time or of tenants, those that follow each other lie close together.
 //
 // Sums are 64-bit whole numbers with the overflow kept aside, until a decimal or a number above
 // 2^63 - 1 comes; from then on they are units of 1e-12 in 128 bits.
@@ -26,6 +27,11 @@
 
 namespace tenancy {
 
+// 1 where the events have no times.
+inline size_t periods_of(const UsageEvents& events) {
+  return events.times == nullptr ? 1 : events.period_starts.size() - 1;
+}
+
 class UsageSummer {
  public:
   UsageSummer(const UsageEvents& events, int64_t direct);
@@ -45,23 +51,32 @@ class UsageSummer {
 
   // Sorted by number or text.
   std::vector<Tenant> tenants() const;
-  // Without events where the tenant has none of the metric. The units may lie outside a decimal.
-  Sum sum(size_t position, size_t metric) const;
+  // Without events where the tenant has none. The units may lie outside a decimal.
+  Sum sum(size_t position, size_t period, size_t metric) const;
   // A sum has left 128 bits.
   bool overflowed() const { return overflowed_; }
 
  private:
   static constexpr int64_t kBlock = 1024;
+  static constexpr size_t kGroupsMax = size_t{1} << 27;  // 2 GiB of them
 
   struct Group {
     int64_t sum = 0;
     uint64_t events = 0;
+  };
+  // The groups of one period.
+  struct Table {
+    std::vector<Group> groups;
+    std::vector<Sum> wide;
+    std::unordered_map<size_t, Int128> spilled;
   };
 
   Status read_metrics(int64_t at, int64_t count);
   Status check_metrics(int64_t at, int64_t count) const;
   Status read_metric_codes(int64_t at, int64_t count);
   Status unknown_metric(int64_t index, std::string_view name) const;
+  Status read_periods(int64_t at, int64_t count);
+  Status find_period(int64_t index, int64_t time);
   Status read_quantities(int64_t at, int64_t count);
   Status read_tenants(int64_t at, int64_t count);
   Status read_tenant_codes(int64_t at, int64_t count);
@@ -71,7 +86,12 @@ class UsageSummer {
   size_t groups_needed() const;
   void add(int64_t count);
   void add_wide(int64_t count);
-  void spill(size_t at, int64_t added);
+  struct Run {
+    Table* table;
+    int64_t end;
+  };
+  Run run_at(int64_t begin, int64_t count);
+  static void spill(Table* table, size_t at, int64_t added);
 
   const UsageEvents& events_;
   const int64_t metrics_;
@@ -82,14 +102,17 @@ class UsageSummer {
   std::unordered_map<std::string_view, int64_t> names_;
   Interner<int64_t> numbers_;
   Interner<std::string_view> texts_;
-  std::vector<Group> groups_;
-  std::vector<Sum> wide_groups_;
-  std::unordered_map<size_t, Int128> spilled_;
+  std::vector<Table> tables_;
   // Positions of the codes of the dictionary in use, and where its chunk ends.
   std::vector<int64_t> metric_codes_;
   std::vector<int64_t> tenant_codes_;
   int64_t metric_codes_end_ = 0;
   int64_t tenant_codes_end_ = 0;
+  // The period of the event before, and its ends.
+  int64_t period_begin_ = 0;
+  int64_t period_end_ = 0;
+  int64_t period_ = 0;
+  bool one_period_ = true;  // all of the block at hand, and period_block_ is not written
   // The block at hand: each points into its array below, or into the column itself.
   const int64_t* metric_ = nullptr;
   const int64_t* tenant_ = nullptr;
@@ -98,6 +121,8 @@ class UsageSummer {
   std::array<int64_t, kBlock> tenant_block_;
   std::array<int64_t, kBlock> quantity_block_;
   std::array<int64_t, kBlock> code_block_;
+  std::array<int64_t, kBlock> time_block_;
+  std::array<int64_t, kBlock> period_block_;  // written where the events have times
   std::array<Int128, kBlock> units_block_;
   std::array<std::string_view, kBlock> text_block_;
 };

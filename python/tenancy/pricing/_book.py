@@ -117,9 +117,14 @@ class PriceBook(Mapping[str, Price]):
         name = source.plans[plan].price_book
         if name is None:
             raise NotFound(f"plan {plan} names no price book", remedy='give it a "price_book"')
-        native = _core.PriceBook.of_catalog(source.core, name)
-        book = cls.load(name) if native is None else cls._of_core(native, None)
+        book = cls.of_catalog(source, name)
         return book.for_plan(plan) if plan in book.plans else book
+
+    @classmethod
+    def of_catalog(cls, source: catalog.Catalog, name: str) -> PriceBook:
+        """The book of that name that a catalog defines, else the shipped one."""
+        native = _core.PriceBook.of_catalog(source.core, name)
+        return cls.load(name) if native is None else cls._of_core(native, None)
 
     @classmethod
     def _judged(cls, document: _text.Document, source: str, *, lines: bool) -> PriceBook:
@@ -175,12 +180,12 @@ class PriceBook(Mapping[str, Price]):
         total, lines = self._native.amount(dict(usage), seats)
         return BookAmount(total, self.currency, tuple(lines))
 
-    def amounts(self, usage: Mapping[str, Any]) -> _core.Amounts:
-        """The total of every row of a table: columns (arrays, series) by metric.
+    def amounts(self, usage: Mapping[str, Any], seats: Any = None) -> _core.Amounts:
+        """The total of every row of a table: columns (arrays, series) by metric, and of seats.
 
         Raises `InvalidValue` for floats, missing values and columns of different lengths.
         """
-        return self._native.amounts(dict(usage))
+        return self._native.amounts(dict(usage), seats)
 
     def __repr__(self) -> str:
         plan = "" if self.plan is None else f" for plan {self.plan}"
@@ -197,6 +202,16 @@ class PriceBook(Mapping[str, Price]):
 
     def __hash__(self) -> int:
         return hash((self.name, self.version, self.plan))
+
+    def to_json(self) -> str:
+        """The document as JSON text, from which `from_text(…, format="json")` makes the same book.
+
+        Units that it includes for a plan are in the document for all plans, so that `for_plan` is
+        to be called again. Raises `InvalidValue` for a book that is a member of a catalog.
+        """
+        if self._json is None:
+            raise InvalidValue("price book", "one of a catalog is a part of its document")
+        return self._json
 
     def __reduce__(self) -> tuple[object, ...]:
         if self._json is None:

@@ -58,7 +58,7 @@ TEST_CASE("totals of columns are those of single rows") {
   const std::vector<int64_t> gb{0, 1, 20, 5};
   const Column call_column = Column::of_wholes(calls.data(), 8, true, 4, nullptr);
   const Column gb_column = Column::of_wholes(gb.data(), 8, true, 4, nullptr);
-  const auto totals = tested->amounts({{"calls", &call_column}, {"gb", &gb_column}}, 2);
+  const auto totals = tested->amounts({{"calls", &call_column}, {"gb", &gb_column}}, nullptr, 2);
   REQUIRE(totals.ok());
   for (size_t i = 0; i < calls.size(); ++i) {
     const auto single = tested->amount({{"calls", Decimal(calls[i])}, {"gb", Decimal(gb[i])}}, {});
@@ -66,6 +66,15 @@ TEST_CASE("totals of columns are those of single rows") {
     CHECK(Decimal::from_units(totals->units.get()[i])->text() == single->total.text());
   }
   const Column shorter = Column::of_wholes(gb.data(), 8, true, 3, nullptr);
-  CHECK(tested->amounts({{"calls", &call_column}, {"gb", &shorter}}, 2).error().message ==
+  CHECK(tested->amounts({{"calls", &call_column}, {"gb", &shorter}}, nullptr, 2).error().message ==
         "the columns have different lengths: 4 and 3");
+  const std::vector<int64_t> seats{3, 4, 0, 30};
+  const Column seat_column = Column::of_wholes(seats.data(), 8, true, 4, nullptr);
+  const auto seated = tested->amounts({{"calls", &call_column}}, &seat_column, 2);
+  REQUIRE(seated.ok());
+  for (size_t i = 0; i < calls.size(); ++i) {
+    const auto single = tested->amount({{"calls", Decimal(calls[i])}}, Decimal(seats[i]));
+    REQUIRE(single.ok());
+    CHECK(Decimal::from_units(seated->units.get()[i])->text() == single->total.text());
+  }
 }
