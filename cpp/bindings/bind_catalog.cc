@@ -159,6 +159,17 @@ py::dict audit_dict(const AuditPolicy& policy) {
   return result;
 }
 
+py::dict metric_dict(const MetricDef& metric) {
+  py::dict result;
+  result["aggregation"] = to_str(kAggregationNames[static_cast<size_t>(metric.aggregation)]);
+  result["unit"] = text_or_none(metric.unit);
+  result["description"] = metric.description;
+  result["unique_by"] = text_or_none(metric.unique_by);
+  result["group_by"] = text_tuple(metric.group_by);
+  result["quota"] = text_or_none(metric.quota);
+  return result;
+}
+
 py::dict describe(const Catalog& catalog) {
   py::dict quotas;
   for (const QuotaDef& quota : catalog.quotas()) quotas[to_str(quota.name)] = quota_dict(quota);
@@ -193,6 +204,13 @@ py::dict describe(const Catalog& catalog) {
   result["duties"] = duties;
   result["audit"] = audit_dict(catalog.audit());
   result["limits"] = limits;
+  py::dict metrics;
+  for (const MetricDef& each : catalog.metrics()) metrics[to_str(each.name)] = metric_dict(each);
+  result["metrics"] = metrics;
+  result["metering"] = py::make_tuple(catalog.metering().grace_ns, catalog.metering().ahead_ns);
+  py::list books;
+  for (const auto& book : catalog.price_books()) books.append(to_str(book->name));
+  result["price_books"] = py::tuple(books);
   result["plans"] = plans;
   return result;
 }

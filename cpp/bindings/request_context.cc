@@ -11,13 +11,12 @@ PyTypeObject* g_type = nullptr;
 
 PyRequestContext* as_context(PyObject* self) { return reinterpret_cast<PyRequestContext*>(self); }
 
-using Kept =
-    References<PyRequestContext, &PyRequestContext::tenancy, &PyRequestContext::decision,
-               &PyRequestContext::client_session_id, &PyRequestContext::headers,
-               &PyRequestContext::claims, &PyRequestContext::window, &PyRequestContext::record,
-               &PyRequestContext::own_session_id, &PyRequestContext::own_key_id,
-               &PyRequestContext::own_principal, &PyRequestContext::own_scopes,
-               &PyRequestContext::own_roles, &PyRequestContext::own_tenant_id>;
+using Kept = References<
+    PyRequestContext, &PyRequestContext::tenancy, &PyRequestContext::decision,
+    &PyRequestContext::client_session_id, &PyRequestContext::headers, &PyRequestContext::claims,
+    &PyRequestContext::window, &PyRequestContext::record, &PyRequestContext::own_session_id,
+    &PyRequestContext::own_key_id, &PyRequestContext::own_principal, &PyRequestContext::own_scopes,
+    &PyRequestContext::own_roles, &PyRequestContext::own_tenant_id, &PyRequestContext::meters>;
 
 // (tenancy, decision, request_time_ns, headers=(), client_session_id=None, claims=()). A time of
 // None is the decision's.
@@ -122,6 +121,7 @@ PyMemberDef g_members[] = {TENANCY_MEMBER("tenancy", T_OBJECT, tenancy),
                            TENANCY_MEMBER("_scopes", T_OBJECT, own_scopes),
                            TENANCY_MEMBER("_roles", T_OBJECT, own_roles),
                            TENANCY_MEMBER("_tenant_id", T_OBJECT, own_tenant_id),
+                           TENANCY_MEMBER("meters", T_OBJECT, meters),
                            TENANCY_MEMBER("_endpoint_counted", T_BOOL, endpoint_counted),
                            TENANCY_MEMBER("_leased", T_BOOL, leased),
                            {nullptr, 0, 0, 0, nullptr}};

@@ -26,6 +26,7 @@ struct PyRequestContext {
   PyObject* own_scopes;
   PyObject* own_roles;
   PyObject* own_tenant_id;
+  PyObject* meters;  // what its route and handler say it used; null for nothing
   long long request_time_ns;
   char over;
   char refused;

@@ -23,6 +23,7 @@
 #include "tenancy/base/status.h"
 #include "tenancy/catalog/audit_policy.h"
 #include "tenancy/catalog/limit_policy.h"
+#include "tenancy/catalog/metric_def.h"
 #include "tenancy/catalog/price_def.h"
 
 namespace tenancy {
@@ -149,6 +150,9 @@ class Catalog {
   const std::vector<std::string>& permissions() const { return permissions_; }
   const std::vector<DutyRule>& duties() const { return duties_; }
   const AuditPolicy& audit() const { return audit_; }
+  // Those it defines; metrics that a price book prices need no definition.
+  const std::vector<MetricDef>& metrics() const { return metrics_; }
+  const MeteringPolicy& metering() const { return metering_; }
   // The price books it defines; plans may also name those that come with the package.
   const std::vector<std::shared_ptr<const PriceBookDef>>& price_books() const {
     return price_books_;
@@ -196,6 +200,8 @@ class Catalog {
   std::vector<std::string> permissions_;
   std::vector<DutyRule> duties_;
   AuditPolicy audit_;
+  std::vector<MetricDef> metrics_;
+  MeteringPolicy metering_;
   std::vector<LimitRule> limits_;
   std::vector<std::shared_ptr<const PriceBookDef>> price_books_;
   uint32_t default_action_ = kNoIndex;

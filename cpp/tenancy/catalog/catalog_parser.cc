@@ -8,6 +8,7 @@
 #include "tenancy/catalog/audit_reader.h"
 #include "tenancy/catalog/entitlements.h"
 #include "tenancy/catalog/limit_patch.h"
+#include "tenancy/catalog/metric_reader.h"
 #include "tenancy/catalog/names.h"
 #include "tenancy/catalog/price_book.h"
 #include "tenancy/catalog/quota_def.h"
@@ -73,10 +74,11 @@ CatalogParser::CatalogParser(const Field& document)
     : document_(document), catalog_(new Catalog()) {}
 
 std::shared_ptr<const Catalog> CatalogParser::parse() {
-  if (!document_.is_mapping_of({"$schema", "catalog", "version", "format", "default_plan",
-                                "default_action", "currency", "permissions", "builtin_roles",
-                                "roles", "duties", "features", "actions", "quotas", "limits",
-                                "plans", "price_books", "audit"})) {
+  if (!document_.is_mapping_of({"$schema",       "catalog",        "version",  "format",
+                                "default_plan",  "default_action", "currency", "permissions",
+                                "builtin_roles", "roles",          "duties",   "features",
+                                "actions",       "quotas",         "limits",   "plans",
+                                "price_books",   "audit",          "metrics",  "metering"})) {
     return catalog_;
   }
   header();
@@ -89,6 +91,8 @@ std::shared_ptr<const Catalog> CatalogParser::parse() {
   check_price_books();
   access();
   catalog_->audit_ = read_audit_policy(member("audit"));
+  catalog_->metrics_ = read_metric_defs(member("metrics"), catalog_->quotas_);
+  catalog_->metering_ = read_metering_policy(member("metering"));
   defaults();
   return catalog_;
 }

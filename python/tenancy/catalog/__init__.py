@@ -31,6 +31,8 @@ from ._views import (
     Duty,
     Effective,
     Entitlements,
+    Metering,
+    Metric,
     Origin,
     Plan,
     Quota,
@@ -53,6 +55,8 @@ __all__ = [
     "Effective",
     "Entitlements",
     "ImportedPlans",
+    "Metering",
+    "Metric",
     "Origin",
     "Plan",
     "Quota",
@@ -85,9 +89,12 @@ class Catalog:
         "duties",
         "features",
         "limits",
+        "metering",
+        "metrics",
         "name",
         "permissions",
         "plans",
+        "price_books",
         "quotas",
         "roles",
         "source",
@@ -116,6 +123,12 @@ class Catalog:
     duties: tuple[Duty, ...]
     limits: Mapping[str, RateLimit]
     """Limits outside plans."""
+    metrics: Mapping[str, Metric]
+    """Those it defines; what a price book prices can be metered without."""
+    metering: Metering
+    """Until when usage events are taken."""
+    price_books: tuple[str, ...]
+    """Names of the price books it defines."""
     audit: AuditPolicy
     """Which facts of decisions go into the log."""
 
@@ -170,6 +183,7 @@ class Catalog:
             "features",
             "actions",
             "permissions",
+            "price_books",
         ):
             setattr(self, name, described[name])
         quotas, plans = described["quotas"], described["plans"]
@@ -178,6 +192,9 @@ class Catalog:
         self.roles = MappingProxyType({n: Role(n, *r) for n, r in described["roles"].items()})
         self.duties = tuple(Duty(*duty) for duty in described["duties"])
         self.audit = audit_view(described["audit"])
+        metrics = described["metrics"]
+        self.metrics = MappingProxyType({n: Metric(n, **m) for n, m in metrics.items()})
+        self.metering = Metering(*(length_ns / 1e9 for length_ns in described["metering"]))
         rules = [limit_view(rule) for rule in described["limits"]]
         self.limits = MappingProxyType({rule.name: rule for rule in rules})
         return self

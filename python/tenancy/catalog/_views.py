@@ -167,6 +167,32 @@ class Duty:
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    """What is metered, and what the events of a period come to."""
+
+    name: str
+    aggregation: Literal["sum", "count", "max", "last", "unique", "time_weighted"] = "sum"
+    unit: str | None = None
+    description: str = ""
+    unique_by: str | None = None
+    """Of ``unique``: the property whose different values are counted."""
+    group_by: tuple[str, ...] = ()
+    """Properties by which usage may be split."""
+    quota: str | None = None
+    """A quota that each recording charges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """Until when usage events are taken."""
+
+    grace: float
+    """Seconds after the end of a period in which late events are taken."""
+    ahead: float
+    """Seconds by which a sender's clock may be ahead."""
+
+
+@dataclass(frozen=True, slots=True)
 class AuditRule:
     """Which facts of one class of events are recorded."""
 
