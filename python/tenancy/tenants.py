@@ -19,6 +19,7 @@ from .errors import (
     RegionNotAllowed,
     UnknownTenant,
 )
+from .stores import billing_timeline
 from .stores.change import Change
 from .stores.lifecycle import Lifecycle
 from .stores.outbox import decode_cursor, encode_cursor
@@ -109,6 +110,7 @@ class Tenants(Lifecycle):
             check_references(change, row, None)
             self._check_overrides(row["plan"], row.get("overrides"))
             change.execute(sa.insert(tenants).values(**row))
+            billing_timeline.created(change, row)
             change.touched("tenant", row["id"])
             change.fact(
                 "tenant_created",
@@ -149,6 +151,7 @@ class Tenants(Lifecycle):
                     f"({error.orig})",
                     remedy="nothing was made; leave out those that exist",
                 ) from error
+            billing_timeline.created_many(change, made)
             high = change.execute(sa.select(sa.func.max(tenants.c.seq))).scalar()
             change.touched_many("tenants", low, high)
             change.fact(
@@ -285,6 +288,9 @@ class Tenants(Lifecycle):
                 .where(tenants.c.id == before.id)
                 .values(**row, updated_ns=change.now_ns)
             )
+            calendar = {name: row[name] for name in ("anchor_ns", "time_zone") if name in changed}
+            if calendar:
+                billing_timeline.record(change, before.id, "calendar", calendar)
             change.touched("tenant", before.id)
             change.fact(
                 "config_changed",

@@ -30,6 +30,7 @@ from tenancy.billing import (
     TaxStatus,
     Terms,
     compute,
+    compute_text,
     credit_note,
     digest,
     from_json,
@@ -283,6 +284,15 @@ def test_sealing_gives_the_text_as_well() -> None:
     document, text = sealed_text(invoice)
     assert (document, text) == (sealed(invoice), to_json(sealed(invoice)))
     assert from_json(text) == document
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(cases())
+def test_the_text_of_a_bill_is_the_one_in_its_invoice(case: Case) -> None:
+    bill, inside = compute_text(case.terms, case.usage)
+    assert bill == compute(case.terms, case.usage)
+    invoice = dataclasses.replace(invoice_of(bill), digest="", metadata={"bill": 1, "z": [2]})
+    assert sealed_text(invoice, inside) == sealed_text(invoice)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ takes an invoice back, in parts or as a whole. Both are pure functions: no clock
 from __future__ import annotations
 
 from ._adjustments import Adjustment
-from ._compute import compute
+from ._compute import compute, compute_text
 from ._documents import (
     AppliedCredit,
     AppliedDiscount,
@@ -67,6 +67,7 @@ __all__ = [
     "Terms",
     "TierLine",
     "compute",
+    "compute_text",
     "credit_note",
     "cuts",
     "digest",

@@ -13,13 +13,13 @@ from ._adjustments import Adjustment
 from ._charges import Charges, UsageBySpan
 from ._documents import AppliedCredit, AppliedDiscount, Bill, TaxTotal
 from ._draft import Draft
-from ._json import sealed
+from ._json import seal_part
 from ._numbers import PICO, amount_of, pico_of, rounded, shares, split
 from ._reductions import apply_credits, apply_discounts
 from ._tax import Due
 from ._terms import Terms
 
-__all__ = ["compute"]
+__all__ = ["compute", "compute_text"]
 
 _DIGITS_MAX: Final = 26
 """Before the point, as in prices."""
@@ -32,6 +32,14 @@ def compute(terms: Terms, usage: UsageBySpan) -> Bill:
     the span's start until each of the `cuts(terms)` in it. A metric left out was not used. Raises
     `InvalidValue` for usage that does not fit the terms, for a product without a tax rate, and for
     amounts that pass what prices can hold. The same arguments always give the same bill.
+    """
+    return compute_text(terms, usage)[0]
+
+
+def compute_text(terms: Terms, usage: UsageBySpan) -> tuple[Bill, str]:
+    """`compute`, and the text that `sealed_text` takes for an invoice of the bill.
+
+    For who issues many: the bill is written as JSON once, for its digest and for its invoice.
     """
     if not isinstance(terms, Terms):
         raise InvalidValue("terms", f"expected Terms, got {shown(terms)}")
@@ -48,7 +56,7 @@ class _Computation:
         self.charges = Charges(terms)
         self.drafts: list[Draft] = []
 
-    def bill(self) -> Bill:
+    def bill(self) -> tuple[Bill, str]:
         charges, digits = self.charges, self.digits
         own = [*charges.of_usage(self.usage), *charges.of_fees()]
         advance = list(charges.of_next_period())
@@ -150,7 +158,7 @@ class _Computation:
         if max(map(abs, sums)) >= 10 ** (_DIGITS_MAX + self.digits):
             raise InvalidValue("terms", f"the bill comes to more than {_DIGITS_MAX} digits")
 
-    def _document(self, discounts: Sequence[AppliedDiscount]) -> Bill:
+    def _document(self, discounts: Sequence[AppliedDiscount]) -> tuple[Bill, str]:
         terms, drafts, digits = self.terms, self.drafts, self.digits
         before_tax = terms.rules.order.endswith("tax")
         inclusive = terms.tax is not None and terms.tax.inclusive
@@ -175,27 +183,26 @@ class _Computation:
         total = charged if inclusive else charged + tax
         due = max(total if before_tax else total - credit, 0)
         self._check_range(subtotal, total)
-        return sealed(
-            Bill(
-                terms.tenant,
-                terms.period,
-                terms.currency,
-                tuple([draft.line(digits) for draft in drafts]),
-                amount_of(subtotal, digits),
-                tuple(discounts),
-                amount_of(discount, digits),
-                tuple(credits_),
-                amount_of(credit, digits),
-                amount_of(total - tax, digits),
-                taxes,
-                amount_of(tax, digits),
-                amount_of(total, digits),
-                amount_of(due, digits),
-                inclusive,
-                str(terms.rules),
-                credit_after_tax=not before_tax,
-            )
+        bill = Bill(
+            terms.tenant,
+            terms.period,
+            terms.currency,
+            tuple([draft.line(digits) for draft in drafts]),
+            amount_of(subtotal, digits),
+            tuple(discounts),
+            amount_of(discount, digits),
+            tuple(credits_),
+            amount_of(credit, digits),
+            amount_of(total - tax, digits),
+            taxes,
+            amount_of(tax, digits),
+            amount_of(total, digits),
+            amount_of(due, digits),
+            inclusive,
+            str(terms.rules),
+            credit_after_tax=not before_tax,
         )
+        return bill, seal_part(bill)
 
 
 def _net_left(draft: Draft) -> int:

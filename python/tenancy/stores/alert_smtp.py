@@ -15,15 +15,20 @@ from .alert_destinations import DeliveryError, check_timeout, json_body, tls_con
 from .alert_email import Email
 from .alert_records import Alert
 
-__all__ = ["message_of", "send"]
+__all__ = ["deliver", "message_of", "send"]
 
 _SUBJECT_MAX = 200
 
 
 def send(server: Email, address: str, alert: Alert) -> None:
+    """Returns when the mail server has taken the alert, else raises `DeliveryError`."""
+    deliver(server, address, message_of(alert, server.sender, address))
+
+
+def deliver(server: Email, address: str, message: EmailMessage) -> None:
     """Returns when the mail server has taken the message, else raises `DeliveryError`."""
     try:
-        _send(server, address, message_of(alert, server.sender, address))
+        _send(server, address, message)
     except smtplib.SMTPRecipientsRefused as error:
         raise _refused([code for code, _ in error.recipients.values()]) from None
     except smtplib.SMTPResponseException as error:  # the server's text may name the user

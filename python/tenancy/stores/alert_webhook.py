@@ -20,7 +20,7 @@ from .alert_destinations import (
 from .alert_records import Alert
 from .alert_signature import check_secrets, sign
 
-__all__ = ["Webhook"]
+__all__ = ["Webhook", "url_parts"]
 
 _URL = re.compile(r"[!-~]{1,2000}")
 
@@ -44,7 +44,7 @@ class Webhook(Destination):
 
     def __post_init__(self) -> None:
         check_secrets(self.secret)
-        _, host, _, _ = _parts(self.url)
+        _, host, _, _ = url_parts(self.url)
         if not self.name:
             object.__setattr__(self, "name", f"webhook:{host}")
         check_destination_name(self.name)
@@ -65,28 +65,28 @@ class Webhook(Destination):
             "webhook-timestamp": str(moment),
             "webhook-signature": sign(alert.id, moment, body, check_secrets(self.secret)),
         }
-        scheme, host, port, target = _parts(self.url)
+        scheme, host, port, target = url_parts(self.url)
         context = tls_context(self.ca_file) if scheme == "https" else None
         alert_http.post(
             (host, port, target), body, headers, check_timeout(self.timeout), context=context
         )
 
 
-def _parts(url: object) -> tuple[str, str, int | None, str]:
+def url_parts(url: object, field: str = "url") -> tuple[str, str, int | None, str]:
     """Scheme, host, port and target of a URL. Its errors do not show it."""
     remedy = "https://host/path"
     if not isinstance(url, str) or not _URL.fullmatch(url):
-        raise InvalidValue("url", "expected a URL in ASCII without blanks", remedy=remedy)
+        raise InvalidValue(field, "expected a URL in ASCII without blanks", remedy=remedy)
     try:
         found = urlsplit(url)
         host, port = found.hostname, found.port
     except ValueError:
-        raise InvalidValue("url", "host or port have no valid form", remedy=remedy) from None
+        raise InvalidValue(field, "host or port have no valid form", remedy=remedy) from None
     if found.scheme not in ("http", "https") or not host:
-        raise InvalidValue("url", "expected http or https and a host", remedy=remedy)
+        raise InvalidValue(field, "expected http or https and a host", remedy=remedy)
     if found.username is not None or found.password is not None:
-        raise InvalidValue("url", "holds credentials", remedy="requests are signed; leave them out")
+        raise InvalidValue(field, "holds credentials", remedy="requests are signed; leave them out")
     if found.fragment:
-        raise InvalidValue("url", "holds a fragment, which is never sent", remedy="leave it out")
+        raise InvalidValue(field, "holds a fragment, which is never sent", remedy="leave it out")
     target = (found.path or "/") + (f"?{found.query}" if found.query else "")
     return found.scheme, host, port, target

@@ -17,7 +17,7 @@ from ..errors import (
     LegalHold,
     TenancyError,
 )
-from . import schema
+from . import billing_timeline, schema
 from .change import Change
 from .plan_changes import OvertakenError, PlanChanges
 from .records import Tenant
@@ -263,6 +263,7 @@ class Lifecycle(PlanChanges):
                 .where(tenants.c.id == row.id)
                 .values(**{**values, "status": after, "updated_ns": change.now_ns})
             )
+            billing_timeline.record(change, row.id, "status", {"status": after})
             change.touched("tenant", row.id)
             if stops:
                 end_sessions(change, row.id)

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from .._text import deadline_ns, from_json, listed, shown, to_datetime
 from ..errors import InvalidValue, UnknownPlan, UnknownTenant
+from . import billing_timeline
 from .change import Change
 from .hooks import Hook
 from .host import Host
@@ -98,6 +99,9 @@ class PlanChanges:
                 .where(tenants.c.id == row.id)
                 .values(plan=plan, updated_ns=change.now_ns)
             )
+            # What was scheduled is billed from the time that was agreed, however late it is done.
+            since_ns = change.now_ns if item is None else item.due_ns
+            billing_timeline.record(change, row.id, "plan", {"plan": plan}, since_ns)
             change.touched("tenant", row.id)
             change.fact(
                 "config_changed",

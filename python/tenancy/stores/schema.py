@@ -9,16 +9,17 @@ roles are columns of their own.
 from __future__ import annotations
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     Index,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects import sqlite
+
+from . import billing_tables as billing
+from .schema_base import Integer, metadata
+from .schema_base import serial as _serial
 
 __all__ = [
     "HEAD",
@@ -28,6 +29,7 @@ __all__ = [
     "alert_hits",
     "alerts",
     "assignments",
+    "billing",
     "catalogs",
     "changes",
     "drain",
@@ -41,21 +43,12 @@ __all__ = [
     "sessions",
     "tenants",
     "told",
+    "usage_closings",
 ]
 
 
-HEAD = "0006"
+HEAD = "0008"
 """Newest migration of this release."""
-
-Integer = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
-
-metadata = MetaData()
-
-
-def _serial() -> Column[int]:
-    """Insertion order: the place in listings and the cursor of pages."""
-    return Column("seq", Integer, primary_key=True)
-
 
 tenants = Table(
     "tenants",
@@ -369,4 +362,16 @@ alert_cursor = Table(
     Column("begin_ns", Integer, nullable=False),
     Column("newest_ns", Integer, nullable=False),
     sqlite_strict=True,
+)
+
+# Until when a tenant's usage is closed for good, because it was invoiced.
+usage_closings = Table(
+    "usage_closings",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("until_ns", Integer, nullable=False),
+    Column("closed_ns", Integer, nullable=False),
+    Column("closed_by", Text, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
 )

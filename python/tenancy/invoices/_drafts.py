@@ -1,0 +1,120 @@
+"""Bills on the way to invoices: computed from one state of the store, period after period."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from ..billing import Bill, Terms, compute_text
+from ..errors import BillingRefused
+from ..stores.billing_rows import TenantRows, Use
+from ._base import BillingBase, State
+from ._money import minus, total
+from ._periods import period_of, walk
+from ._quantities import UsageLike, UsageOfSpans, read_usage
+from ._terms import Timeline, left_of, make_terms, pending
+
+__all__ = ["Draft", "Drafts", "check_order", "expired_of"]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A bill, and all that it was computed from."""
+
+    rows: TenantRows
+    """As they were read."""
+    timeline: Timeline
+    span: tuple[int, int]
+    terms: Terms
+    usage: UsageOfSpans
+    labels: Mapping[str, Any]
+    bill: Bill
+    text: str
+    """The bill as its invoice has it inside."""
+    uses: tuple[Use, ...]
+    """What it takes from credits and discounts, and what expires of credits in its period."""
+
+    @property
+    def empty(self) -> bool:
+        """Nothing in it has a price."""
+        return not self.bill.total and not any(line.amount for line in self.bill.lines)
+
+
+class Drafts(BillingBase):
+    """Base of `Billing`: computing bills."""
+
+    def _draft(
+        self,
+        state: State,
+        timeline: Timeline,
+        span: tuple[int, int],
+        usage: UsageLike | None,
+        rows: TenantRows | None = None,
+    ) -> Draft | None:
+        """The bill of one period; None: no part of it is billed."""
+        rows = state.rows[timeline.tenant] if rows is None else rows
+        labels = self._labels()
+        terms = make_terms(rows, timeline, span, state.prices, self._books, labels)
+        if terms is None:
+            return None
+        read = read_usage(terms, self._usage if usage is None else usage)
+        bill, text = compute_text(terms, read)
+        uses = _uses(rows, span, bill)
+        return Draft(rows, timeline, span, terms, read, labels, bill, text, uses)
+
+    def _earlier(
+        self, state: State, timeline: Timeline, span: tuple[int, int]
+    ) -> tuple[list[Draft], TenantRows]:
+        """What is to be issued before the bill of a period, and the tenant's rows as they would be
+        then."""
+        rows = state.rows[timeline.tenant]
+        start_ns = rows.invoices[-1].end_ns if rows.invoices else timeline.begin_ns
+        found = []
+        for one in walk(timeline.calendar, start_ns):
+            if one[0] >= span[0]:
+                break
+            draft = self._draft(state, timeline, one, None, rows)
+            if draft is not None and not draft.empty:
+                found.append(draft)
+                rows = replace(rows, uses=(*rows.uses, *draft.uses))
+        return found, rows
+
+    def _labels(self) -> Mapping[str, Any]:
+        """What units are called: stored with an invoice, because catalogs change."""
+        metrics = self._host.catalog.metrics
+        units = {name: metric.unit for name, metric in metrics.items() if metric.unit}
+        return {"units": units} if units else {}
+
+
+def check_order(earlier: list[Draft]) -> None:
+    """Raise `BillingRefused` when an earlier period is to be issued first."""
+    for draft in earlier:
+        raise BillingRefused(
+            f"the period from {period_of(draft.span).start} has no invoice yet",
+            tenant=draft.timeline.tenant,
+            remedy="issue periods in their order: what one uses of credits the next has not",
+        )
+
+
+def _uses(rows: TenantRows, span: tuple[int, int], bill: Bill) -> tuple[Use, ...]:
+    used = [Use("credit", one.id, f"{one.amount:f}") for one in bill.credits if one.amount]
+    taken = [Use("discount", one.id, f"{one.amount:f}") for one in bill.discounts if one.amount]
+    left = left_of(rows)
+    for one in bill.credits:
+        left[one.id] = minus(left[one.id], one.amount)
+    expired = [
+        Use("expired", credit.id, f"{left[credit.id]:f}")
+        for credit in rows.credits
+        if credit.expires_ns is not None
+        and credit.expires_ns <= span[1]
+        and credit.currency == bill.currency
+        and left[credit.id] > 0
+    ]
+    late = [Use("adjustment", one["id"], one["total"]) for one in pending(rows, bill.currency)]
+    return (*used, *taken, *expired, *late)
+
+
+def expired_of(uses: tuple[Use, ...]) -> Decimal:
+    return total(Decimal(use.amount) for use in uses if use.kind == "expired")

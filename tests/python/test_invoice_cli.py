@@ -1,0 +1,120 @@
+"""`tenancy bills` on the command line."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from invoice_support import CATALOG
+from tenancy import Catalog, Tenancy
+from tenancy.billing import CreditNote, Invoice, from_json
+from tenancy.cli import app
+from tenancy.testing import FakeClock
+
+MARCH = datetime(2026, 3, 1, tzinfo=timezone.utc)
+SELLER = {
+    "seller": {"name": "Shop AG", "country": "AT"},
+    "tax": {"country": "AT", "rates": [{"country": "AT", "rate": 20, "name": "USt"}]},
+    "rules": {"preset": "default", "round_at": "line"},
+    "due_days": 30,
+}
+
+
+class Shell:
+    """Runs `tenancy bills …` on one data directory."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.error = ""
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        result = CliRunner().invoke(app, ["bills", *words, "--data", str(self.data)])
+        self.error = result.stderr
+        assert result.exit_code == status, (words, result.output, result.exception)
+        return result.stdout
+
+    def json(self, *words: str, status: int = 0) -> Any:
+        return json.loads(self(*words, "--json", status=status))
+
+
+@pytest.fixture
+def sh(tmp_path: Path) -> Shell:
+    clock = FakeClock(datetime(2026, 1, 1, tzinfo=timezone.utc))
+    with Tenancy.open(tmp_path / "data", Catalog.from_dict(CATALOG), clock=clock) as t:
+        t.tenants.create("Acme", slug="acme", anchor=clock.now())
+        file = tmp_path / "seller.json"
+        file.write_text(json.dumps(SELLER), encoding="utf-8")
+    shell = Shell(tmp_path / "data")
+    shell("configure", str(file))
+    with Tenancy.open(tmp_path / "data", clock=clock) as t:
+        # The command's clock is the system's: what was before is said by a clock that is not.
+        from tenancy.billing import Party
+
+        party = Party("Acme GmbH", "AT")
+        t.billing.account("acme", party=party, currency="EUR")
+        t.billing.credit("acme", 4)
+    return shell
+
+
+def test_from_preview_to_payment(sh: Shell) -> None:
+    usage = ("--usage", '{"calls": 1000, "storage": 2.5}')
+    assert sh.json("preview", "acme", "2026-01", *usage)["due"] == "19.5"  # 10 + 10 + 0.25 - 4
+    assert "storage" in sh("preview", "acme", "2026-01", *usage)
+    invoice = from_json(sh("issue", "2026-01", "--tenant", "acme", *usage, "--json"))
+    assert isinstance(invoice, Invoice)
+    assert sh.json("show", invoice.number)["digest"] == invoice.digest
+    text = sh("show", invoice.number)
+    assert "USt 20 % of 16.25: 3.25" in text
+    assert "open: 19.5" in text
+    assert sh.json("list")["items"][0]["number"] == invoice.number
+    assert sh.json("list", "--tenant", "acme", "--kind", "credit_note")["items"] == []
+    assert sh.json("pay", invoice.number, "--amount", "9.5", "--reference", "r1")["open"] == "10"
+    note = from_json(
+        sh("credit-note", invoice.number, "--reason", "Oops", "--part", "0=1", "--json")
+    )
+    assert isinstance(note, CreditNote)
+    assert note.total == from_json(sh("show", note.number, "--json")).total  # type: ignore[union-attr]
+    assert "Oops" in sh("show", note.number)
+    assert sh.json("balance", "acme")[0]["owed"] == "8.8"
+    assert [one["left"] for one in sh.json("credits", "acme")] == ["0"]
+    accounts = sh.json("ledger", "--accounts")["EUR"]
+    assert (accounts["cash"], accounts["receivable"]) == ("9.5", "8.8")
+    assert "receivable" in sh("ledger", "--tenant", "acme")
+    assert len(sh.json("ledger", "--limit", "2")["items"]) == 2
+    assert sh.json("verify")["problems"] == []
+    assert "INV-" in sh("list")
+
+
+def test_what_goes_wrong_is_told_and_is_a_status(sh: Shell, tmp_path: Path) -> None:
+    sh("show", "INV-1", status=1)
+    assert "no document has the number" in sh.error
+    sh("issue", "2026-13", "--tenant", "acme", "--usage", "{}", status=2)
+    sh("issue", "2026-01", "--usage", "{}", status=2)
+    assert "name it with --tenant" in sh.error
+    sh("issue", "2026-01", "--part", "half", status=2)
+    sh("issue", "2026-01", "--part", "3/2", status=2)
+    sh("issue", "2026-02", "--tenant", "acme", "--usage", "[]", status=2)
+    sh("preview", "acme", "2026-01", "--usage", "{", status=2)
+    sh("credit", "acme", "-5", status=2)
+    sh("credit", "acme", "5", "--expires", "soon", status=2)
+    sh("pay", "INV-1", status=1)
+    sh("credit-note", "INV-1", "--reason", "x", "--part", "first", status=2)
+    for text in ("{", "[]", '{"seller": {"nam": "x"}}', '{"due_days": 3}', '{"sellers": 1}'):
+        file = tmp_path / "bad.json"
+        file.write_text(text, encoding="utf-8")
+        sh("configure", str(file), status=2)
+    sh("configure", str(tmp_path / "none.json"), status=2)
+
+
+def test_an_account_and_a_credit_are_given_to_a_tenant(sh: Shell) -> None:
+    made = sh.json("account", "acme", "--name", "Acme Ltd", "--country", "DE", "--currency", "EUR")
+    assert made["party"] == {"name": "Acme Ltd", "country": "DE"}
+    given = sh.json("credit", "acme", "12.50", "--expires", "30d", "--paid", "--name", "Prepaid")
+    assert (given["left"], given["source"], given["expired"]) == ("12.5", "paid", False)
+    assert "Prepaid" in sh("credits", "acme")
+    sh("account", "acme", "--name", "A", "--country", "Austria", "--currency", "EUR", status=2)
