@@ -29,6 +29,14 @@ def shown(value: object, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
+def visible(text: str) -> str:
+    """The text with `<U+202E>` for each character that is not printable: for pages that people
+    trust, where a mark that turns the reading direction could make a row say something else."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in text)
+
+
 def check_page(limit: int, most: int = 1000) -> int:
     """The number of items that a page may hold."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:

@@ -27,13 +27,19 @@
     ├── NotFound (LookupError)
     │   ├── UnknownTenant   ├── UnknownPlan   ├── UnknownRole      ├── UnknownQuota
     │   ├── UnknownKey      ├── UnknownSession └── UnknownResource
+    │   ├── UnknownDocument               an invoice or a credit note
+    │   ├── UnknownMetric   ├── UnknownUsageEvent
     │   └── UnknownTable                  of a database that is adopted
     ├── Conflict                     the change contradicts what is there
     │   ├── AlreadyExists            a slug, external id, … that is taken
     │   ├── IllegalTransition        the status machine has no such step
     │   ├── LegalHold                a purge or an erasure that a legal hold stops
+    │   ├── PeriodClosed             a usage event of a period that takes no more
+    │   ├── UsageConflict            a usage event whose id has other content
     │   ├── RoleInUse                a role that is still assigned or inherited
     │   ├── HookRefused              a `before` hook said no
+    │   ├── BillingRefused           an invoice, credit note, credit or payment that cannot be
+    │   │   └── NothingToBill        a period without anything to invoice
     │   └── AdoptionRefused          a table that cannot be given a tenant as it is
     ├── InvalidValue (ValueError)    an argument; names the field
     │   └── CatalogError             a catalog; carries every problem with its path and line
@@ -42,6 +48,8 @@
     │   ├── StoreBusy        ├── StoreDamaged
     │   └── VersionMismatch  └── StoreUnsupported
     ├── ProofInvalid                 a receipt or an export of audit events that proves nothing
+    ├── DeliveryFailed               a document was not taken by whoever it was sent to
+    │   └── ProviderRefused          by a payment provider; carries what it said
     ├── SignatureInvalid             a webhook that was not signed with the secret, or not just now
     ├── StoreClosed                  a `Tenancy` that was closed
     └── ExtraMissing (ImportError)   an optional dependency; names the extra to install
@@ -56,6 +64,7 @@ from __future__ import annotations
 from ._administration import (
     AdoptionRefused,
     AlreadyExists,
+    BillingRefused,
     CatalogError,
     Conflict,
     HookRefused,
@@ -63,9 +72,13 @@ from ._administration import (
     InvalidValue,
     LegalHold,
     NotFound,
+    NothingToBill,
+    PeriodClosed,
     Problem,
     RoleInUse,
+    UnknownDocument,
     UnknownKey,
+    UnknownMetric,
     UnknownPlan,
     UnknownQuota,
     UnknownResource,
@@ -73,8 +86,11 @@ from ._administration import (
     UnknownSession,
     UnknownTable,
     UnknownTenant,
+    UnknownUsageEvent,
+    UsageConflict,
 )
 from ._base import Reason, TenancyError
+from ._delivery import DeliveryFailed, ProviderRefused
 from ._refusals import (
     ConcurrencyExceeded,
     DutyViolated,
@@ -116,9 +132,11 @@ from ._translation import raise_core, raise_for, refusal
 __all__ = [
     "AdoptionRefused",
     "AlreadyExists",
+    "BillingRefused",
     "CatalogError",
     "ConcurrencyExceeded",
     "Conflict",
+    "DeliveryFailed",
     "DutyViolated",
     "Escalation",
     "ExpiredCredential",
@@ -136,9 +154,12 @@ __all__ = [
     "MissingTenant",
     "ModelNotAllowed",
     "NotFound",
+    "NothingToBill",
+    "PeriodClosed",
     "PermissionDenied",
     "Problem",
     "ProofInvalid",
+    "ProviderRefused",
     "QuotaExceeded",
     "RateLimitExceeded",
     "Reason",
@@ -158,7 +179,9 @@ __all__ = [
     "SuspendedTenant",
     "TenancyError",
     "TenantConflict",
+    "UnknownDocument",
     "UnknownKey",
+    "UnknownMetric",
     "UnknownPlan",
     "UnknownQuota",
     "UnknownResource",
@@ -166,6 +189,8 @@ __all__ = [
     "UnknownSession",
     "UnknownTable",
     "UnknownTenant",
+    "UnknownUsageEvent",
+    "UsageConflict",
     "VersionMismatch",
     "raise_core",
     "raise_for",

@@ -43,6 +43,18 @@ class UnknownQuota(NotFound):
     code = "UNKNOWN_QUOTA"
 
 
+class UnknownMetric(NotFound):
+    """Neither the catalog nor a price book of it has this metric."""
+
+    code = "UNKNOWN_METRIC"
+
+
+class UnknownUsageEvent(NotFound):
+    """The tenant has no usage event of this source and id, or it was taken back."""
+
+    code = "UNKNOWN_USAGE_EVENT"
+
+
 class UnknownKey(NotFound):
     """No API key of this tenant has this public id."""
 
@@ -60,6 +72,13 @@ class UnknownResource(NotFound):
     """The tenant owns no such resource."""
 
     code = "UNKNOWN_RESOURCE"
+
+
+class UnknownDocument(NotFound):
+    """No invoice or credit note has this number, or it is another tenant's."""
+
+    code = "UNKNOWN_DOCUMENT"
+    default_remedy = "`billing.list(tenant)` shows those there are"
 
 
 class UnknownTable(NotFound):
@@ -105,6 +124,20 @@ class LegalHold(Conflict):
     default_remedy = "lift it with `tenants.legal_hold(tenant, False)` first"
 
 
+class UsageConflict(Conflict):
+    """A usage event of this id was recorded before, with other content."""
+
+    code = "USAGE_CONFLICT"
+    default_remedy = "give it an id of its own, or use `usage.correct` to replace the other one"
+
+
+class PeriodClosed(Conflict):
+    """A usage event comes too late: its period is closed."""
+
+    code = "PERIOD_CLOSED"
+    default_remedy = "record it with `backfill=True` if the period shall be changed all the same"
+
+
 class RoleInUse(Conflict):
     """The role is still assigned, or inherited by another."""
 
@@ -116,6 +149,18 @@ class HookRefused(Conflict):
     """A `before` hook raised; the step was not taken. The hook's own exception is `__cause__`."""
 
     code = "HOOK_REFUSED"
+
+
+class BillingRefused(Conflict):
+    """An invoice, a credit note, a credit or a payment that cannot be, as things stand."""
+
+    code = "BILLING_REFUSED"
+
+
+class NothingToBill(BillingRefused):
+    """Nothing was used or due in the period, so there is no invoice of it."""
+
+    code = "NOTHING_TO_BILL"
 
 
 class AdoptionRefused(Conflict):

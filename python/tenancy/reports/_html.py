@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from .._text import visible
 from ..errors import ExtraMissing
-from ._texts import compact, counted, cut, target, utc, visible
+from ._texts import compact, counted, cut, target, utc
 
 if TYPE_CHECKING:
     from ._report import Report

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._text import visible
 from ..errors import ExtraMissing
 from ._state import NOT_CONFIGURED
-from ._texts import counted, cut, target, utc, visible
+from ._texts import counted, cut, target, utc
 
 if TYPE_CHECKING:
     from ..stores.records import AuditEvent

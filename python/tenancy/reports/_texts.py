@@ -14,14 +14,7 @@ from typing import Any
 
 from ..stores.records import AuditEvent
 
-__all__ = ["compact", "counted", "cut", "target", "utc", "visible"]
-
-
-def visible(text: str) -> str:
-    """The text with `<U+202E>` for each character that is not printable."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in text)
+__all__ = ["compact", "counted", "cut", "target", "utc"]
 
 
 def cut(text: str, most: int) -> str:

@@ -1,0 +1,216 @@
+"""Calls of Stripe's API: form-encoded, idempotent, tried again where that is safe.
+
+Every POST bears an `Idempotency-Key`, so a request whose answer was lost can be sent again: Stripe
+then answers what it answered first (https://docs.stripe.com/api/idempotent_requests).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from .._text import shown
+from ..errors import DeliveryFailed, InvalidValue, ProviderRefused
+from ..stores import alert_http
+from ..stores.alert_destinations import DeliveryError, tls_context
+from ..stores.alert_webhook import url_parts
+
+__all__ = ["Client", "Form", "encoded"]
+
+Form = Mapping[str, Any]
+
+_BODY_MOST = 4 << 20
+_WAIT_S, _WAIT_MOST_S = 0.5, 8.0
+_AFTER_MOST_S = 60.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_KEY = re.compile(r"[!-~]{8,255}")
+_WORD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,100}")
+_LOCKED = frozenset({"lock_timeout", "idempotency_key_in_use"})
+
+
+@dataclass(frozen=True)
+class Client:
+    """Where and how to call; `StripeAdapter` says what."""
+
+    api_key: str = field(repr=False)
+    base_url: str
+    api_version: str
+    account: str | None
+    timeout_s: float
+    attempts: int
+    ca_file: str | None
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.api_key, str) or not _KEY.fullmatch(self.api_key):
+            raise InvalidValue("api_key", "expected a key of 8 to 255 visible ASCII characters")
+        scheme, host, _, _ = url_parts(self.base_url, "base_url")
+        if scheme == "http" and host not in _LOOPBACK:
+            raise InvalidValue(
+                "base_url", "the key would go over the network in clear", remedy="https://…"
+            )
+        for name, value in (("api_version", self.api_version), ("account", self.account)):
+            if value is not None and not _WORD.fullmatch(value):
+                raise InvalidValue(name, f"{shown(value)} is no word of Stripe's")
+
+    def get(self, path: str, query: Form) -> dict[str, Any]:
+        """The object, or the page of a list."""
+        text = encoded(query)
+        return self._call("GET", f"{path}?{text}" if text else path, None, None)
+
+    def post(self, path: str, form: Form, key: str) -> dict[str, Any]:
+        """What was made. `key` is the same whenever the same is meant."""
+        return self._call("POST", path, encoded(form).encode(), key)
+
+    def _call(self, method: str, path: str, body: bytes | None, key: str | None) -> dict[str, Any]:
+        for attempt in range(1, self.attempts + 1):
+            last = attempt == self.attempts
+            try:
+                answer = self._once(method, path, body, key)
+            except DeliveryError as error:
+                if last:
+                    raise DeliveryFailed(
+                        f"Stripe: {error.message} ({attempt} attempts)",
+                        remedy="send it again; what was done is not done twice",
+                    ) from None
+                self.sleep(_wait(attempt, None))
+                continue
+            if 200 <= answer.status < 300:
+                return _object(answer)
+            again = _again(answer)
+            if last or not again:
+                raise _refusal(answer, final=not again)
+            self.sleep(_wait(attempt, answer.after_s()))
+        raise AssertionError("attempts is at least 1")
+
+    def _once(
+        self, method: str, path: str, body: bytes | None, key: str | None
+    ) -> alert_http.Answer:
+        scheme, host, port, base = url_parts(self.base_url, "base_url")
+        headers = {
+            "authorization": f"Bearer {self.api_key}",
+            "stripe-version": self.api_version,
+            "user-agent": "tenancy",
+            "accept": "application/json",
+        }
+        if self.account is not None:
+            headers["stripe-account"] = self.account
+        if body is not None and key is not None:
+            headers["content-type"] = "application/x-www-form-urlencoded"
+            headers["idempotency-key"] = key
+        return alert_http.request(
+            method,
+            (host, port, base.rstrip("/") + path),
+            body,
+            headers,
+            self.timeout_s,
+            context=tls_context(self.ca_file) if scheme == "https" else None,
+            body_most=_BODY_MOST,
+        )
+
+
+def encoded(form: Form) -> str:
+    """`a[b]=c` for what nests, in the order of the form; what is None is left out."""
+    pairs: list[tuple[str, str]] = []
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                add(f"{name}[{key}]", inner)
+        elif isinstance(value, bool):
+            pairs.append((name, "true" if value else "false"))
+        elif value is not None:
+            pairs.append((name, str(value)))
+
+    for name, value in form.items():
+        add(name, value)
+    return urlencode(pairs, errors="replace")
+
+
+def _wait(attempt: int, asked_s: float | None) -> float:
+    """What the server asked for, else twice as long each time; apart, so that not all come back
+    at once."""
+    longest = min(_WAIT_S * 2 ** (attempt - 1), _WAIT_MOST_S)
+    own: float = longest * random.uniform(0.5, 1.0)  # noqa: S311
+    return max(own, min(asked_s or 0.0, _AFTER_MOST_S))
+
+
+def _again(answer: alert_http.Answer) -> bool:
+    """Whether the same request may be answered otherwise later. Stripe may say so itself."""
+    told = answer.headers.get("stripe-should-retry", "").lower()
+    if told in ("true", "false"):
+        return told == "true"
+    return answer.status == 429 or answer.status >= 500 or _is_lock(answer)
+
+
+def _is_lock(answer: alert_http.Answer) -> bool:
+    if answer.status != 409:
+        return False
+    error = _error(answer)
+    return error.get("code") in _LOCKED or error.get("type") in (None, "idempotency_error")
+
+
+def _object(answer: alert_http.Answer) -> dict[str, Any]:
+    found = _parsed(answer)
+    if found is None:
+        raise DeliveryFailed(
+            f"Stripe answered {answer.status} and no JSON object",
+            remedy="is base_url that of the API?",
+        )
+    return found
+
+
+def _parsed(answer: alert_http.Answer) -> dict[str, Any] | None:
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _error(answer: alert_http.Answer) -> Mapping[str, Any]:
+    found = (_parsed(answer) or {}).get("error")
+    return found if isinstance(found, dict) else {}
+
+
+def _refusal(answer: alert_http.Answer, *, final: bool) -> ProviderRefused:
+    """Words of Stripe's vocabulary alone: its messages quote what was sent, keys among it."""
+    error = _error(answer)
+    kind, reason, parameter, decline = (
+        _word(error.get(name)) for name in ("type", "code", "param", "decline_code")
+    )
+    request_id = _word(answer.headers.get("request-id"))
+    told = ", ".join(
+        f"{name} {value}"
+        for name, value in (
+            ("type", kind),
+            ("code", reason or decline),
+            ("parameter", parameter),
+            ("request", request_id),
+        )
+        if value
+    )
+    return ProviderRefused(
+        f"Stripe answered {answer.status}" + (f" ({told})" if told else ""),
+        http_status=answer.status,
+        kind=kind,
+        reason=reason or decline,
+        parameter=parameter,
+        request_id=request_id,
+        final=final,
+        retry_after=answer.after_s(),
+        remedy={
+            401: "is api_key right, and of the account that base_url is of?",
+            429: "send it again later",
+        }.get(answer.status),
+    )
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
