@@ -29,7 +29,7 @@ demo: install ## Run the demonstration: a web application, several workers, thre
 test: test-cpp test-python ## Run every C++ and Python test
 
 ##@ Develop
-.PHONY: setup build build-cpp install quick test-cpp test-python test-web test-package test-fallback
+.PHONY: setup build build-cpp install quick test-cpp test-python test-web test-package test-fallback notebooks
 setup: ## Install system packages, make .venv, install Python packages
 	@.ci/setup
 
@@ -62,6 +62,9 @@ test-package: setup ## Install from a clean copy into an empty environment and u
 
 test-fallback: setup ## Build on a system without the libraries, from the pinned sources (ARGS=all: everything)
 	.ci/fallback-check $(ARGS)
+
+notebooks: install ## Run the notebooks and keep what they show (ARGS=billing: one)
+	$(BIN)/python .ci/notebooks.py $(ARGS)
 
 ##@ Check
 .PHONY: lint lint-python lint-cpp format asan tsan fuzz bench
