@@ -27,6 +27,7 @@ class Web:
         self.tenancy = tenancy
         self._finish = tenancy.finish
         self.options = settings = Options.of(preset, options)
+        self._idempotency = settings.idempotency_header
         self.resolver = resolver = Resolver(settings, tenancy)
         self.wanted = resolver.wanted | {_ORIGIN}
         self.lone_key = resolver.api_key if resolver.simple and settings.cost == 1 else None
@@ -105,11 +106,18 @@ class Web:
             if keep and context.reserves:
                 self._keep_late(decision, context)
             self._finish(decision, status if keep else 500)
+            if keep and context.meters is not None:
+                self._meter(context)
         except Exception:
             log.exception("a decision could not be settled")
         finally:
             if context is not None:
                 context.end()
+
+    def _meter(self, context: TenantContext) -> None:
+        """Record what the request used. A repeat of it, with its idempotency key, counts once."""
+        key = self._idempotency and context.headers.get(self._idempotency)
+        self.tenancy.usage.finish(context, key or None)
 
     def _keep_late(self, decision: Decision, context: TenantContext) -> None:
         """What a long request reserved may have expired under it; the use happened all the same."""

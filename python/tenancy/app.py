@@ -28,6 +28,7 @@ from .errors import (
     refusal,
 )
 from .explanation import Explainer
+from .invoices import Billing
 from .keys import Keys
 from .limit_counters import Limits
 from .operators import Operator
@@ -60,6 +61,8 @@ from .stores.retention import FIRST_S as RETAIN_FIRST_S
 from .stores.retention import Retention, RetentionJob
 from .stores.twins import twin
 from .tenants import Tenants
+from .usage import UsageMeter
+from .usage._service import EVERY_S as USAGE_EVERY_S
 
 if TYPE_CHECKING:
     from ._core import Decision
@@ -84,10 +87,12 @@ class Tenancy:
     roles: Roles
     access: Access
     quotas: Quotas
+    usage: UsageMeter
     limits: Limits
     resources: Resources
     audit: ReportingAudit
     alerts: RaisedAlerts
+    billing: Billing
     _deliveries: DeliveryJob | None
     background: Background
     """Jobs that one elected process of the host runs; see `health`."""
@@ -177,6 +182,7 @@ class Tenancy:
         self.background = Background(host, enabled=works)
         self.background.add("schedule", DueJob(self.tenants, host.clock), every_s=EVERY_S)
         self.background.add("audit", host.facts.drain, every_s=DRAIN_EVERY_S)
+        self.background.add("usage", self.usage.job, every_s=USAGE_EVERY_S)
         self._watch(host, watched)
         self.background.add(
             "retention",
@@ -215,10 +221,12 @@ class Tenancy:
         self.roles = Roles(host)
         self.access = Access(host)
         self.quotas = Quotas(host, events)
+        self.usage = UsageMeter(host, self.quotas)
         self.limits = Limits(host)
         self.resources = Resources(host)
         self.audit = ReportingAudit(host)
         self.alerts = RaisedAlerts(host)
+        self.billing = Billing(host, self.tenants, self.usage)
         for step, function in hooks.items():
             self.tenants.on(step, after=function)
         # Bound to the parts, not to self: a Tenancy that is forgotten can go.
@@ -325,6 +333,7 @@ class Tenancy:
             if self._deliveries is not None:
                 self._deliveries.close()
             self._events.flush()
+            self.usage.close_log()
         finally:
             self._host.close()
             self.engine = self.gate = cast(Any, Closed())

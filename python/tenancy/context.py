@@ -274,6 +274,41 @@ class TenantContext(RequestContext):
         identity = Identity(self.principal, (self.tenant_id,))
         self.tenancy.require(identity=identity, hints=(reference,))
 
+    # ------------------------------------------------------------------------------ metering
+
+    def meter(
+        self,
+        metric: str,
+        quantity: Any = 1,
+        *,
+        properties: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Say what this request used: `context.meter("tokens", 1234)`.
+
+        It is recorded when the request ends, unless it fails (500 and above); what is said of one
+        metric in several calls is summed, and stands instead of what the route declared for it.
+        Outside of a request it is recorded at once. Errors are those of `Tenancy.usage.record`.
+        """
+        self._must_last()
+        usage = self.tenancy.usage
+        if self.decision is None:
+            usage.record(self.tenant_id, metric, quantity, properties=properties)
+            return
+        self._note_meter(usage.measured(self.tenant_id, metric, quantity, properties, said=True))
+
+    def declare_meter(self, metric: str, quantity: Any) -> None:
+        """For routes: what the request uses unless its handler says otherwise."""
+        self._must_last()
+        if self.decision is None:
+            return
+        usage = self.tenancy.usage
+        self._note_meter(usage.measured(self.tenant_id, metric, quantity, None, said=False))
+
+    def _note_meter(self, measured: Any) -> None:
+        if self.meters is None:
+            self.meters = []
+        self.meters.append(measured)
+
     # ------------------------------------------------------------------------------ sessions
 
     def open_session(self, platform: str = "web", **options: Any) -> Any:

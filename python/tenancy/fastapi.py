@@ -15,6 +15,7 @@ details.
 import inspect
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 from typing import Annotated, Any
 
 try:
@@ -47,6 +48,7 @@ __all__ = [
     "document",
     "feature",
     "limit",
+    "meters",
     "operator_router",
     "requires",
     "requires_feature",
@@ -55,6 +57,9 @@ __all__ = [
 
 Amount = int | Callable[[Any], int | Awaitable[int]]
 """A number, or a function of the request (it may be a coroutine function)."""
+
+Measure = int | str | Decimal | None | Callable[[Any], Any]
+"""A quantity, or a function of the request (it may be a coroutine function)."""
 
 _API_KEY, _BEARER, _CERTIFICATE = "TenancyApiKey", "TenancyBearer", "TenancyCertificate"
 
@@ -138,6 +143,19 @@ class _Action(_Requirement):
         context.require(endpoint=_endpoint(connection), action=self._action, cost=cost)
 
 
+class _Metering(_Requirement):
+    def __init__(self, amounts: Mapping[str, Measure]) -> None:
+        self._amounts = dict(amounts)
+
+    async def demand(self, context: TenantContext, connection: HTTPConnection) -> None:
+        context.require(endpoint=_endpoint(connection))
+        for metric, amount in self._amounts.items():
+            value = amount(connection) if callable(amount) else amount
+            value = await value if inspect.isawaitable(value) else value
+            if value is not None:
+                context.declare_meter(metric, value)
+
+
 class _Inline(_Requirement):
     def __init__(self, limit: InlineLimit, cost: Amount) -> None:
         self._limit = limit
@@ -181,6 +199,18 @@ def consumes(
     one by hand, with the amount that was used in the end.
     """
     return _Consumption({quota: amount} if isinstance(quota, str) else quota)
+
+
+def meters(
+    metric: str | Mapping[str, Measure], quantity: Measure = 1
+) -> Callable[..., Awaitable[TenantContext]]:
+    """`Depends(meters("api_calls"))` or `Depends(meters({"api_calls": 1, "tokens": None}))`.
+
+    Recorded when the request ends, if its response is below 500, without a call by the handler.
+    None is for what only the handler knows: `TenantContext.meter` says it, and says it better than
+    any quantity here. With an idempotency key a repeated request counts once.
+    """
+    return _Metering({metric: quantity} if isinstance(metric, str) else metric)
 
 
 def limit(

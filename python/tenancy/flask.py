@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, TypeVar
 
 try:
@@ -38,6 +39,7 @@ __all__ = [
     "current_tenant",
     "feature",
     "limit",
+    "meters",
     "operator_blueprint",
     "require_tenant",
     "requires",
@@ -48,6 +50,10 @@ __all__ = [
 View = TypeVar("View", bound=Callable[..., Any])
 Amount = int | Callable[[Any], int]
 """A number, or a function of Flask's request."""
+
+
+Measure = int | str | Decimal | None | Callable[[Any], Any]
+"""A quantity, or a function of Flask's request."""
 
 
 class TenancyFlask:
@@ -134,6 +140,25 @@ def consumes(quota: str | Mapping[str, Amount], amount: Amount = 1) -> Callable[
         context.require(
             endpoint=request.endpoint, consume={name: _number(a) for name, a in amounts.items()}
         )
+
+    return _decorator(demand)
+
+
+def meters(metric: str | Mapping[str, Measure], quantity: Measure = 1) -> Callable[[View], View]:
+    """`@meters("api_calls")` or `@meters({"api_calls": 1, "tokens": None})`.
+
+    Recorded when the request ends, if its response is below 500, without a call by the view. None
+    is for what only the view knows: `TenantContext.meter` says it, and says it better than any
+    quantity here. With an idempotency key a repeated request counts once.
+    """
+    amounts: Mapping[str, Measure] = {metric: quantity} if isinstance(metric, str) else dict(metric)
+
+    def demand(context: TenantContext) -> None:
+        context.require(endpoint=request.endpoint)
+        for name, amount in amounts.items():
+            value = amount(request) if callable(amount) else amount
+            if value is not None:
+                context.declare_meter(name, value)
 
     return _decorator(demand)
 

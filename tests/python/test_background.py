@@ -532,6 +532,7 @@ def test_the_registry_is_what_other_parts_use(t: Tenancy) -> None:
     assert [job.name for job in t.health().background.jobs] == [
         "schedule",
         "audit",
+        "usage",
         "alerts",
         "retention",
     ]

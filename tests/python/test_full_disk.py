@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tenancy import Catalog, Tenancy
-from tenancy.errors import StoreNotWritable
+from tenancy.errors import StateUnavailable, StoreNotWritable
 
 CATALOG = {
     "catalog": "small",
@@ -97,3 +97,32 @@ def test_a_directory_is_not_made_on_a_full_disk_and_is_once_there_is_room(disk: 
     disk.free()
     with Tenancy.open(disk.data, catalog=Catalog.from_dict(CATALOG)) as t:
         assert t.tenants.create("Acme", slug="acme").slug == "acme"
+
+
+@pytest.mark.slow  # the log is given half a minute
+def test_usage_on_a_full_disk_is_refused_or_kept_and_counts_once(disk: Disk) -> None:
+    """What was acknowledged is there afterwards; what was refused counts once when it comes again.
+    The table of events is made from the log, and catches up when there is room."""
+    catalog = Catalog.from_dict({**CATALOG, "metrics": {"calls": {}}})
+    with Tenancy.open(disk.data, catalog=catalog) as t:
+        acme = t.tenants.create("Acme", slug="acme")
+        t.usage.record(acme, "calls", 1, id="first")
+        assert t.usage.aggregate(acme, "calls").quantity == 1
+        disk.fill()
+        refused = []
+        number = 0
+        while not refused:
+            try:
+                t.usage.record(acme, "calls", 1, id=f"e{number}", properties={"note": "x" * 15_000})
+            except (StoreNotWritable, StateUnavailable):
+                refused.append(number)
+            number += 1
+        with pytest.raises(StoreNotWritable):
+            t.usage.aggregate(acme, "calls")  # rather than a sum that lacks something
+        disk.free()
+        for late in refused:
+            t.usage.record(acme, "calls", 1, id=f"e{late}", properties={"note": "x" * 15_000})
+        found = t.usage.aggregate(acme, "calls")
+        assert found.quantity == found.events == 1 + number
+    with Tenancy.open(disk.data) as again:
+        assert again.usage.aggregate(acme, "calls").events == 1 + number

@@ -16,6 +16,7 @@ from tenancy.fastapi import (
     TenancyMiddleware,
     consumes,
     limit,
+    meters,
     requires,
     usage_router,
 )
@@ -57,6 +58,11 @@ def fastapi_app() -> Any:
 
         return StreamingResponse(body())
 
+    @app.get("/metered", dependencies=[Depends(meters({"api_calls": 1, "llm_tokens": None}))])
+    async def metered(tenant: CurrentTenant, tokens: int = 5) -> Any:
+        tenant.meter("llm_tokens", tokens)
+        return {"pid": os.getpid()}
+
     @app.get("/slow", dependencies=[Depends(consumes("tokens", 5))])
     async def slow() -> Any:
         await asyncio.sleep(30)
@@ -75,7 +81,7 @@ def fastapi_app() -> Any:
 def _make_flask() -> Any:
     from flask import Flask, Response
 
-    from tenancy.flask import TenancyFlask, consumes
+    from tenancy.flask import TenancyFlask, consumes, meters
 
     # Opened before the fork of a preloading server.
     t = Tenancy.open(os.environ["TENANCY_TEST_DATA"])
@@ -89,6 +95,12 @@ def _make_flask() -> Any:
     @app.get("/")
     def root() -> Any:
         return {"tenant": require_tenant().tenant_id, "pid": os.getpid()}
+
+    @app.get("/metered")
+    @meters({"api_calls": 1, "llm_tokens": None})
+    def metered() -> Any:
+        require_tenant().meter("llm_tokens", 5)
+        return {"pid": os.getpid()}
 
     @app.get("/stream")
     @consumes("tokens", 2)

@@ -13,6 +13,7 @@ from . import (
     audit_archive,
     audit_log,
     audit_retention,
+    bills,
     keys,
     limits,
     plans,
@@ -20,6 +21,7 @@ from . import (
     sessions,
     tenants,
     usage,
+    usage_events,
 )
 from ._common import make_app
 from .adopt import adopt
@@ -61,7 +63,9 @@ audit_retention.add_to(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(limits.app, name="limits")
+usage_events.add_to(usage.app)
 app.add_typer(usage.app, name="usage")
+app.add_typer(bills.app, name="bills")
 app.add_typer(sessions.app, name="sessions")
 audit.app.command("report")(audit_report)
 app.command("explain")(explain)

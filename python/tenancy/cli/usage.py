@@ -1,4 +1,4 @@
-"""`tenancy usage`: what a tenant uses of its quotas, and mending it."""
+"""`tenancy usage`: what a tenant uses of its quotas, and mending it. `usage_events` is metering."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import _common as c
 
 __all__ = ["app"]
 
-app = c.make_app("Look at what a tenant uses of its quotas, and mend it.")
+app = c.make_app("Look at what a tenant uses of its quotas and metrics, and mend it.")
 
 Quota = Annotated[str, typer.Argument(help="A quota of the catalog.")]
 

@@ -17,8 +17,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from .bills import METRICS, Billed
 from .checks import Exact, Latency, Suspension
-from .scenario import CUSTOMERS
+from .scenario import BILLS, CUSTOMERS
 from .traffic import ALLOWED, LIMITED, Results
 
 __all__ = ["Limits", "Screen"]
@@ -152,6 +153,18 @@ class Screen:
             table.add_row(str(worker), *cells)
         self._show(table)
 
+    def bills(self, told: Sequence[Billed]) -> None:
+        if self.silent:
+            return
+        title = "An hour of requests to two language models, metered and invoiced"
+        table = _table(title, "prices", "invoice", "> tokens in", "> tokens out", "> total", "")
+        for one in told:
+            tokens = [f"{one.used[metric]:,f}" for metric in METRICS]
+            total = f"{one.total:,f} {one.currency}"
+            verdict = "[green]✓ exact[/]" if one.ok else "[bold red]✗[/]"
+            table.add_row(one.plan, one.number, *tokens, total, verdict)
+        self._show(table)
+
     def _show(self, table: Table) -> None:
         self.console.print(table)
         self.console.print()
@@ -180,7 +193,7 @@ class Screen:
         verdict = "[bold green]All checks passed" if ok else "[bold red]A check FAILED"
         self.say(f"{verdict}[/] in {seconds:g} s. Nothing is left running.")
 
-    def next_steps(self, data: str, key: str) -> None:
+    def next_steps(self, data: str, key: str, invoice: str) -> None:
         """What to type now."""
         program = _program()
         self.say()
@@ -194,6 +207,8 @@ class Screen:
         ):
             self.say(f"  {program} {escape(command)} --data {escape(data)}")
         self.say(f"  curl -H 'X-API-Key: {key}' http://127.0.0.1:8000/tenancy/usage")
+        place = f"{data}/{BILLS}"
+        self.say(f"  {program} bills show {invoice} --data {escape(place)}")
 
 
 def _program() -> str:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from .. import Tenancy
 from . import checks, scenario, trace
+from .bills import bill_the_hour
 from .display import Limits, Screen
 from .server import Server, running
 from .traffic import Credentials, Results, open_lanes, replay
@@ -48,13 +49,18 @@ def play(data: Path, workers: int, seconds: float, *, as_json: bool) -> bool:
             return TOTAL_S - (time.monotonic() - started)
 
         summary = asyncio.run(_play(t, server, keys, seconds, left_s, screen))
+    with screen.waiting("metering and invoicing an hour of requests"):
+        billed = bill_the_hour(data / scenario.BILLS)
+    screen.bills(billed)
+    summary["bills"] = [{**asdict(one), "ok": one.ok} for one in billed]
+    summary["ok"] = summary["ok"] and all(one.ok for one in billed)
     summary["seconds"] = round(time.monotonic() - started, 1)
     summary["data"] = str(data)
     if as_json:
-        print(json.dumps(summary, indent=2))
+        print(json.dumps(summary, indent=2, default=str))
     else:
         screen.ending(summary["ok"], summary["seconds"])
-        screen.next_steps(_shown(data), keys[SUSPENDED].viewer)
+        screen.next_steps(_shown(data), keys[SUSPENDED].viewer, billed[0].number)
     return bool(summary["ok"])
 
 

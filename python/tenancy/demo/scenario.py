@@ -13,11 +13,13 @@ from .. import Tenancy
 from ..errors import StoreBusy, StoreError
 from .traffic import Credentials
 
-__all__ = ["BY", "CATALOG", "CUSTOMERS", "Customer", "fresh_directory", "seed"]
+__all__ = ["BILLS", "BY", "CATALOG", "CUSTOMERS", "Customer", "fresh_directory", "seed"]
 
 BY = "operator:demo"
 CATALOG = "agent-orchestrator"
 MARKER = "DEMO"
+BILLS = "bills"
+"""The data directory of the invoices, inside the other one."""
 
 
 @dataclass(frozen=True)
