@@ -28,6 +28,7 @@ py::dict prune_log(log::Log& self, const py::str& chain, uint64_t before);
 std::string log_field_name(log::FieldId id);
 
 // One event of Python. It keeps what its fields point into, so they may be read without the GIL.
+// NOLINTNEXTLINE(bugprone-exception-escape): moving its vectors moves what cannot throw
 class LogEvent {
  public:
   // Raises for what can never be recorded, naming the field. Nothing is recorded before all events

@@ -23,13 +23,14 @@ WRITER = """
         print("ready", flush=True)
         sys.stdin.readline()
         for start in range(first, first + count, batch):
-            rows = [{"id": f"e{n}", "quantity": n} for n in range(start, start + batch)]
+            end = min(start + batch, first + count)
+            rows = [{"id": f"e{n}", "quantity": n} for n in range(start, end)]
             if batch == 1:
                 t.usage.record("acme", "calls", start, id=f"e{start}")
             else:
                 report = t.usage.record_many(rows, tenant="acme", metric="calls")
                 assert report.ok, report
-            print(start + batch, flush=True)
+            print(end, flush=True)
 """
 
 

@@ -215,6 +215,8 @@ TEST_CASE("many kills lose nothing that was acknowledged, and nothing counts twi
   CHECK(has(report, "unanchored"));
 }
 
+// The thread sanitizer ends a child of a process with threads that starts one, as a log does.
+#ifndef __SANITIZE_THREAD__
 TEST_CASE("a forked child goes on with its parent's, and either may end first") {
   const TempDir directory;
   Host host(directory.path());
@@ -243,6 +245,7 @@ TEST_CASE("a forked child goes on with its parent's, and either may end first") 
   CHECK(later.join() == "CONFLICT");
   host.close();
 }
+#endif
 
 TEST_CASE("threads that share one object record each id once") {
   const TempDir directory;
