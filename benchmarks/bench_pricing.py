@@ -210,7 +210,7 @@ def with_duckdb(events: Events, kind: str) -> Callable[[], Any]:
     """
 
     def run() -> Any:
-        return connection.execute(query).fetch_arrow_table()["amount"]
+        return connection.sql(query).to_arrow_table()["amount"]
 
     return run
 
