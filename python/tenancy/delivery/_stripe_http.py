@@ -137,7 +137,7 @@ def _wait(attempt: int, asked_s: float | None) -> float:
     """What the server asked for, else twice as long each time; apart, so that not all come back
     at once."""
     longest = min(_WAIT_S * 2 ** (attempt - 1), _WAIT_MOST_S)
-    own: float = longest * random.uniform(0.5, 1.0)  # noqa: S311
+    own: float = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     return max(own, min(asked_s or 0.0, _AFTER_MOST_S))
 
 
