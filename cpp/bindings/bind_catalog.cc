@@ -208,6 +208,11 @@ py::dict describe(const Catalog& catalog) {
   for (const MetricDef& each : catalog.metrics()) metrics[to_str(each.name)] = metric_dict(each);
   result["metrics"] = metrics;
   result["metering"] = py::make_tuple(catalog.metering().grace_ns, catalog.metering().ahead_ns);
+  const BillingPolicy& billing = catalog.billing();
+  result["billing"] = py::make_tuple(
+      to_str(period_unit_name(billing.period)), billing.anchored,
+      to_str(kFeesNames[static_cast<size_t>(billing.fees)]),
+      to_str(kPriceChangesNames[static_cast<size_t>(billing.price_changes)]), billing.dispute_ns);
   py::list books;
   for (const auto& book : catalog.price_books()) books.append(to_str(book->name));
   result["price_books"] = py::tuple(books);

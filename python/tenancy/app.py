@@ -29,6 +29,7 @@ from .errors import (
 )
 from .explanation import Explainer
 from .invoices import Billing
+from .invoices._prices import note_prices
 from .keys import Keys
 from .limit_counters import Limits
 from .operators import Operator
@@ -176,6 +177,7 @@ class Tenancy:
                 **own,
             },
         )
+        host.with_catalog.append(note_prices)
         host.open(loaded)
         self = object.__new__(cls)
         self._start(host, quota_status, hooks or {})

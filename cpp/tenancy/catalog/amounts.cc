@@ -127,6 +127,17 @@ std::optional<int64_t> read_duration(const Field& field, std::string_view exampl
   return std::nullopt;
 }
 
+void read_length(const Field& field, int64_t most_ns, std::string_view example,
+                 std::string_view what, int64_t* out) {
+  if (!field.present()) return;
+  if (field.json().is_integer() && field.json().as_integer() == 0) {
+    *out = 0;
+  } else if (const auto length_ns = read_duration(field, example)) {
+    if (*length_ns > most_ns) return field.expected(what);
+    *out = *length_ns;
+  }
+}
+
 bool is_price(std::string_view text) {
   constexpr size_t kWholeDigitsMax = 18;
   constexpr size_t kFractionDigitsMax = 12;

@@ -31,6 +31,11 @@ std::optional<Amount> read_size(const Field& field);
 // "60s", "5 minutes", "1 hour": what may stand after the "/" of a rate limit.
 std::optional<int64_t> read_duration(const Field& field, std::string_view example);
 
+// A duration of at most `most_ns`, which `what` says in words, or 0. An absent one leaves `out`
+// alone.
+void read_length(const Field& field, int64_t most_ns, std::string_view example,
+                 std::string_view what, int64_t* out);
+
 // Bytes, or nothing when it is not a size, is no whole number of bytes, or passes kAmountMax.
 std::optional<uint64_t> parse_size(std::string_view text);
 

@@ -22,6 +22,7 @@
 #include "tenancy/base/json.h"
 #include "tenancy/base/status.h"
 #include "tenancy/catalog/audit_policy.h"
+#include "tenancy/catalog/billing_policy.h"
 #include "tenancy/catalog/limit_policy.h"
 #include "tenancy/catalog/metric_def.h"
 #include "tenancy/catalog/price_def.h"
@@ -153,6 +154,7 @@ class Catalog {
   // Those it defines; metrics that a price book prices need no definition.
   const std::vector<MetricDef>& metrics() const { return metrics_; }
   const MeteringPolicy& metering() const { return metering_; }
+  const BillingPolicy& billing() const { return billing_; }
   // The price books it defines; plans may also name those that come with the package.
   const std::vector<std::shared_ptr<const PriceBookDef>>& price_books() const {
     return price_books_;
@@ -202,6 +204,7 @@ class Catalog {
   AuditPolicy audit_;
   std::vector<MetricDef> metrics_;
   MeteringPolicy metering_;
+  BillingPolicy billing_;
   std::vector<LimitRule> limits_;
   std::vector<std::shared_ptr<const PriceBookDef>> price_books_;
   uint32_t default_action_ = kNoIndex;

@@ -74,11 +74,11 @@ CatalogParser::CatalogParser(const Field& document)
     : document_(document), catalog_(new Catalog()) {}
 
 std::shared_ptr<const Catalog> CatalogParser::parse() {
-  if (!document_.is_mapping_of({"$schema",       "catalog",        "version",  "format",
-                                "default_plan",  "default_action", "currency", "permissions",
-                                "builtin_roles", "roles",          "duties",   "features",
-                                "actions",       "quotas",         "limits",   "plans",
-                                "price_books",   "audit",          "metrics",  "metering"})) {
+  if (!document_.is_mapping_of(
+          {"$schema",  "catalog",     "version",       "format", "default_plan", "default_action",
+           "currency", "permissions", "builtin_roles", "roles",  "duties",       "features",
+           "actions",  "quotas",      "limits",        "plans",  "price_books",  "audit",
+           "metrics",  "metering",    "billing"})) {
     return catalog_;
   }
   header();
@@ -87,6 +87,7 @@ std::shared_ptr<const Catalog> CatalogParser::parse() {
   actions();
   limits();
   price_books();
+  catalog_->billing_ = read_billing_policy(member("billing"));  // plans have its period
   plans();
   check_price_books();
   access();
@@ -258,6 +259,7 @@ void CatalogParser::plans() {
 void CatalogParser::plan_header(const Field& field, Plan* plan) const {
   plan->currency = catalog_->currency_;
   plan->title = plan->name;
+  plan->price_period = catalog_->billing_.period;
   if (!field.is_mapping_of({"title", "price", "period", "currency", "features", "quotas",
                             "rate_limits", "isolation", "retention_days", "price_book",
                             "extends"})) {

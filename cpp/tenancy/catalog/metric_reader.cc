@@ -77,17 +77,6 @@ MetricDef read_metric_def(const std::string& name, const Field& field,
   return metric;
 }
 
-void read_length(const Field& field, int64_t most_ns, std::string_view example,
-                 std::string_view what, int64_t* out) {
-  if (!field.present()) return;
-  if (field.json().is_integer() && field.json().as_integer() == 0) {
-    *out = 0;
-  } else if (const auto length_ns = read_duration(field, example)) {
-    if (*length_ns > most_ns) return field.expected(what);
-    *out = *length_ns;
-  }
-}
-
 }  // namespace
 
 std::vector<MetricDef> read_metric_defs(const Field& field, const std::vector<QuotaDef>& quotas) {

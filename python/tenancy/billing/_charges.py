@@ -34,11 +34,12 @@ UsageBySpan = Sequence[Mapping[str, Sequence[Cumulative]]]
 class Charges:
     """Makes the drafts of one bill out of its terms."""
 
-    __slots__ = ("moments", "terms")
+    __slots__ = ("moments", "terms", "whole")
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.moments = cuts(terms)
+        self.whole = terms.whole or terms.period  # of which fees count a part
 
     def of_usage(self, usage: UsageBySpan) -> Iterator[Draft]:
         """The charge of every metric, span by span in the order of its price book."""
@@ -63,14 +64,15 @@ class Charges:
     def of_fees(self) -> Iterator[Draft]:
         """Base fee and seats of every span, by its part of the period."""
         for i, span in enumerate(self.terms.spans):
-            yield from self._fees(i, span, span.seats, self.terms.period)
+            yield from self._fees(i, span, span.seats, self.whole)
 
     def of_next_period(self) -> Iterator[Draft]:
         """Base fee and seats that are charged in advance."""
         advance = self.terms.advance
         if advance is not None:
             seats = () if advance.seats is None else (SeatCount(advance.start, advance.seats),)
-            yield from self._fees(-1, advance, seats, Period(advance.start, advance.end))
+            whole = advance.whole or Period(advance.start, advance.end)
+            yield from self._fees(-1, advance, seats, whole)
 
     def commitments(self, drafts: Sequence[Draft], digits: int) -> Iterator[Draft]:
         """What lifts the charges of a span to its minimum, or cuts them to its maximum."""
@@ -104,7 +106,7 @@ class Charges:
     ) -> Draft | None:
         last = found[-1]
         span = self.terms.spans[i]
-        part = self._part(period, self.terms.period, span.book)
+        part = self._part(period, self.whole, span.book)
         if part is not _WHOLE:
             price = self._price_of_part(price, part, span.book)
         quantity = exact(last.quantity, metric)
@@ -222,7 +224,7 @@ class Charges:
     def _commitment(self, amount: Decimal | None, span: Span, digits: int) -> int | None:
         if amount is None:
             return None
-        part = self._part(Period(span.start, span.end), self.terms.period, span.book)
+        part = self._part(Period(span.start, span.end), self.whole, span.book)
         if part is not _WHOLE and self.terms.rules.prorate_commitments:
             amount = self._prorated(amount, part, span.book)
         return rounded(pico_of(amount), PICO // 10**digits, self.terms.rules.rounding)

@@ -221,6 +221,8 @@ class CreditNoteLine:
     tax_category: TaxCategory
     tax_rate: Decimal
     tax: Decimal
+    credit: Decimal = Decimal(0)
+    """What goes back to the credits that paid for it before tax; not in `net`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,3 +250,5 @@ class CreditNote:
     digest: str
     previous: str = ""
     invoice_issued_at: datetime | None = None
+    credit: Decimal = Decimal(0)
+    """What goes back to credits, besides `total`: the sum of the lines'."""

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 
 from .._text import check_text
 from ..errors import InvalidValue
 from ..pricing import Number, minor_digits, round_money
 from ._documents import BillLine, CreditNote, CreditNoteLine, Invoice, TaxTotal
 from ._json import sealed
-from ._numbers import amount_of, aware, exact, rounded, shares, units_of
+from ._numbers import amount_of, aware, exact, one_of, rounded, shares, units_of
 
 __all__ = ["Part", "credit_note", "left_of"]
 
@@ -55,6 +56,7 @@ def credit_note(
     reason: str,
     issued_at: datetime,
     refund: Number = 0,
+    credits: Literal["return", "keep"] = "return",  # noqa: A002 - what they are
     id: str = "",  # noqa: A002 - the name of the member
     number: str = "",
     previous: str = "",
@@ -64,16 +66,21 @@ def credit_note(
     `earlier` are all credit notes that the invoice has. The tax of the parts is computed for each
     rate on what is left and allocated to its lines by the largest remainder, so that the notes of
     an invoice sum to it exactly, line by line, however it was split. `refund` is what of it is paid
-    back; that no more is paid back than was paid is for the caller to see to. The number may be
-    given later: replace it, and use `sealed`.
+    back; that no more is paid back than was paid is for the caller to see to. What credits paid of
+    the parts before tax goes back to them, in proportion; with ``credits="keep"`` it is gone. The
+    number may be given later: replace it, and use `sealed`.
 
     Raises `InvalidValue` for more than is left and for a part that is named twice.
     """
     check_text(reason, "reason", 1000)
+    one_of(credits, ("return", "keep"), "credits")
     digits = minor_digits(invoice.bill.currency)
     earlier = list(earlier)
     left = _left_of(invoice, earlier)
-    taken = _split(invoice.bill.lines, _wanted(parts, left, digits), left)
+    used = _credits_left(invoice, earlier) if credits == "return" else [0] * len(left)
+    wanted = _wanted(parts, left, used, digits)
+    taken = _split(invoice.bill.lines, wanted, left)
+    given = {i: _credit_share(part, used[i]) for i, part in wanted.items()}
     net, tax = sum(net for net, _ in taken.values()), sum(tax for _, tax in taken.values())
     _check_total(invoice, earlier, net + tax, digits)
     back = exact(refund, "refund", least=0)
@@ -89,7 +96,7 @@ def credit_note(
         reason=reason,
         seller=invoice.seller,
         buyer=invoice.buyer,
-        lines=_note_lines(invoice.bill.lines, taken, digits),
+        lines=_note_lines(invoice.bill.lines, taken, given, digits),
         taxes=_tax_totals(invoice, taken, digits),
         net=amount_of(net, digits),
         tax=amount_of(tax, digits),
@@ -98,12 +105,16 @@ def credit_note(
         digest="",
         previous=previous,
         invoice_issued_at=invoice.issued_at,
+        credit=amount_of(sum(given.values()), digits),
     )
     return sealed(note)
 
 
 def _note_lines(
-    lines: Sequence[BillLine], taken: Mapping[int, tuple[int, int]], digits: int
+    lines: Sequence[BillLine],
+    taken: Mapping[int, tuple[int, int]],
+    given: Mapping[int, int],
+    digits: int,
 ) -> tuple[CreditNoteLine, ...]:
     return tuple(
         CreditNoteLine(
@@ -113,6 +124,7 @@ def _note_lines(
             lines[i].tax_category,
             lines[i].tax_rate,
             amount_of(tax, digits),
+            amount_of(given[i], digits),
         )
         for i, (net, tax) in sorted(taken.items())
     )
@@ -142,6 +154,23 @@ def _left_of(invoice: Invoice, earlier: Iterable[CreditNote]) -> list[tuple[int,
     return left
 
 
+def _credits_left(invoice: Invoice, earlier: Iterable[CreditNote]) -> list[int]:
+    """What credits paid of every line before tax, and has not gone back to them."""
+    digits = minor_digits(invoice.bill.currency)
+    left = [units_of(line.credit, digits) for line in invoice.bill.lines]
+    for note in earlier:
+        for part in note.lines:
+            left[part.line] -= units_of(part.credit, digits)
+    return left
+
+
+def _credit_share(part: _Wanted, used: int) -> int:
+    """Of what credits paid of a line: as much as is taken back of what is left of it."""
+    if part.whole:
+        return used
+    return rounded(used * part.top, part.bottom) if part.bottom else 0
+
+
 def _index(line: int, lines: int) -> int:
     if isinstance(line, bool) or not isinstance(line, int) or not 0 <= line < lines:
         raise InvalidValue("part.line", f"expected 0 to {lines - 1}, got {line!r}")
@@ -155,26 +184,33 @@ class _Wanted:
     top: int
     bottom: int
     is_total: bool
+    whole: bool
+    """All that is left, also where that is nothing but credits."""
 
 
 def _wanted(
-    parts: Sequence[Part] | None, left: Sequence[tuple[int, int]], digits: int
+    parts: Sequence[Part] | None,
+    left: Sequence[tuple[int, int]],
+    used: Sequence[int],
+    digits: int,
 ) -> dict[int, _Wanted]:
     if parts is None:
-        parts = [Part(i) for i, both in enumerate(left) if both != (0, 0)]
+        parts = [Part(i) for i, both in enumerate(left) if both != (0, 0) or used[i]]
     wanted: dict[int, _Wanted] = {}
     for part in parts:
         net, tax = left[_index(part.line, len(left))]
         if part.line in wanted:
             raise InvalidValue("part.line", f"line {part.line} is named twice")
         if part.net is None and part.total is None:
-            wanted[part.line] = _Wanted(net + tax, net + tax, is_total=True)
+            wanted[part.line] = _Wanted(net + tax, net + tax, is_total=True, whole=True)
             continue
         is_total = part.net is None
         most = net + tax if is_total else net
         amount = part.total if part.net is None else part.net
         assert amount is not None
-        wanted[part.line] = _Wanted(_checked(amount, most, part.line, digits), most, is_total)
+        units = _checked(amount, most, part.line, digits)
+        whole = units == most != 0
+        wanted[part.line] = _Wanted(units, most, is_total, whole)
     return dict(sorted(wanted.items()))
 
 

@@ -74,6 +74,8 @@ class Advance:
     book: PriceBook
     plan: str | None = None
     seats: Decimal | None = None
+    whole: Period | None = None
+    """The period that the fees are for, where only a part of it is charged."""
 
     def __init__(
         self,
@@ -82,10 +84,12 @@ class Advance:
         book: PriceBook,
         plan: str | None = None,
         seats: Number | None = None,
+        whole: Period | None = None,
     ) -> None:
         start, end = _interval(start, end, "advance")
         number = None if seats is None else exact(seats, "advance.seats", least=0)
-        _set(self, start=start, end=end, book=book, plan=plan, seats=number)
+        whole = _whole(whole, Period(start, end), "advance.whole")
+        _set(self, start=start, end=end, book=book, plan=plan, seats=number, whole=whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +127,17 @@ class Terms:
 
     `spans` are in order and without gaps; the first may begin after the period does, and the last
     may end before it, when the subscription does. There may be none where only the next period is
-    charged, or adjustments are. Price books, credits and discounts have the bill's currency. Times
-    are kept in UTC.
-    Raises `InvalidValue` that names what is wrong.
+    charged, or fees that were charged are taken off again, or adjustments are. Price books, credits
+    and discounts have the bill's currency. Times are kept in UTC. Raises `InvalidValue` that names
+    what is wrong.
     """
 
     tenant: str
     period: Period
     currency: str
     spans: tuple[Span, ...]
+    whole: Period | None = None
+    """The period that fees and commitments are for, where `period` is only a part of it."""
     advance: Advance | None = None
     charged: tuple[Charged, ...] = ()
     adjustments: tuple[Adjustment, ...] = ()
@@ -154,6 +160,7 @@ class Terms:
         currency: str,
         spans: Sequence[Span],
         *,
+        whole: Period | None = None,
         advance: Advance | None = None,
         charged: Sequence[Charged] = (),
         adjustments: Sequence[Adjustment] = (),
@@ -171,7 +178,8 @@ class Terms:
         if not isinstance(period, Period):
             period = Period(*period)
         period = Period(*_interval(period.start, period.end, "period"))
-        _check_spans(spans, period, currency, advance is not None or bool(adjustments))
+        others = advance is not None or bool(charged) or bool(adjustments)
+        _check_spans(spans, period, currency, others)
         if advance is not None:
             _check_currency(advance.book.currency, currency, "advance.book")
         _check_offers("discounts", discounts, currency)
@@ -186,6 +194,7 @@ class Terms:
             period=period,
             currency=currency,
             spans=tuple(spans),
+            whole=_whole(whole, period, "whole"),
             advance=advance,
             charged=tuple(charged),
             adjustments=tuple(adjustments),
@@ -228,6 +237,16 @@ def _interval(start: datetime, end: datetime, owner: str) -> tuple[datetime, dat
     if end <= start:
         raise InvalidValue(f"{owner}.end", f"{end} is not after the start, {start}")
     return start, end
+
+
+def _whole(whole: Period | None, part: Period, owner: str) -> Period | None:
+    """The period of which `part` is one; None: itself."""
+    if whole is None:
+        return None
+    found = Period(*_interval(whole.start, whole.end, owner))
+    if not found.start <= part.start < part.end <= found.end:
+        raise InvalidValue(owner, f"{found.start} to {found.end} does not hold {part.start}")
+    return None if found == part else found
 
 
 def _check_currency(found: str, expected: str, name: str) -> None:

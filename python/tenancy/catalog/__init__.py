@@ -28,6 +28,7 @@ from ._import import ImportedPlans, import_plans
 from ._views import (
     AuditPolicy,
     AuditRule,
+    BillingPolicy,
     Duty,
     Effective,
     Entitlements,
@@ -41,6 +42,7 @@ from ._views import (
     Role,
     Window,
     audit_view,
+    billing_view,
     entitlements_view,
     limit_view,
     plan_view,
@@ -50,6 +52,7 @@ from ._views import (
 __all__ = [
     "AuditPolicy",
     "AuditRule",
+    "BillingPolicy",
     "Catalog",
     "Duty",
     "Effective",
@@ -83,6 +86,7 @@ class Catalog:
         "_native",
         "actions",
         "audit",
+        "billing",
         "currency",
         "default_action",
         "default_plan",
@@ -127,6 +131,8 @@ class Catalog:
     """Those it defines; what a price book prices can be metered without."""
     metering: Metering
     """Until when usage events are taken."""
+    billing: BillingPolicy
+    """By which periods tenants are billed, and when fees and new prices count."""
     price_books: tuple[str, ...]
     """Names of the price books it defines."""
     audit: AuditPolicy
@@ -195,6 +201,7 @@ class Catalog:
         metrics = described["metrics"]
         self.metrics = MappingProxyType({n: Metric(n, **m) for n, m in metrics.items()})
         self.metering = Metering(*(length_ns / 1e9 for length_ns in described["metering"]))
+        self.billing = billing_view(*described["billing"])
         rules = [limit_view(rule) for rule in described["limits"]]
         self.limits = MappingProxyType({rule.name: rule for rule in rules})
         return self

@@ -193,6 +193,23 @@ class Metering:
 
 
 @dataclass(frozen=True, slots=True)
+class BillingPolicy:
+    """By which periods tenants are billed, and when fees and new prices count."""
+
+    period: Literal["day", "week", "month", "quarter", "year"]
+    """Of plans that name none."""
+    anchor: Literal["subscription", "calendar"]
+    """Whether periods begin on the day of the subscription, or with those of the calendar."""
+    fees: Literal["in_arrears", "in_advance"]
+    """When base fees and seats are charged: when their period has ended, or when it begins."""
+    price_changes: Literal["next_period", "at_once"]
+    """From when the prices of this catalog count: from each tenant's next period on, or from the
+    time at which it came into force, which splits the period."""
+    dispute: float
+    """Seconds for which the usage of a purged tenant is kept after its newest document."""
+
+
+@dataclass(frozen=True, slots=True)
 class AuditRule:
     """Which facts of one class of events are recorded."""
 
@@ -290,6 +307,13 @@ def entitlements_view(own: dict[str, Any]) -> Entitlements:
         isolation=Effective(isolation, Origin(isolation_origin)),
         retention_days=Effective(days, Origin(days_origin)),
     )
+
+
+def billing_view(
+    period: Any, anchored: bool, fees: Any, price_changes: Any, dispute_ns: int
+) -> BillingPolicy:
+    anchor: Any = "subscription" if anchored else "calendar"
+    return BillingPolicy(period, anchor, fees, price_changes, dispute_ns / 1e9)
 
 
 def plan_view(name: str, plan: dict[str, Any]) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -44,13 +44,17 @@ class Corrections(Issuing):
         *,
         reason: str,
         refund: Number = 0,
+        credits: Literal["return", "keep"] = "return",  # noqa: A002 - what they are
         by: str | None = None,
     ) -> CreditNote:
         """Take back parts of an invoice, or without `parts` all that is left of it.
 
         `refund` is what of it is to be paid back: at most what was paid and not yet granted back.
         The rest lowers what is still to be paid of the invoice; what then remains becomes a credit
-        of the tenant. All credit notes of an invoice together never take back more than it. Raises
+        of the tenant. What credits of the tenant paid of the parts goes back to them, to the one
+        that was used last first, unless `credits` is ``"keep"``; a credit that has expired since
+        gets it too, and it expires with the next invoice. All credit notes of an invoice together
+        never take back more than it, nor give back more than it used of credits. Raises
         `UnknownDocument`, `InvalidValue`, and `BillingRefused` for a refund of more than was paid.
         """
         wanted = check_parts(parts)
@@ -59,22 +63,25 @@ class Corrections(Issuing):
             if not isinstance(invoice, Invoice):
                 raise BillingRefused(f"{number} is a credit note; only invoices are taken back")
             earlier = credit_notes_of(change.connection, number)
-            note, row = self._new_note(change, invoice, wanted, earlier, reason, refund)
+            note, row = self._new_note(change, invoice, wanted, earlier, reason, refund, credits)
             _check_refund(change.connection, invoice, earlier, note)
             still_open = open_amount(change.connection, invoice)
             rest = minus(note.total, note.refund)
             lowered = min(rest, still_open)
             credited = minus(rest, lowered)
             add(change, tables.documents, [row])
-            if credited:
+            back = _paid_by_credits(change.connection, invoice, earlier, note, credited, credits)
+            rest = minus(credited, minus(back, note.credit))
+            if rest:
                 new_credit(
                     change,
                     note.tenant,
                     note.currency,
-                    credited,
+                    rest,
                     name=f"Credit note {note.number}",
                     source=note.number,
                 )
+            _give_back(change, invoice, earlier, note, back)
             posting = _ledger.of_credit_note(note, lowered, credited, change.now_ns)
             _ledger.post(change, [posting])
             add(change, schema.outbox, [_fact(change, note)])
@@ -121,6 +128,7 @@ class Corrections(Issuing):
         earlier: Sequence[CreditNote],
         reason: str,
         refund: Number,
+        credits_: Literal["return", "keep"],
     ) -> tuple[CreditNote, dict[str, Any]]:
         issued_at = to_datetime(change.now_ns)
         assert issued_at is not None
@@ -135,11 +143,12 @@ class Corrections(Issuing):
             reason=reason,
             issued_at=issued_at,
             refund=refund,
+            credits=credits_,
             id=f"crn_{_core.uuid7(change.now_ns)}",
             number=numbering.number(issued_at, ordinal),
             previous=previous,
         )
-        if not note.lines or note.total <= 0:
+        if not note.lines or (note.total <= 0 and not note.credit):
             raise BillingRefused(
                 f"of {invoice.number} nothing is left to take back", tenant=invoice.tenant
             )
@@ -158,6 +167,67 @@ class Corrections(Issuing):
 
     acredit_note = twin(credit_note)
     apay = twin(pay)
+
+
+def _paid_by_credits(
+    connection: Connection,
+    invoice: Invoice,
+    earlier: Sequence[CreditNote],
+    note: CreditNote,
+    credited: Decimal,
+    credits_: str,
+) -> Decimal:
+    """What of a note goes back to credits. Where they pay after tax, what they paid is in its total
+    and neither open nor refunded: it is in `credited`."""
+    if credits_ == "keep" or not invoice.bill.credit_after_tax:
+        return note.credit
+    used = _used(connection, invoice, earlier)
+    return min(credited, total(used.values()))
+
+
+def _used(
+    connection: Connection, invoice: Invoice, earlier: Sequence[CreditNote]
+) -> dict[str, Decimal]:
+    """By credit, what an invoice used of it and has not gone back; the one used last is first."""
+    uses = tables.uses.c
+    numbers = [invoice.number, *(note.number for note in earlier)]
+    query = (
+        sa.select(uses.kind, uses.ref, uses.amount)
+        .where(uses.tenant_id == invoice.tenant, uses.number.in_(numbers))
+        .where(uses.kind.in_(("credit", "returned")))
+        .order_by(uses.seq.desc())
+    )
+    rows = connection.execute(query).all()
+    used = {row.ref: Decimal(row.amount) for row in rows if row.kind == "credit"}
+    for row in rows:
+        if row.kind == "returned":
+            used[row.ref] = minus(used[row.ref], Decimal(row.amount))
+    return used
+
+
+def _give_back(
+    change: Change,
+    invoice: Invoice,
+    earlier: Sequence[CreditNote],
+    note: CreditNote,
+    amount: Decimal,
+) -> None:
+    rows = []
+    for credit, used in _used(change.connection, invoice, earlier).items():
+        part = min(used, amount)
+        if part:
+            amount = minus(amount, part)
+            rows.append(
+                {
+                    "tenant_id": note.tenant,
+                    "number": note.number,
+                    "kind": "returned",
+                    "ref": credit,
+                    "amount": f"{part:f}",
+                }
+            )
+    assert not amount, "no more goes back than was used"
+    add(change, tables.uses, rows)
 
 
 def _check_refund(
@@ -236,6 +306,7 @@ def _fact(change: Change, note: CreditNote) -> dict[str, Any]:
         "invoice": note.invoice,
         "total": f"{note.total:f}",
         "refund": f"{note.refund:f}",
+        "credit": f"{note.credit:f}",
         "currency": note.currency,
         "reason": note.reason,
     }

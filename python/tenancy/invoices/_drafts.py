@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -14,9 +14,9 @@ from ._base import BillingBase, State
 from ._money import minus, total
 from ._periods import period_of, walk
 from ._quantities import UsageLike, UsageOfSpans, read_usage
-from ._terms import Timeline, left_of, make_terms, pending
+from ._terms import Timeline, charged_use, left_of, make_terms, pending
 
-__all__ = ["Draft", "Drafts", "check_order", "expired_of"]
+__all__ = ["Draft", "Drafts", "check_order", "expired_of", "to_issue"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Draft:
     """As they were read."""
     timeline: Timeline
     span: tuple[int, int]
+    """Of the opening bill it is empty: the moment at which billing begins."""
     terms: Terms
     usage: UsageOfSpans
     labels: Mapping[str, Any]
@@ -34,7 +35,8 @@ class Draft:
     text: str
     """The bill as its invoice has it inside."""
     uses: tuple[Use, ...]
-    """What it takes from credits and discounts, and what expires of credits in its period."""
+    """What it takes from credits and discounts, what expires of credits in its period, and what it
+    charges in advance."""
 
     @property
     def empty(self) -> bool:
@@ -70,10 +72,9 @@ class Drafts(BillingBase):
         """What is to be issued before the bill of a period, and the tenant's rows as they would be
         then."""
         rows = state.rows[timeline.tenant]
-        start_ns = rows.invoices[-1].end_ns if rows.invoices else timeline.begin_ns
         found = []
-        for one in walk(timeline.calendar, start_ns):
-            if one[0] >= span[0]:
+        for one in to_issue(timeline, rows):
+            if one[1] > span[0] or one == span:
                 break
             draft = self._draft(state, timeline, one, None, rows)
             if draft is not None and not draft.empty:
@@ -88,9 +89,25 @@ class Drafts(BillingBase):
         return {"units": units} if units else {}
 
 
+def to_issue(timeline: Timeline, rows: TenantRows) -> Iterator[tuple[int, int]]:
+    """The spans of what has no invoice yet, in their order: the opening bill, then each period."""
+    if rows.invoices:
+        yield from walk(timeline.calendar, rows.invoices[-1].end_ns)
+        return
+    if timeline.opening is not None:
+        yield timeline.opening
+    yield from walk(timeline.calendar, timeline.begin_ns)
+
+
 def check_order(earlier: list[Draft]) -> None:
     """Raise `BillingRefused` when an earlier period is to be issued first."""
     for draft in earlier:
+        if draft.span[0] == draft.span[1]:
+            raise BillingRefused(
+                "the fees of the first period are charged in advance and have no invoice yet",
+                tenant=draft.timeline.tenant,
+                remedy="`billing.issue_first(tenant)`, or `issue_all`",
+            )
         raise BillingRefused(
             f"the period from {period_of(draft.span).start} has no invoice yet",
             tenant=draft.timeline.tenant,
@@ -113,7 +130,10 @@ def _uses(rows: TenantRows, span: tuple[int, int], bill: Bill) -> tuple[Use, ...
         and left[credit.id] > 0
     ]
     late = [Use("adjustment", one["id"], one["total"]) for one in pending(rows, bill.currency)]
-    return (*used, *taken, *expired, *late)
+    until = period_of((span[1], span[1])).start
+    fees = (line for line in bill.lines if line.kind in ("base_fee", "seats"))
+    advance = [charged_use(line) for line in fees if line.period.start >= until]
+    return (*used, *taken, *expired, *late, *advance)
 
 
 def expired_of(uses: tuple[Use, ...]) -> Decimal:

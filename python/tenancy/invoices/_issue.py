@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from zlib import crc32
 
-from .._text import shown, to_datetime
+from .._text import NS, shown, to_datetime
 from ..billing import Bill, Invoice
 from ..errors import BillingRefused, InvalidValue, NothingToBill, StoreBusy, TenancyError
 from ..stores.billing_rows import accounts_count, changed, marks, plain_cursor, tenant_ids
@@ -16,8 +16,8 @@ from ..stores.twins import twin
 from ._base import State, read_state
 from ._checks import check_metadata, check_whole
 from ._documents import Documents
-from ._drafts import Draft, check_order
-from ._periods import PeriodLike, check_label, find, label, period_of, walk
+from ._drafts import Draft, check_order, to_issue
+from ._periods import PeriodLike, check_label, find, label, period_of
 from ._quantities import Metered, UsageLike, closed_until_ns, one_state
 from ._records import IssueReport, Progress, Running
 from ._store import check_issuable, store_invoices
@@ -42,10 +42,11 @@ class Issuing(Documents):
     ) -> Bill:
         """The bill of a period as it would be issued now; by default of the open period.
 
-        `period` is the month in which it begins (``"2026-01"``), a moment in it, or a `Period`. Of
-        a period that was issued it is the bill that was. Periods before it that have no invoice yet
-        use their credits first. Nothing is issued. Raises `BillingRefused` without an account or a
-        seller, and `NothingToBill` for a period that no plan of the tenant is billed in.
+        `period` is the month or day on which it begins (``"2026-01"``, ``"2026-01-05"``), a moment
+        in it, or a `Period`. Of a period that was issued it is the bill that was. Periods before it
+        that have no invoice yet use their credits first. Nothing is issued. Raises `BillingRefused`
+        without an account or a seller, and `NothingToBill` for a period that no plan of the tenant
+        is billed in.
         """
         tenant_id = self._tenant_id(tenant)
         state = self._state(tenant_id)
@@ -83,27 +84,27 @@ class Issuing(Documents):
         order. Raises `BillingRefused` for a period that has not ended, `NothingToBill` for one in
         which nothing has a price, `UnknownTenant`, `InvalidValue`.
         """
-        tenant_id = self._tenant_id(tenant)
-        own = check_metadata(metadata)
-        for _ in range(TRIES):
-            state = self._state(tenant_id)
-            timeline = Timeline.of(state.rows[tenant_id])
-            span = self._span(timeline, period)
-            number = _issued(state, timeline, span)
-            if number is not None:
-                return self.invoice(number)
-            self._check_ended(timeline, span)
-            check_order(self._earlier(state, timeline, span)[0])
-            if usage is None:
-                self._close_usage(tenant_id, span)
-            draft = self._draft(state, timeline, span, usage)
-            if draft is None or draft.empty:
-                raise _nothing(timeline, span)
-            check_issuable(draft)
-            issued = self._store(state, [draft], own, by)
-            if issued:
-                return issued[0]
-        raise StoreBusy(f"what is known of tenant {tenant_id} changed {TRIES} times meanwhile")
+
+        def span_of(timeline: Timeline) -> tuple[int, int]:
+            return self._span(timeline, period)
+
+        return self._issue(tenant, span_of, usage, metadata, by)
+
+    def issue_first(
+        self,
+        tenant: Tenant | str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        by: str | None = None,
+    ) -> Invoice:
+        """The first invoice of a tenant whose fees are charged in advance: those of the period in
+        which its billing begins. `issue_all` issues it as well.
+
+        It is stored and idempotent as with `issue`. Raises `BillingRefused` where fees are charged
+        in arrears, `NothingToBill` when none are due (a trial is free), `UnknownTenant`,
+        `InvalidValue`.
+        """
+        return self._issue(tenant, _opening, None, metadata, by)
 
     def issue_all(
         self,
@@ -116,7 +117,9 @@ class Issuing(Documents):
     ) -> IssueReport:
         """Issue what has ended and has no invoice, of all tenants that have an account.
 
-        With `period`, a month such as ``"2026-01"``, only periods that begin in it or before it.
+        With `period`, a month or day such as ``"2026-01"``, only periods that begin in it or before
+        it. Where fees are charged in advance, a tenant's first invoice is issued as soon as it has
+        an account.
         Periods whose usage still takes late events wait; `issue` closes them earlier. Tenants are
         issued in batches, each one transaction; `progress` is called after each. What is refused
         for one tenant is in the report and stops no other. Killed at any moment and called again,
@@ -143,6 +146,36 @@ class Issuing(Documents):
                 progress(min(done, every), every)
 
     # ------------------------------------------------------------------------------ inside
+
+    def _issue(
+        self,
+        tenant: Tenant | str,
+        span_of: Callable[[Timeline], tuple[int, int]],
+        usage: UsageLike | None,
+        metadata: Mapping[str, Any] | None,
+        by: str | None,
+    ) -> Invoice:
+        tenant_id = self._tenant_id(tenant)
+        own = check_metadata(metadata)
+        for _ in range(TRIES):
+            state = self._state(tenant_id)
+            timeline = Timeline.of(state.rows[tenant_id])
+            span = span_of(timeline)
+            number = _issued(state, timeline, span)
+            if number is not None:
+                return self.invoice(number)
+            self._check_ended(timeline, span)
+            check_order(self._earlier(state, timeline, span)[0])
+            if usage is None and span[0] != span[1]:
+                self._close_usage(tenant_id, span)
+            draft = self._draft(state, timeline, span, usage)
+            if draft is None or draft.empty:
+                raise _nothing(timeline, span)
+            check_issuable(draft)
+            issued = self._store(state, [draft], own, by)
+            if issued:
+                return issued[0]
+        raise StoreBusy(f"what is known of tenant {tenant_id} changed {TRIES} times meanwhile")
 
     def _span(self, timeline: Timeline, period: PeriodLike | None) -> tuple[int, int]:
         now_ns = self._host.clock.wall_ns()
@@ -180,6 +213,7 @@ class Issuing(Documents):
 
     aissue = twin(issue)
     aissue_all = twin(issue_all)
+    aissue_first = twin(issue_first)
     apreview = twin(preview)
     arunning = twin(running)
 
@@ -194,18 +228,20 @@ class _Run:
         self._issued = self._already = self._refusals = 0
         self._nothing = self._waiting = 0
         self._closed_ns: dict[str, int] = {}
+        self._cut: set[str] = set()
         self._more: set[str] = set()
         self._refused: dict[str, str] = {}
 
     def batch(self, ids: list[str]) -> None:
         """All periods of some tenants: each round one period of each of them."""
+        # Before usage is read: what is closed then has all its events in what is read.
+        self._closed_ns = closed_until_ns(self._billing._usage, ids)
         with one_state(self._billing._usage) as usage:
             self._rounds(ids, usage)
 
     def _rounds(self, ids: list[str], usage: Metered | None) -> None:
         waiting = ids
         first = True
-        self._closed_ns = closed_until_ns(self._billing._usage, ids)
         for _ in range(TRIES * 12):
             with self._billing._host.cursor() as cursor:
                 state = read_state(cursor, waiting)
@@ -245,14 +281,15 @@ class _Run:
         rows = state.rows[tenant]
         timeline = Timeline.of(rows)
         now_ns = billing._host.clock.wall_ns()
-        start_ns = rows.invoices[-1].end_ns if rows.invoices else timeline.begin_ns
-        for span in walk(timeline.calendar, start_ns):
+        for span in to_issue(timeline, rows):
             if span[1] > now_ns or not self._asked(timeline, span):
                 return None
-            if self._closed_ns.get(tenant, sys.maxsize) < span[1]:  # late events may still come
+            if self._late_may_come(timeline, span):
                 self._waiting += 1
                 return None
-            draft = billing._draft(state, timeline, span, usage)
+            # What was closed a moment ago is read as it is now.
+            source = None if tenant in self._cut else usage
+            draft = billing._draft(state, timeline, span, source)
             if draft is not None and not draft.empty:
                 after = (span[1], timeline.calendar.end_of(span[1]))
                 more = after[1] <= now_ns and self._asked(timeline, after)
@@ -261,16 +298,35 @@ class _Run:
             self._nothing += 1
         return None
 
+    def _late_may_come(self, timeline: Timeline, span: tuple[int, int]) -> bool:
+        """Whether usage of a period may still be recorded in time."""
+        tenant = timeline.tenant
+        if span[0] == span[1] or self._closed_ns.get(tenant, sys.maxsize) >= span[1]:
+            return False
+        host = self._billing._host
+        grace_ns = int(host.catalog.metering.grace * NS)
+        if not timeline.calendar.is_cut(span[1]) or host.clock.wall_ns() < span[1] + grace_ns:
+            return True
+        # It was ended by one that goes on, whose events are taken: so it is closed by itself.
+        self._billing._close_usage(tenant, span)
+        self._closed_ns[tenant] = span[1]
+        self._cut.add(tenant)
+        return False
+
     def _asked(self, timeline: Timeline, span: tuple[int, int]) -> bool:
-        return self._period is None or label(timeline.calendar, span) <= self._period
+        if self._period is None:
+            return True
+        return label(timeline.calendar, span)[: len(self._period)] <= self._period
 
     def _there(self, state: State, tenant: str) -> int:
         rows = state.rows[tenant]
         if self._period is None or not rows.invoices:
             return 0
-        timeline = Timeline.of(rows)
-        last = rows.invoices[-1]
-        return int(label(timeline.calendar, (last.start_ns, last.end_ns)) >= self._period)
+        start_ns = rows.invoices[-1].start_ns
+        if start_ns is None:  # the opening bill, which is of no period
+            return 0
+        first = label(Timeline.of(rows).calendar, (start_ns, start_ns))
+        return int(first[: len(self._period)] >= self._period)
 
     def report(self) -> IssueReport:
         return IssueReport(
@@ -284,10 +340,21 @@ class _Run:
 
 
 def _issued(state: State, timeline: Timeline, span: tuple[int, int]) -> str | None:
+    start_ns = None if span[0] == span[1] else span[0]
     for invoice in state.rows[timeline.tenant].invoices:
-        if invoice.start_ns == span[0]:
+        if invoice.start_ns == start_ns:
             return invoice.number
     return None
+
+
+def _opening(timeline: Timeline) -> tuple[int, int]:
+    if timeline.opening is None:
+        raise BillingRefused(
+            "fees were charged in arrears when billing of the tenant began",
+            tenant=timeline.tenant,
+            remedy="`issue` it at its end, or in the catalog `billing: {fees: in_advance}`",
+        )
+    return timeline.opening
 
 
 def _check_part(part: tuple[int, int]) -> None:
@@ -297,6 +364,8 @@ def _check_part(part: tuple[int, int]) -> None:
 
 
 def _nothing(timeline: Timeline, span: tuple[int, int]) -> NothingToBill:
+    if span[0] == span[1]:
+        return NothingToBill("nothing is charged in advance", tenant=timeline.tenant)
     period = period_of(span)
     return NothingToBill(
         f"nothing has a price from {period.start} to {period.end}", tenant=timeline.tenant

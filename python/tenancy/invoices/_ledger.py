@@ -150,14 +150,15 @@ def of_invoice(invoice: Invoice, expired: Decimal, credited: Decimal, time_ns: i
 
 
 def of_credit_note(note: CreditNote, lowered: Decimal, credited: Decimal, time_ns: int) -> Posting:
-    """Revenue and tax go back: the invoice is lowered, a refund is owed, the rest is a credit."""
+    """Revenue and tax go back: the invoice is lowered, a refund is owed, the rest is a credit. What
+    credits paid before tax was revenue as well, and is theirs again."""
     minor = Minor(note.currency)
     amounts = [
-        ("revenue", minor(note.net)),
+        ("revenue", minor(note.net) + minor(note.credit)),
         ("tax", minor(note.tax)),
         ("receivable", -minor(lowered)),
         ("refunds", -minor(note.refund)),
-        ("customer_credits", -minor(credited)),
+        ("customer_credits", -minor(credited) - minor(note.credit)),
     ]
     return _posting(note.number, note.tenant, note.currency, amounts, time_ns)
 

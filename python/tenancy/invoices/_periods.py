@@ -1,7 +1,9 @@
-"""The periods of a tenant: billing months that follow one another without gap or overlap.
+"""The periods of a tenant, which follow one another without gap or overlap.
 
-A month begins on the day of the tenant's anchor, in its time zone; a change of either holds from
-the next period on, so the first period after it may be shorter or longer.
+Periods are days, weeks, months, quarters or years, as the plan says that the tenant has when one
+begins. They begin with the tenant's anchor, in its time zone; a change of either holds from the
+next period on, so the first period after it may be shorter or longer. A change to a plan with other
+periods ends the running one.
 """
 
 from __future__ import annotations
@@ -10,44 +12,99 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from .._text import shown, to_datetime, to_ns
 from ..billing import Period
 from ..errors import InvalidValue
-from ..stores.periods import month_end_ns
+from ..stores.periods import period_bounds_ns
 
-__all__ = ["Calendar", "PeriodLike", "Span", "find", "label", "period_of", "walk"]
+__all__ = ["Calendar", "PeriodLike", "Span", "Unit", "find", "label", "period_of", "walk"]
 
-_LABEL = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+_LABEL = re.compile(r"\d{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?")
 PERIODS_MAX = 12 * 400
+_FOREVER = (1 << 63) - 1
 
 Span = tuple[int, int]
 """Start and end in nanoseconds."""
 
 PeriodLike = str | datetime | Period
-"""A period as it is named: by the month in which it begins (``2026-01``), by a moment in it, or by
-itself."""
+"""A period as it is named: by the month or the day on which it begins (``2026-01``,
+``2026-01-05``), by a moment in it, or by itself."""
+
+
+class Unit(NamedTuple):
+    """What periods are from a time on."""
+
+    since_ns: int
+    name: str
+    """`day`, `week`, `month`, `quarter` or `year`."""
+    anchored: bool = True
+    """Whether they follow the tenant's anchor, or are those of the calendar."""
+    cuts: bool = False
+    """Whether the running period ends there, if it is of another length; else it is the last."""
 
 
 class Calendar:
-    """Since when which anchor and time zone hold."""
+    """Since when which anchor, time zone and length of periods hold."""
 
-    def __init__(self, changes: Sequence[tuple[int, int, str | None]]) -> None:
+    def __init__(
+        self,
+        changes: Sequence[tuple[int, int, str | None]],
+        units: Sequence[Unit] = (Unit(0, "month"),),
+    ) -> None:
+        """`changes` are since when, anchor and time zone."""
         self._changes = changes
+        self._units = units
 
     def at(self, moment_ns: int) -> tuple[int, str | None]:
+        """Anchor and time zone; the anchor is 0 where periods are those of the calendar."""
         found = self._changes[0]
         for change in self._changes[1:]:
             if change[0] > moment_ns:
                 break
             found = change
-        return found[1], found[2]
+        return found[1] if self.unit_at(moment_ns).anchored else 0, found[2]
+
+    def unit_at(self, moment_ns: int) -> Unit:
+        """What the periods are that begin at a time."""
+        found = self._units[0]
+        for change in self._units[1:]:
+            if change.since_ns > moment_ns:
+                break
+            found = change
+        return found
 
     def end_of(self, start_ns: int) -> int:
+        return min(self._bounds(start_ns)[1], self._cut_after(start_ns))
+
+    def whole(self, span: Span) -> Span:
+        """The period of which this is a part, because its tenant came within it, or from other
+        periods, or goes to others; else itself. The first one behind a new anchor is whole, however
+        long it is."""
+        start_ns, end_ns = span
+        cut = self.is_cut(start_ns) or self.is_cut(end_ns)
+        if not cut and self.unit_at(start_ns).anchored:
+            return span
+        found = self._bounds(start_ns)
+        return min(found[0], start_ns), max(found[1], end_ns)
+
+    def _bounds(self, start_ns: int) -> Span:
         anchor_ns, zone = self.at(start_ns)
-        return month_end_ns(start_ns, anchor_ns, zone)
+        return period_bounds_ns(start_ns, anchor_ns, zone, self.unit_at(start_ns).name)
+
+    def _cut_after(self, start_ns: int) -> int:
+        """When periods become others, behind the start of one."""
+        name = self.unit_at(start_ns).name
+        later = (one for one in self._units if one.cuts and one.since_ns > start_ns)
+        return min((one.since_ns for one in later if one.name != name), default=_FOREVER)
+
+    def is_cut(self, moment_ns: int) -> bool:
+        """Whether a period ends there because a plan with other periods begins."""
+        found = self.unit_at(moment_ns)
+        cut = found.cuts and found.since_ns == moment_ns
+        return cut and self.unit_at(moment_ns - 1).name != found.name
 
     def zone_at(self, moment_ns: int) -> str:
         return self.at(moment_ns)[1] or "UTC"
@@ -62,7 +119,7 @@ def walk(calendar: Calendar, start_ns: int) -> Iterator[Span]:
 
 
 def label(calendar: Calendar, span: Span) -> str:
-    """The month in which a period begins, where its tenant is."""
+    """The day on which a period begins, where its tenant is."""
     return _label(span[0], calendar.zone_at(span[0]))
 
 
@@ -70,7 +127,7 @@ def label(calendar: Calendar, span: Span) -> str:
 def _label(start_ns: int, zone: str) -> str:
     start = to_datetime(start_ns)
     assert start is not None
-    return start.astimezone(ZoneInfo(zone)).strftime("%Y-%m")
+    return start.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
 
 
 def find(calendar: Calendar, first_ns: int, period: Any) -> Span:
@@ -94,7 +151,8 @@ def find(calendar: Calendar, first_ns: int, period: Any) -> Span:
 
 def check_label(text: Any) -> str:
     if not isinstance(text, str) or not _LABEL.fullmatch(text):
-        raise InvalidValue("period", f"{shown(text)} is not a month", remedy='such as "2026-01"')
+        what = f"{shown(text)} is not a month, nor a day"
+        raise InvalidValue("period", what, remedy='such as "2026-01" or "2026-01-31"')
     return text
 
 
@@ -119,7 +177,7 @@ def _holding(calendar: Calendar, first_ns: int, moment_ns: int) -> Span:
 def _by_label(calendar: Calendar, first_ns: int, text: str) -> Span:
     found = []
     for span in walk(calendar, first_ns):
-        own = label(calendar, span)
+        own = label(calendar, span)[: len(text)]
         if own == text:
             found.append(span)
         elif own > text:
@@ -128,7 +186,10 @@ def _by_label(calendar: Calendar, first_ns: int, text: str) -> Span:
         begins = to_datetime(first_ns)
         raise InvalidValue("period", f"none begins in {text}; billing begins on {begins}")
     if len(found) > 1:
+        days = ", ".join(label(calendar, span) for span in found)
         raise InvalidValue(
-            "period", f"{len(found)} begin in {text}", remedy="name a moment in the one you mean"
+            "period",
+            f"{len(found)} begin in {text}",
+            remedy=f"name a moment in the one you mean, or its first day: {days}",
         )
     return found[0]

@@ -96,6 +96,7 @@ class DocumentRow(Record):
     about: str | None = None
     """Of a credit note: the invoice."""
     period: Period | None = None
+    """None of a credit note, and of the first invoice where fees are charged in advance."""
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,8 @@ def _number(
         "kind": "invoice",
         "tenant_id": invoice.tenant,
         "about": None,
-        "period_start_ns": draft.span[0],
+        # The opening bill is of no period; NULL keeps its place before that of the first.
+        "period_start_ns": draft.span[0] if draft.span[0] < draft.span[1] else None,
         "period_end_ns": draft.span[1],
         "currency": invoice.bill.currency,
         "total": f"{invoice.bill.total:f}",

@@ -3,6 +3,9 @@
 What counts: of two facts for one time the one recorded later; for the currency and the price book
 of a plan the start of the period; for tax, the seller's settings and the discounts its end. Time in
 a status that is not billed is free.
+
+Where fees are charged in advance, the bill of a period has the fees of the next one; the opening
+bill, whose span is empty and lies where billing begins, has those of the first and nothing else.
 """
 
 from __future__ import annotations
@@ -17,19 +20,33 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from .._text import to_datetime
-from ..billing import Adjustment, Credit, Discount, EventsRef, Period, SeatCount, Span, Terms
+from .._text import to_datetime, to_ns
+from ..billing import (
+    Adjustment,
+    Advance,
+    BillLine,
+    Charged,
+    Credit,
+    Discount,
+    EventsRef,
+    Period,
+    SeatCount,
+    Span,
+    Terms,
+)
 from ..errors import BillingRefused
 from ..pricing import PriceBook
-from ..stores.billing_rows import Fact, TenantRows
+from ..stores.billing_rows import Fact, TenantRows, Use
 from ._config import Account, Settings
 from ._money import minus
-from ._periods import Calendar, find
+from ._options import Options, options_of
+from ._periods import Calendar, Unit, find
 from ._prices import Books, PlanPrices
 
 __all__ = [
     "Timeline",
     "calendar_of",
+    "charged_use",
     "left_of",
     "make_terms",
     "open_period",
@@ -56,24 +73,12 @@ class Timeline:
     """Digests of books of its own; None: its plan's again."""
     seats: History[Decimal]
     seller: tuple[Fact, ...]
+    options: History[Options]
 
     @classmethod
     def of(cls, rows: TenantRows) -> Timeline:
         """Raises `BillingRefused` when there is no account."""
-        found: dict[str, History[Any]] = {
-            kind: [] for kind in ("plan", "status", "calendar", "account", "book", "seats")
-        }
-        for kind, fact_ns, text in rows.facts:
-            value = json.loads(text)
-            since_ns = _micro(fact_ns)
-            if kind == "created":
-                found["plan"].append((since_ns, value["plan"]))
-                found["status"].append((since_ns, value["status"]))
-                found["calendar"].append((since_ns, value))
-            elif kind in ("plan", "status"):
-                found[kind].append((since_ns, value[kind]))
-            elif kind in found:
-                found[kind].append((since_ns, value))
+        found = _histories(rows)
         if not found["account"]:
             raise BillingRefused(
                 f"tenant {rows.tenant_id} has no account",
@@ -84,11 +89,12 @@ class Timeline:
             tenant=rows.tenant_id,
             plans=found["plan"],
             statuses=found["status"],
-            calendar=_calendar(found["calendar"]),
+            calendar=_calendar(found, rows.seller),
             accounts=[(at, Account.from_value(value)) for at, value in found["account"]],
             books=[(at, value["book"]) for at, value in found["book"]],
             seats=[(at, Decimal(value["seats"])) for at, value in found["seats"]],
             seller=rows.seller,
+            options=options_of(rows.seller),
         )
 
     @property
@@ -102,25 +108,35 @@ class Timeline:
     def account_at(self, moment_ns: int) -> Account:
         return _at(self.accounts, moment_ns)
 
+    def options_at(self, moment_ns: int) -> Options:
+        return _at(self.options, moment_ns)
+
+    def at_once(self, moment_ns: int) -> bool:
+        """Whether prices that came into force then count from then on, within a period."""
+        return self.options_at(moment_ns).at_once
+
+    @property
+    def opening(self) -> tuple[int, int] | None:
+        """The span of the opening bill, where billing begins with fees in advance."""
+        begin_ns = self.begin_ns
+        return (begin_ns, begin_ns) if self.options_at(begin_ns).in_advance else None
+
 
 def settings_at(seller: Sequence[Fact], moment_ns: int) -> Settings:
     """What held at the seller's side. Raises `BillingRefused` when nothing ever did."""
-    if not seller:
+    known = [(fact.since_ns, fact.value) for fact in seller if fact.kind == "settings"]
+    if not known:
         remedy = 'billing.configure(seller=Party("Shop AG", "AT"))'
         raise BillingRefused("nobody is configured who sells", remedy=remedy)
-    return _settings(_at([(fact.since_ns, fact.value) for fact in seller], moment_ns))
+    return _settings(_at(known, moment_ns))
 
 
 def calendar_of(rows: TenantRows) -> tuple[Calendar, int]:
     """The calendar of a tenant, and when it was made."""
-    found = [
-        (_micro(fact.since_ns), json.loads(fact.value))
-        for fact in rows.facts
-        if fact.kind in ("created", "calendar")
-    ]
-    if not found:
+    found = _histories(rows)
+    if not found["calendar"]:
         raise BillingRefused(f"nothing is known of tenant {rows.tenant_id}")
-    return _calendar(found), found[0][0]
+    return _calendar(found, rows.seller), found["calendar"][0][0]
 
 
 def open_period(rows: TenantRows, now_ns: int) -> tuple[int, int]:
@@ -139,22 +155,34 @@ def make_terms(
 ) -> Terms | None:
     """What a bill of one period is computed from; None: no part of it is billed."""
     start_ns, end_ns = span
+    opening = start_ns == end_ns
+    judged_ns = start_ns if opening else end_ns - 1
     currency = timeline.account_at(start_ns).currency
-    settings = timeline.settings_at(end_ns - 1)
-    spans = list(_spans(timeline, span, settings.billed, currency, prices, books))
+    settings = timeline.settings_at(judged_ns)
+    spans = (
+        [] if opening else list(_spans(timeline, span, settings.billed, currency, prices, books))
+    )
+    advance = _advance(timeline, end_ns, settings.billed, currency, prices, books)
+    charged = () if opening else tuple(_charged(rows, span))
     adjustments = [one for found in pending(rows, currency) for one in _adjustments(found)]
-    if not spans and not adjustments:
+    if not (spans or advance or charged or adjustments):
         return None
+    if opening:
+        end_ns = timeline.calendar.end_of(start_ns)
+    whole = timeline.calendar.whole((start_ns, end_ns))
     return Terms(
         rows.tenant_id,
         Period(_moment(start_ns), _moment(end_ns)),
         currency,
         spans,
+        whole=Period(_moment(whole[0]), _moment(whole[1])),
+        advance=advance,
+        charged=charged,
         adjustments=adjustments,
         discounts=_discounts(rows, end_ns),
         credits=_credits(rows, currency, end_ns),
         tax=settings.tax,
-        buyer=timeline.account_at(end_ns - 1).tax_status,
+        buyer=timeline.account_at(judged_ns).tax_status,
         rules=settings.rules,
         time_zone=timeline.calendar.zone_at(start_ns),
         names=labels.get("names"),
@@ -168,6 +196,8 @@ def left_of(rows: TenantRows) -> dict[str, Decimal]:
     for use in rows.uses:
         if use.kind in ("credit", "expired"):
             left[use.ref] = minus(left[use.ref], Decimal(use.amount))
+        elif use.kind == "returned":
+            left[use.ref] = minus(left[use.ref], -Decimal(use.amount))
     return left
 
 
@@ -192,6 +222,67 @@ def _adjustments(value: Mapping[str, Any]) -> list[Adjustment]:
     ]
 
 
+def _advance(
+    timeline: Timeline,
+    start_ns: int,
+    billed: tuple[str, ...],
+    currency: str,
+    prices: PlanPrices,
+    books: Books,
+) -> Advance | None:
+    """The fees of the period that begins there, as far as is known; None: none in advance.
+
+    Where its currency is another one, its own bill has its fees.
+    """
+    if not timeline.options_at(start_ns).in_advance:
+        return None
+    if timeline.account_at(start_ns).currency != currency:
+        return None
+    span = (start_ns, timeline.calendar.end_of(start_ns))
+    # Who was made within the first period pays for what is left of it.
+    since_ns = max(start_ns, timeline.plans[0][0])
+    if since_ns >= span[1] or _at(timeline.statuses, since_ns) not in billed:
+        return None
+    plan = _at(timeline.plans, since_ns)
+    own = _begun_at(timeline.books, since_ns, None)
+    digest = own if own is not None else prices.digest(plan, start_ns)
+    if digest is None:
+        return None
+    book = books.get(digest, plan)
+    seats = None
+    if book.seats is not None and timeline.seats:
+        seats = _begun_at(timeline.seats, since_ns, Decimal(0))
+    whole = timeline.calendar.whole(span)
+    return Advance(
+        _moment(since_ns),
+        _moment(span[1]),
+        book,
+        plan,
+        seats,
+        whole=Period(_moment(whole[0]), _moment(whole[1])),
+    )
+
+
+def charged_use(line: BillLine) -> Use:
+    """What is remembered of a fee that was charged in advance."""
+    ref = {
+        "kind": line.kind,
+        "plan": line.plan,
+        "discount": f"{line.discount:f}",
+        "since_ns": to_ns(line.period.start, "period"),
+    }
+    return Use("advance", json.dumps(ref, sort_keys=True), f"{line.amount:f}")
+
+
+def _charged(rows: TenantRows, span: tuple[int, int]) -> Iterable[Charged]:
+    """The fees of a period that were charged in advance."""
+    for use in rows.uses:
+        if use.kind == "advance":
+            ref = json.loads(use.ref)
+            if span[0] <= ref["since_ns"] < span[1]:
+                yield Charged(ref["kind"], use.amount, ref["discount"], ref["plan"])
+
+
 def _spans(
     timeline: Timeline,
     span: tuple[int, int],
@@ -205,13 +296,18 @@ def _spans(
     bounds = {start_ns, end_ns}
     for history in (timeline.plans, timeline.statuses, timeline.books):
         bounds.update(at for at, _ in history if start_ns < at < end_ns)
+    bounds.update(prices.changes(span, timeline.at_once))
     parts: list[tuple[int, int, str, str | None]] = []  # start, end, plan, digest of its book
     for part, until in _pairs(sorted(bounds)):
         plan = _at(timeline.plans, part)
         own = _begun_at(timeline.books, part, None)
         digest: str | None = ""
         if _at(timeline.statuses, part) in billed and part >= timeline.plans[0][0]:
-            digest = own if own is not None else prices.digest(plan, start_ns)
+            digest = (
+                own
+                if own is not None
+                else prices.digest_within(plan, start_ns, part, timeline.at_once)
+            )
         if parts and parts[-1][2:] == (plan, digest):
             parts[-1] = (parts[-1][0], until, plan, digest)
         else:
@@ -274,13 +370,39 @@ def _credits(rows: TenantRows, currency: str, end_ns: int) -> list[Credit]:
     ]
 
 
-def _calendar(changes: History[Mapping[str, Any]]) -> Calendar:
-    found: list[tuple[int, int, str | None]] = []
-    for since_ns, value in changes:
-        anchor_ns, zone = found[-1][1:] if found else (0, None)
+def _histories(rows: TenantRows) -> dict[str, History[Any]]:
+    """The facts of a tenant by kind, as they are in the store."""
+    kinds = ("plan", "status", "calendar", "account", "book", "seats")
+    found: dict[str, History[Any]] = {kind: [] for kind in kinds}
+    for kind, fact_ns, text in rows.facts:
+        value = json.loads(text)
+        since_ns = _micro(fact_ns)
+        if kind == "created":
+            found["plan"].append((since_ns, value["plan"]))
+            found["status"].append((since_ns, value["status"]))
+            found["calendar"].append((since_ns, value))
+        elif kind in ("plan", "status"):
+            found[kind].append((since_ns, value[kind]))
+        elif kind in found:
+            found[kind].append((since_ns, value))
+    return found
+
+
+def _calendar(found: Mapping[str, History[Any]], seller: Sequence[Fact]) -> Calendar:
+    changes: list[tuple[int, int, str | None]] = []
+    for since_ns, value in found["calendar"]:
+        anchor_ns, zone = changes[-1][1:] if changes else (0, None)
         anchor_ns = value.get("anchor_ns", anchor_ns) or 0
-        found.append((since_ns, anchor_ns, value.get("time_zone", zone)))
-    return Calendar(found)
+        changes.append((since_ns, anchor_ns, value.get("time_zone", zone)))
+    options, plans = options_of(seller), found["plan"]
+    changed = {at for at, _ in plans[1:]}
+    units = []
+    for at in sorted({plans[0][0], options[0][0], *changed, *(at for at, _ in options)}):
+        held = _at(options, at)
+        unit = Unit(at, held.unit(_at(plans, at)), held.anchored, cuts=at in changed)
+        if not units or unit[1:] != units[-1][1:]:
+            units.append(unit)
+    return Calendar(changes, units)
 
 
 @lru_cache(maxsize=64)

@@ -117,9 +117,8 @@ class Verification(Corrections):
             raise UnknownDocument(f"{row.number}: what it was computed from is not there")
         state, quantities = inputs
         rows = state.rows[row.tenant]
-        assert row.start_ns is not None
         assert row.end_ns is not None
-        span = (row.start_ns, row.end_ns)
+        span = (row.end_ns if row.start_ns is None else row.start_ns, row.end_ns)
         _, labels = usage_from_text(quantities)
         terms = make_terms(rows, Timeline.of(rows), span, state.prices, self._books, labels)
         if terms is None:
@@ -218,7 +217,10 @@ class _Check:
             bill = document.bill
             expected = {"receivable": minor(bill.due), "tax": -minor(bill.tax)}
         else:
-            expected = {"revenue": minor(document.net), "tax": minor(document.tax)}
+            expected = {
+                "revenue": minor(document.net) + minor(document.credit),
+                "tax": minor(document.tax),
+            }
         for account, amount in expected.items():
             found = entries.get(account, 0)
             if found != amount:

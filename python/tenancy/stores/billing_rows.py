@@ -40,6 +40,7 @@ __all__ = [
     "plain_cursor",
     "price_rows",
     "read",
+    "seller_values",
     "tenant_ids",
 ]
 
@@ -106,7 +107,8 @@ class InvoiceRow(NamedTuple):
     """The place of an invoice."""
 
     number: str
-    start_ns: int
+    start_ns: int | None
+    """None: it is the opening bill, of no period; it comes first."""
     end_ns: int
 
 
@@ -244,6 +246,15 @@ def price_rows(cursor: sqlite3.Cursor, until: int) -> list[tuple[str, int, str |
     """Plan, since when, and the digest of its book; ordered by time."""
     query = "SELECT plan, since_ns, book FROM billing_prices WHERE seq <= ? ORDER BY since_ns, seq"
     return cursor.execute(query, (until,)).fetchall()
+
+
+def seller_values(cursor: sqlite3.Cursor, kind: str) -> list[Any]:
+    """What the seller's facts of a kind say, in the order of their times."""
+    query = (
+        "SELECT value FROM billing_timeline WHERE tenant_id = '' AND kind = ?"
+        " ORDER BY since_ns, seq"
+    )
+    return [json.loads(value) for (value,) in cursor.execute(query, (kind,))]
 
 
 def tenant_ids(cursor: sqlite3.Cursor, after: str, limit: int) -> list[str]:

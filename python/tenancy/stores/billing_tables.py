@@ -6,7 +6,7 @@ units of their currency, so that SQL sums them exactly; values are JSON.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Table, Text, UniqueConstraint
+from sqlalchemy import Column, Index, Table, Text, UniqueConstraint, text
 
 from .schema_base import Integer, metadata, serial
 
@@ -125,7 +125,8 @@ uses = Table(
     metadata,
     serial(),
     Column("tenant_id", Text, nullable=False),
-    # `credit`, `expired` or `discount`.
+    # `credit`, `expired`, `discount`, `adjustment`; `advance`: a fee that was charged in advance;
+    # `returned`: a credit note gave it back to a credit.
     Column("kind", Text, nullable=False),
     Column("ref", Text, nullable=False),
     Column("number", Text, nullable=False),
@@ -157,8 +158,15 @@ documents = Table(
     Column("digest", Text, nullable=False),
     Column("document", Text, nullable=False),
     UniqueConstraint("series", "ordinal", name="uq_billing_documents_series"),
-    # NULLs differ, so this is about invoices alone.
+    # NULLs differ, so this is about invoices of periods alone.
     UniqueConstraint("tenant_id", "period_start_ns", name="uq_billing_documents_period"),
+    # The opening bill has the moment at which billing begins, and no start: once for a tenant.
+    Index(
+        "uq_billing_documents_opening",
+        "tenant_id",
+        unique=True,
+        sqlite_where=text("kind = 'invoice' AND period_start_ns IS NULL"),
+    ),
     Index("idx_billing_documents_tenant", "tenant_id", "seq"),
     Index("idx_billing_documents_about", "about"),
     sqlite_autoincrement=True,

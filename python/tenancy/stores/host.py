@@ -83,6 +83,8 @@ class Host:
         self.directory = directory
         self.clock = clock
         self.hooks = Hooks()
+        # Called in the transaction that puts a catalog in force, for what is to be noted with it.
+        self.with_catalog: list[Callable[[Change], None]] = []
         self.default_tenant = default_tenant
         self._actor = actor
         self._catalog: Catalog | None = None
@@ -146,6 +148,8 @@ class Host:
                     created_by=change.by,
                 )
             )
+            for note in self.with_catalog:
+                note(change)
             change.touched("catalog", catalog.name)
             change.fact(
                 "config_changed",

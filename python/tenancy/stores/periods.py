@@ -1,52 +1,93 @@
-"""A tenant's billing months: for changes of plan that wait for an end, and for metering."""
+"""A tenant's billing periods: for changes of plan that wait for an end, metering and invoices."""
 
 from __future__ import annotations
 
 import calendar
-from datetime import datetime, timezone, tzinfo
+from collections.abc import Mapping
+from datetime import datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from .._text import to_datetime, to_ns
+from ..catalog import Catalog
 
-__all__ = [
-    "month_bounds_ns",
-    "month_end_ns",
-]
+__all__ = ["MONTHS", "UNITS", "billing_anchor_ns", "billing_unit", "period_bounds_ns"]
+
+MONTHS: Final[Mapping[str, int]] = {"month": 1, "quarter": 3, "year": 12}
+_DAYS: Final[Mapping[str, int]] = {"day": 1, "week": 7}
+UNITS: Final = (*_DAYS, *MONTHS)
+"""What a tenant can be billed by."""
+
+_MONDAY: Final = datetime(1970, 1, 5, tzinfo=timezone.utc)
+_YEAR: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def month_end_ns(now_ns: int, anchor_ns: int, time_zone: str | None) -> int:
-    """When the month that holds `now` ends; see `month_bounds_ns`."""
-    return month_bounds_ns(now_ns, anchor_ns, time_zone)[1]
+def billing_unit(catalog: Catalog, plan: str) -> str:
+    """By which periods a plan is billed: a shorter price period than a day is no billing period."""
+    known = catalog.plans.get(plan)
+    return known.period if known is not None and known.period in UNITS else "month"
 
 
-def month_bounds_ns(now_ns: int, anchor_ns: int, time_zone: str | None) -> tuple[int, int]:
-    """When the month that holds `now` begins and ends, in the tenant's time zone.
+def billing_anchor_ns(catalog: Catalog, anchor_ns: int) -> int:
+    """Where the periods of a tenant with that anchor begin; 0: where the calendar's do."""
+    return anchor_ns if catalog.billing.anchor == "subscription" else 0
 
-    With an anchor, months begin on its day and at its time; a day that a month lacks is its last,
-    and comes back in the next (31 Jan → 28 Feb → 31 Mar). Without, they are calendar months.
+
+def period_bounds_ns(
+    now_ns: int, anchor_ns: int, time_zone: str | None, unit: str = "month"
+) -> tuple[int, int]:
+    """When the period that holds `now` begins and ends, in the tenant's time zone.
+
+    With an anchor, periods begin on its day and at its time: months on its day of the month,
+    quarters in every third month from its own, years on its date, weeks on its weekday. A day that
+    a month lacks is its last, and comes back in the next (31 Jan → 28 Feb → 31 Mar). Without, they
+    are those of the calendar, and weeks begin on Monday.
     """
     local = _moment(now_ns).astimezone(_zone(time_zone))
     # A boundary may lie on either side of `now` in its month, and, where clocks jump, a day off.
-    month = 12 * local.year + local.month - 3
+    place = _place(local, _anchor(anchor_ns, time_zone, unit), unit) - 2
     start = 0
     while True:
-        end = _boundary_ns(month, anchor_ns, time_zone)
+        end = _boundary_ns(place, anchor_ns, time_zone, unit)
         if end > now_ns:
             return start, end
         start = end
-        month += 1
+        place += 1
+
+
+def _place(local: datetime, anchor: datetime, unit: str) -> int:
+    """How many periods a time is behind the anchor's, about."""
+    if unit in MONTHS:
+        return (_month(local) - _month(anchor)) // MONTHS[unit]
+    return (local.toordinal() - anchor.toordinal()) // _DAYS[unit]
 
 
 @lru_cache(maxsize=4096)
-def _boundary_ns(month: int, anchor_ns: int, time_zone: str | None) -> int:
-    """The boundary that lies in a month, which is counted from the year 0 on."""
-    zone = _zone(time_zone)
-    hour = _moment(anchor_ns).astimezone(zone) if anchor_ns else datetime(1970, 1, 1, tzinfo=zone)
-    year, place = divmod(month, 12)
-    last = calendar.monthrange(year, place + 1)[1]
-    boundary = hour.replace(year=year, month=place + 1, day=min(hour.day, last), fold=0)
+def _boundary_ns(place: int, anchor_ns: int, time_zone: str | None, unit: str) -> int:
+    """The start of the period that is so many behind the anchor's."""
+    anchor = _anchor(anchor_ns, time_zone, unit)
+    if unit in MONTHS:
+        year, month = divmod(_month(anchor) + place * MONTHS[unit], 12)
+        day = min(anchor.day, calendar.monthrange(year, month + 1)[1])
+        boundary = anchor.replace(year=year, month=month + 1, day=day, fold=0)
+    else:
+        date = anchor.date() + timedelta(days=place * _DAYS[unit])
+        clock = time(anchor.hour, anchor.minute, anchor.second, anchor.microsecond)
+        boundary = datetime.combine(date, clock, tzinfo=anchor.tzinfo)
     return to_ns(boundary.astimezone(timezone.utc), "period")
+
+
+def _anchor(anchor_ns: int, time_zone: str | None, unit: str) -> datetime:
+    zone = _zone(time_zone)
+    if anchor_ns:
+        return _moment(anchor_ns).astimezone(zone)
+    return (_MONDAY if unit == "week" else _YEAR).replace(tzinfo=zone)
+
+
+def _month(moment: datetime) -> int:
+    """Counted from the year 0 on."""
+    return 12 * moment.year + moment.month - 1
 
 
 def _zone(time_zone: str | None) -> tzinfo:

@@ -15,7 +15,7 @@ from . import billing_timeline
 from .change import Change
 from .hooks import Hook
 from .host import Host
-from .periods import month_end_ns
+from .periods import billing_anchor_ns, billing_unit, period_bounds_ns
 from .records import PlanChange, Tenant
 from .schema import schedule, tenants
 from .tenant_rows import by_reference, from_row
@@ -94,14 +94,18 @@ class PlanChanges:
             row = self._row(change, record.id)
             over = self._over(row, plan)
             self._unschedule(change, row.id, "change_plan")
+            # What was scheduled is billed from the time that was agreed, however late it is done.
+            since_ns = change.now_ns if item is None else item.due_ns
+            anchor_ns = self._anchor_with(row, plan, since_ns)
             change.execute(
                 sa.update(tenants)
                 .where(tenants.c.id == row.id)
-                .values(plan=plan, updated_ns=change.now_ns)
+                .values(plan=plan, anchor_ns=anchor_ns, updated_ns=change.now_ns)
             )
-            # What was scheduled is billed from the time that was agreed, however late it is done.
-            since_ns = change.now_ns if item is None else item.due_ns
             billing_timeline.record(change, row.id, "plan", {"plan": plan}, since_ns)
+            if anchor_ns != row.anchor_ns:
+                calendar = {"anchor_ns": anchor_ns}
+                billing_timeline.record(change, row.id, "calendar", calendar, since_ns)
             change.touched("tenant", row.id)
             change.fact(
                 "config_changed",
@@ -112,6 +116,15 @@ class PlanChanges:
             )
         self._host.hooks.run_after("change_plan", self._record(row.id))
         return _plan_change(row, plan, change.now_ns, scheduled=False, over=over)
+
+    def _anchor_with(self, row: Any, plan: str, since_ns: int) -> int:
+        """Who goes from months to years begins a year: a subscription with other periods is another
+        one, and its anchor is where it begins."""
+        catalog = self._host.catalog
+        if catalog.billing.anchor != "subscription":
+            return int(row.anchor_ns)
+        same = billing_unit(catalog, row.plan) == billing_unit(catalog, plan)
+        return int(row.anchor_ns) if same else since_ns
 
     def _over(self, row: Any, plan: str) -> tuple[dict[str, Any], ...]:
         """The quotas of which the tenant uses more than the plan would grant."""
@@ -126,13 +139,15 @@ class PlanChanges:
                 over.append({"quota": quota, "used": used, "limit": limit})
         return tuple(over)
 
-    @staticmethod
-    def _due(at: str | datetime, row: Any, now_ns: int) -> int:
+    def _due(self, at: str | datetime, row: Any, now_ns: int) -> int:
         if isinstance(at, datetime):
             return deadline_ns(at, now_ns, "at") or now_ns
         if at != "period_end":
             raise InvalidValue("at", shown(at), remedy='"now", "period_end", or an aware datetime')
-        return month_end_ns(now_ns, row.anchor_ns, row.time_zone)
+        catalog = self._host.catalog
+        anchor_ns = billing_anchor_ns(catalog, row.anchor_ns)
+        unit = billing_unit(catalog, row.plan)
+        return period_bounds_ns(now_ns, anchor_ns, row.time_zone, unit)[1]
 
     @staticmethod
     def _schedule(

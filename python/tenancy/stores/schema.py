@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 
-HEAD = "0008"
+HEAD = "0009"
 """Newest migration of this release."""
 
 tenants = Table(

@@ -1,7 +1,7 @@
-"""Which of a tenant's months still take usage events.
+"""Which of a tenant's billing periods still take usage events.
 
-A month is open until it ends, then in grace, then closed. Whoever invoices closes it earlier. A
-month that has been closed stays so; what is closed ends where something not closed begins.
+A period is open until it ends, then in grace, then closed. Whoever invoices closes it earlier. A
+period that has been closed stays so; what is closed ends where something not closed begins.
 """
 
 from __future__ import annotations
@@ -16,84 +16,93 @@ import sqlalchemy as sa
 from .._text import NS, to_datetime
 from ..errors import InvalidValue
 from .host import Host
-from .periods import month_bounds_ns
+from .periods import billing_anchor_ns, billing_unit, period_bounds_ns
 from .schema import usage_closings
 
-__all__ = ["Calendar", "TenantMonths"]
+__all__ = ["Calendar", "TenantPeriods"]
 
 _CACHED_MAX = 100_000
+_COLUMNS = (
+    "time_zone, anchor_ns, coalesce(until_ns, 0), plan FROM tenants"
+    " LEFT JOIN usage_closings ON tenant_id = id"
+)
 
 
-class TenantMonths(NamedTuple):
-    """What the months of a tenant go by."""
+class TenantPeriods(NamedTuple):
+    """What the periods of a tenant go by."""
 
     time_zone: str | None
     anchor_ns: int
     closed_until_ns: int
     """Everything before was invoiced."""
+    unit: str = "month"
+    """By what the tenant is billed."""
 
     def at(self, time_ns: int) -> tuple[int, int]:
-        return month_bounds_ns(time_ns, self.anchor_ns, self.time_zone)
+        """The billing period that holds a time."""
+        return period_bounds_ns(time_ns, self.anchor_ns, self.time_zone, self.unit)
+
+    def month_at(self, time_ns: int) -> tuple[int, int]:
+        """The tenant's month that holds a time, whatever it is billed by."""
+        return period_bounds_ns(time_ns, self.anchor_ns, self.time_zone)
 
 
 class _Known(NamedTuple):
     """What was read of one revision of the definitions."""
 
     revision: int
-    months: dict[str, TenantMonths]
+    periods: dict[str, TenantPeriods]
     open: dict[str, tuple[int, int, int]]
     """From when, until when: from which time on events are taken."""
 
 
 class Calendar:
-    """The months of all tenants. Any thread; read again when the definitions have changed."""
+    """The periods of all tenants. Any thread; read again when the definitions have changed."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._known = _Known(-1, {}, {})
 
-    def of(self, tenant_id: str) -> TenantMonths:
-        return self._months(self._newest(), tenant_id)
+    def of(self, tenant_id: str) -> TenantPeriods:
+        return self._periods(self._newest(), tenant_id)
 
     def open_from_ns(self, tenant_id: str, now_ns: int) -> int:
         """Events before this time come too late."""
         known = self._newest()
         since, until, start = known.open.get(tenant_id, (0, 0, 0))
         if not since <= now_ns < until:
-            months = self._months(known, tenant_id)
+            periods = self._periods(known, tenant_id)
             grace_ns = self.grace_ns
-            begin, end = months.at(now_ns - grace_ns)
-            start = max(begin, months.closed_until_ns)
+            begin, end = periods.at(now_ns - grace_ns)
+            start = max(begin, periods.closed_until_ns)
             known.open[tenant_id] = (now_ns, end + grace_ns, start)
         return start
 
     def learn(self, tenant_ids: Sequence[str]) -> None:
         """Read what `open_from_ns` needs of many tenants at once."""
-        months = self._newest().months
-        missing = [one for one in tenant_ids if one not in months]
+        periods = self._newest().periods
+        missing = [one for one in tenant_ids if one not in periods]
         if not missing:
             return
         with self._host.cursor() as cursor:
             rows = cursor.execute(
-                "SELECT id, time_zone, anchor_ns, coalesce(until_ns, 0) FROM tenants"
-                " LEFT JOIN usage_closings ON tenant_id = id"
-                " WHERE id IN (SELECT value FROM json_each(?))",
+                f"SELECT id, {_COLUMNS} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
                 (json.dumps(missing),),
             )
-            months.update({row[0]: TenantMonths(*row[1:]) for row in rows})
+            periods.update({row[0]: self._made(*row[1:]) for row in rows})
 
     def _newest(self) -> _Known:
         revision = self._host.current().revision
         known = self._known
-        if known.revision != revision or len(known.months) > _CACHED_MAX:
+        if known.revision != revision or len(known.periods) > _CACHED_MAX:
             # Another thread may still fill the one before; nobody reads that again.
             self._known = known = _Known(revision, {}, {})
         return known
 
-    def _months(self, known: _Known, tenant_id: str) -> TenantMonths:
-        found = known.months.get(tenant_id)
+    def _periods(self, known: _Known, tenant_id: str) -> TenantPeriods:
+        found = known.periods.get(tenant_id)
         if found is None:
-            found = known.months[tenant_id] = self._read(tenant_id)
+            found = known.periods[tenant_id] = self._read(tenant_id)
         return found
 
     def close(self, tenant_id: str, until_ns: int, by: str | None) -> int:
@@ -130,14 +139,18 @@ class Calendar:
     def grace_ns(self) -> int:
         return int(self._host.catalog.metering.grace * NS)
 
-    def _read(self, tenant_id: str) -> TenantMonths:
+    def _read(self, tenant_id: str) -> TenantPeriods:
         with self._host.cursor() as cursor:
-            row = cursor.execute(
-                "SELECT time_zone, anchor_ns, coalesce(until_ns, 0) FROM tenants"
-                " LEFT JOIN usage_closings ON tenant_id = id WHERE id = ?",
-                (tenant_id,),
-            ).fetchone()
-        return TenantMonths(*row)
+            query = f"SELECT {_COLUMNS} WHERE id = ?"
+            row = cursor.execute(query, (tenant_id,)).fetchone()
+        return self._made(*row)
+
+    def _made(
+        self, time_zone: str | None, anchor_ns: int, closed_until_ns: int, plan: str
+    ) -> TenantPeriods:
+        catalog = self._host.catalog
+        anchor_ns = billing_anchor_ns(catalog, anchor_ns)
+        return TenantPeriods(time_zone, anchor_ns, closed_until_ns, billing_unit(catalog, plan))
 
 
 def _text(time_ns: int) -> str:

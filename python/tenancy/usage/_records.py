@@ -86,7 +86,7 @@ class Usage(Record):
 
 @dataclass(frozen=True)
 class UsagePeriod(Record):
-    """A month of a tenant: `start` ≤ time < `end`."""
+    """A billing period of a tenant: `start` ≤ time < `end`."""
 
     tenant: str
     start: datetime

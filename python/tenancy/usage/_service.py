@@ -343,13 +343,13 @@ class UsageMeter:
     # ------------------------------------------------------------------------------ periods
 
     def period(self, tenant: Tenant | str, at: datetime | int | float | None = None) -> UsagePeriod:
-        """The month of the tenant that holds `at`, now by default, and whether it takes events."""
+        """The billing period that holds `at`, now by default, and whether it takes events."""
         tenant_id = self._host.tenant_id(tenant)
         now_ns = self._host.clock.wall_ns()
-        months = self._calendar.of(tenant_id)
-        start, end = months.at(now_ns if at is None else to_ns(at, "at"))
+        periods = self._calendar.of(tenant_id)
+        start, end = periods.at(now_ns if at is None else to_ns(at, "at"))
         until = end + self._calendar.grace_ns
-        closed = now_ns >= until or end <= months.closed_until_ns
+        closed = now_ns >= until or end <= periods.closed_until_ns
         return UsagePeriod(
             tenant_id,
             moment(start),
@@ -359,7 +359,7 @@ class UsageMeter:
         )
 
     def closed_until(self, tenant: Tenant | str) -> datetime:
-        """Events before this time are not taken any more: their months are closed."""
+        """Events before this time are not taken any more: their periods are closed."""
         tenant_id = self._host.tenant_id(tenant)
         return moment(self._calendar.open_from_ns(tenant_id, self._host.clock.wall_ns()))
 

@@ -16,7 +16,7 @@ from ..catalog import Catalog, Metric
 from ..errors import InvalidValue
 from ..stores import usage_reading as reading
 from ..stores.records import Page
-from ..stores.usage_periods import Calendar, TenantMonths
+from ..stores.usage_periods import Calendar, TenantPeriods
 from ..stores.usage_reading import Found, Question
 from ..stores.usage_units import SCALE, decimal_of
 from ._aggregation import Event, Stretch, accumulator, property_text, stretches
@@ -71,9 +71,9 @@ class UsageSnapshot:
         """See `UsageMeter.aggregate`."""
         tenant_id, known = self._tenant_id(tenant), self._metrics.get(self._catalog, metric)
         groups = _groups(known, group_by)
-        months = self._calendar.of(tenant_id)
-        since_ns, until_ns = self._bounds(months, since, until)
-        bounds = [since_ns, *_steps(since_ns, until_ns, every, months), until_ns]
+        periods = self._calendar.of(tenant_id)
+        since_ns, until_ns = self._bounds(periods, since, until)
+        bounds = [since_ns, *_steps(since_ns, until_ns, every, periods), until_ns]
         question = Question(tenant_id, known.name, since_ns, until_ns)
         whole, parts = self._sums(known, question, bounds, groups)
         rows = tuple(
@@ -220,9 +220,9 @@ class UsageSnapshot:
     # ------------------------------------------------------------------------------ inside
 
     def _bounds(
-        self, months: TenantMonths, since: datetime | None, until: datetime | None
+        self, periods: TenantPeriods, since: datetime | None, until: datetime | None
     ) -> tuple[int, int]:
-        start, end = months.at(self._now_ns)
+        start, end = periods.at(self._now_ns)
         since_ns = start if since is None else to_ns(since, "since")
         until_ns = end if until is None else to_ns(until, "until")
         if since_ns >= until_ns:
@@ -279,16 +279,16 @@ def _groups(metric: Metric, group_by: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _steps(since_ns: int, until_ns: int, every: str | None, months: TenantMonths) -> list[int]:
+def _steps(since_ns: int, until_ns: int, every: str | None, periods: TenantPeriods) -> list[int]:
     """Where hours, days or months begin, in the tenant's time zone, between the two."""
     if every is None:
         return []
     if every not in EVERY:
         raise InvalidValue("every", shown(every), remedy=f"one of {', '.join(EVERY)}")
-    zone = ZoneInfo(months.time_zone) if months.time_zone else timezone.utc
+    zone = ZoneInfo(periods.time_zone) if periods.time_zone else timezone.utc
     steps: list[int] = []
     at_ns = since_ns
-    while (at_ns := _next(at_ns, every, months, zone)) < until_ns:
+    while (at_ns := _next(at_ns, every, periods, zone)) < until_ns:
         steps.append(at_ns)
         if len(steps) >= _STRETCHES_MAX:
             raise InvalidValue(
@@ -299,9 +299,9 @@ def _steps(since_ns: int, until_ns: int, every: str | None, months: TenantMonths
     return steps
 
 
-def _next(at_ns: int, every: str, months: TenantMonths, zone: Any) -> int:
+def _next(at_ns: int, every: str, periods: TenantPeriods, zone: Any) -> int:
     if every == "month":
-        return months.at(at_ns)[1]
+        return periods.month_at(at_ns)[1]
     local = moment(at_ns).astimezone(zone)
     if every == "hour":
         whole = local.replace(minute=0, second=0, microsecond=0)
