@@ -229,6 +229,7 @@ class Tenancy:
         self.audit = ReportingAudit(host)
         self.alerts = RaisedAlerts(host)
         self.billing = Billing(host, self.tenants, self.usage)
+        self.tenants.on("purge", after=self.usage.purge_due)
         for step, function in hooks.items():
             self.tenants.on(step, after=function)
         # Bound to the parts, not to self: a Tenancy that is forgotten can go.

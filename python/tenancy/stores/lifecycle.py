@@ -124,7 +124,8 @@ class Lifecycle(PlanChanges):
         return self._step(tenant, "suspended", "restore", by, rows, only=("deleted",))
 
     def purge(self, tenant: Tenant | str, *, by: str | None = None) -> Tenant:
-        """Erase a deleted tenant for good. Audit facts stay; names and credentials do not."""
+        """Erase a deleted tenant for good. Audit facts and invoices stay; names and credentials do
+        not, nor does its usage, once its invoices can be disputed no more (`usage.purge`)."""
         return self._purge(tenant, by, None)
 
     def _purge(self, tenant: Tenant | str, by: str | None, item: Any) -> Tenant:

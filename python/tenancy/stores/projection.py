@@ -16,16 +16,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreDamaged
+from . import derived
 from .audit_closing import closed, erased_key
 from .audit_events import CHAINS, LogRow
 from .audit_log import AuditLog
-from .database import BUSY_TIMEOUT_S, translated
 
 __all__ = ["COLUMNS", "ERASED", "EVENT", "SHIFT", "Projection"]
 
@@ -126,17 +126,9 @@ class Projection:
         except StoreDamaged:
             return False
 
-    @contextmanager
-    def cursor(self) -> Iterator[sqlite3.Cursor]:
+    def cursor(self) -> AbstractContextManager[sqlite3.Cursor]:
         """A cursor in one read transaction."""
-        with translated(self.path):
-            connection = self._connect()
-            try:
-                cursor = connection.cursor()
-                cursor.execute("BEGIN")
-                yield cursor
-            finally:
-                connection.close()
+        return derived.reading(self.path)
 
     def progress(self) -> dict[str, int]:
         """The next sequence to be read, by chain."""
@@ -175,7 +167,7 @@ class Projection:
                 self.rebuild(log)
                 return True
         left = rows_max
-        with self._writing() as connection:
+        with derived.writing(self.path) as connection:
             for code, chain in enumerate(CHAINS):
                 if kept[chain]:
                     connection.execute(_FORGET, (code << SHIFT, code << SHIFT | kept[chain]))
@@ -196,7 +188,7 @@ class Projection:
         SQLite cannot read it any more."""
         if self.path.exists() and not self.intact():
             self.remove()
-        with self._writing() as connection:
+        with derived.writing(self.path) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 self._make(connection)
@@ -217,14 +209,12 @@ class Projection:
 
     def forget(self) -> bool:
         """Let go of what was overwritten: empties the file of changes. False: somebody reads."""
-        with self._writing() as connection:
-            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        return not busy
+        with derived.writing(self.path) as connection:
+            return derived.empty_changes(connection)
 
     def remove(self) -> None:
         """Delete the files, for a table that SQLite cannot read any more."""
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        derived.remove(self.path)
 
     @staticmethod
     def _make(connection: sqlite3.Connection) -> None:
@@ -250,27 +240,6 @@ class Projection:
         nobody had waited for, and other records get its place."""
         last = next(log.rows(chain, done - 1, done), None) if done else None
         return done == 0 or (last is not None and _digest(last) == digest)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with translated(self.path):
-            if not self.path.exists():
-                self.path.touch(mode=0o600)
-            connection = self._connect()
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute("PRAGMA secure_delete = ON")
-                yield connection
-            finally:
-                connection.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA trusted_schema = OFF")
-        return connection
 
 
 def _take(

@@ -44,6 +44,7 @@ __all__ = [
     "tenants",
     "told",
     "usage_closings",
+    "usage_purges",
 ]
 
 
@@ -372,6 +373,17 @@ usage_closings = Table(
     Column("until_ns", Integer, nullable=False),
     Column("closed_ns", Integer, nullable=False),
     Column("closed_by", Text, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+# Tenants that were purged and of whose usage nothing is kept beside the log, with the certificate.
+usage_purges = Table(
+    "usage_purges",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("purged_ns", Integer, nullable=False),
+    Column("certificate", Text, nullable=False),
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )

@@ -7,20 +7,24 @@ Invariants:
  3. A row stays when a correction or a cancellation ends it: `ended` is the place from which on it
     does not count. So what counted at an earlier place of the log can be told at any time.
  4. It has no event of a record that was pruned, once it has caught up.
- 5. It may be deleted at any time, and is then made anew; so it need not survive a loss of power.
+ 5. It has no event of a tenant whose usage was purged, once it has caught up; nor after it was made
+    anew from a log that still has them.
+ 6. It may be deleted at any time, and is then made anew; so it need not survive a loss of power.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ..errors import StateUnavailable, StoreDamaged
-from .database import BUSY_TIMEOUT_S, translated
+from . import derived
+from .database import translated
 from .usage_log import LogEvent, UsageLog
 from .usage_units import parts_of, units_of_text
 
@@ -57,21 +61,17 @@ _END = (
 class UsageProjection:
     """The table of one data directory. Any thread, any process; nothing is held between calls."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, gone: Callable[[], frozenset[str]] = frozenset[str]
+    ) -> None:
+        """`gone` says of which tenants nothing is kept."""
         self.path = directory / "usage.sqlite"
+        self._gone = gone
         self._lock = directory / "usage.lock"
 
-    @contextmanager
-    def cursor(self) -> Iterator[sqlite3.Cursor]:
+    def cursor(self) -> AbstractContextManager[sqlite3.Cursor]:
         """A cursor in one read transaction."""
-        with translated(self.path):
-            connection = self._connect()
-            try:
-                cursor = connection.cursor()
-                cursor.execute("BEGIN")
-                yield cursor
-            finally:
-                connection.close()
+        return derived.reading(self.path)
 
     @contextmanager
     def caught_up(self, log: UsageLog, end: int) -> Iterator[sqlite3.Cursor]:
@@ -86,22 +86,24 @@ class UsageProjection:
     def catch_up(self, log: UsageLog, end: int, chunks: int | None = None) -> bool:
         """Read the log up to the record before sequence `end`. False: `chunks` batches were not
         enough."""
-        with self._locked(), self._writing() as connection:
+        with self._locked(), derived.writing(self.path) as connection:
             self._prepare(connection, log, end)
             self._forget_pruned(connection, log)
+            gone = self._gone()
+            _forget_tenants(connection, gone)
             while self._next(connection) < end:
                 if chunks is not None:
                     if not chunks:
                         return False
                     chunks -= 1
-                if not self._step(connection, log, end):
+                if not self._step(connection, log, end, gone):
                     raise StateUnavailable(f"{self.path}: the log ends before record {end}")
         return True
 
     def rebuild(self, log: UsageLog, end: int) -> None:
         """Make it anew, whatever state its files are in."""
         with self._locked():
-            self._remove()
+            derived.remove(self.path)
         self.catch_up(log, end)
 
     # ------------------------------------------------------------------------------ inside
@@ -124,7 +126,7 @@ class UsageProjection:
                 return cursor
         except StoreDamaged:
             with self._locked():
-                self._remove()
+                derived.remove(self.path)
             return None
 
     def _prepare(self, connection: sqlite3.Connection, log: UsageLog, end: int) -> None:
@@ -160,13 +162,15 @@ class UsageProjection:
     def _next(connection: sqlite3.Connection) -> int:
         return int(connection.execute("SELECT next FROM progress").fetchone()[0])
 
-    def _step(self, connection: sqlite3.Connection, log: UsageLog, end: int) -> bool:
+    def _step(
+        self, connection: sqlite3.Connection, log: UsageLog, end: int, gone: frozenset[str]
+    ) -> bool:
         """One batch. False: there is nothing to read."""
         connection.execute("BEGIN IMMEDIATE")
         try:
             start = self._next(connection)
             events, reached = log.read(start, _CHUNK, end)
-            _take(connection, events)
+            _take(connection, [one for one in events if one.tenant not in gone] if gone else events)
             connection.execute("UPDATE progress SET next = ?", (reached,))
             connection.execute("COMMIT")
         except BaseException:
@@ -174,10 +178,6 @@ class UsageProjection:
                 connection.execute("ROLLBACK")
             raise
         return reached > start
-
-    def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -190,25 +190,22 @@ class UsageProjection:
         finally:
             os.close(handle)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with translated(self.path):
-            if not self.path.exists():
-                self.path.touch(mode=0o600)
-            connection = self._connect()
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-                yield connection
-            finally:
-                connection.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA trusted_schema = OFF")
-        return connection
+def _forget_tenants(connection: sqlite3.Connection, gone: frozenset[str]) -> None:
+    """Delete what is there of tenants whose usage was purged, and empty the file of changes."""
+    if not gone:
+        return
+    query = (
+        "SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?))"
+        " AND EXISTS (SELECT 1 FROM events WHERE tenant = names.id)"
+    )
+    numbers = connection.execute(query, (json.dumps(sorted(gone)),)).fetchall()
+    if not numbers:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany("DELETE FROM events WHERE tenant = ?", numbers)
+    connection.execute("COMMIT")
+    derived.empty_changes(connection)
 
 
 def _take(connection: sqlite3.Connection, events: Sequence[LogEvent]) -> None:

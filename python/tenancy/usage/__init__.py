@@ -9,6 +9,7 @@ What is metered is defined in the catalog; docs/metering.md describes it.
 
 from __future__ import annotations
 
+from ..stores.usage_purges import UsagePurgeCertificate
 from ._records import (
     Closed,
     Recorded,
@@ -30,6 +31,7 @@ __all__ = [
     "UsageEvent",
     "UsageMeter",
     "UsagePeriod",
+    "UsagePurgeCertificate",
     "UsageReport",
     "UsageRow",
     "UsageSnapshot",

@@ -24,12 +24,14 @@ from ..stores.twins import twin
 from ..stores.usage_log import CONFLICT, DUPLICATE, Draft, UsageLog
 from ..stores.usage_periods import Calendar
 from ..stores.usage_projection import UsageProjection
+from ..stores.usage_purges import UsagePurges
 from ..stores.usage_reading import Found
 from ..stores.usage_units import decimal_of
 from ._batches import Batch, Progress
 from ._columns import Columns
 from ._events import Checks, cloud_event
 from ._metrics import Metrics
+from ._purging import Purging
 from ._recording import Recorder, moment
 from ._records import Closed, Recorded, Usage, UsageEvent, UsagePeriod, UsageReport
 from ._requests import Measured, measured, record
@@ -44,7 +46,7 @@ EVERY_S = 1.0
 _JOB_CHUNKS = 8
 
 
-class UsageMeter:
+class UsageMeter(Purging):
     """Every call has an `a…` twin. Exact over all threads and processes of the host.
 
     An event is known by its tenant, `source` and `id`: recorded again with the same content, for as
@@ -57,7 +59,8 @@ class UsageMeter:
         self._metrics = Metrics()
         self._calendar = Calendar(host)
         self._log = UsageLog(host.facts.log, host.directory.path, host.clock)
-        self._projection = UsageProjection(host.directory.path)
+        self._purges = UsagePurges(host, self._log)
+        self._projection = UsageProjection(host.directory.path, self._purges.gone)
         self._recorder = Recorder(host, self._log, self._calendar, quotas)
         self._tended = 0
 
@@ -424,6 +427,7 @@ class UsageMeter:
                 self._projection.catch_up(self._log, end, _JOB_CHUNKS)
                 self._log.settle()
                 self._tended = end
+        self._tend_purges()
         return ()
 
     def close_log(self) -> None:
