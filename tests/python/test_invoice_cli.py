@@ -74,16 +74,18 @@ def test_from_preview_to_payment(sh: Shell) -> None:
     assert sh.json("list")["items"][0]["number"] == invoice.number
     assert sh.json("list", "--tenant", "acme", "--kind", "credit_note")["items"] == []
     assert sh.json("pay", invoice.number, "--amount", "9.5", "--reference", "r1")["open"] == "10"
-    note = from_json(
-        sh("credit-note", invoice.number, "--reason", "Oops", "--part", "0=1", "--json")
-    )
+    oops = ("credit-note", invoice.number, "--reason", "Oops", "--part", "0=1", "--keep-credits")
+    note = from_json(sh(*oops, "--json"))
     assert isinstance(note, CreditNote)
     assert note.total == from_json(sh("show", note.number, "--json")).total  # type: ignore[union-attr]
     assert "Oops" in sh("show", note.number)
     assert sh.json("balance", "acme")[0]["owed"] == "8.8"
     assert [one["left"] for one in sh.json("credits", "acme")] == ["0"]
+    returned = from_json(sh(*oops[:-1], "--json"))
+    assert isinstance(returned, CreditNote)
+    assert [one["left"] for one in sh.json("credits", "acme")] == [f"{returned.credit:f}"] != ["0"]
     accounts = sh.json("ledger", "--accounts")["EUR"]
-    assert (accounts["cash"], accounts["receivable"]) == ("9.5", "8.8")
+    assert (accounts["cash"], accounts["receivable"]) == ("9.5", "7.6")
     assert "receivable" in sh("ledger", "--tenant", "acme")
     assert len(sh.json("ledger", "--limit", "2")["items"]) == 2
     assert sh.json("verify")["problems"] == []

@@ -28,8 +28,41 @@ class Charge(Protocol):
     def plan(self) -> str | None: ...
 
 
+class Offer:
+    """What discounts and credits have in common: which lines they are for, and when."""
+
+    __slots__ = ()
+    starts: datetime | None
+    metrics: tuple[str, ...]
+    plans: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+    @property
+    def _end(self) -> datetime | None:
+        """The first moment at which it does not hold any more."""
+        raise NotImplementedError
+
+    def covers(self, line: Charge) -> bool:
+        """Whether it is for this line, whatever the time."""
+        return (
+            (not self.metrics or line.metric in self.metrics)
+            and (not self.plans or line.plan in self.plans)
+            and (not self.kinds or line.kind in self.kinds)
+        )
+
+    def valid_at(self, moment: datetime) -> bool:
+        """Whether it holds for what is used at that moment."""
+        start, end = self.starts, self._end
+        return (start is None or start <= moment) and (end is None or moment < end)
+
+    def valid_until(self, end: datetime) -> bool:
+        """Whether it holds just before that moment."""
+        start, last = self.starts, self._end
+        return (start is None or start < end) and (last is None or end <= last)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Discount:
+class Discount(Offer):
     """A percentage or an amount taken off the lines it is for. A coupon is a discount with a code.
 
     Exactly one of `percent` (more than 0, at most 100) and `amount` (of the bill's currency, more
@@ -98,21 +131,13 @@ class Discount:
             kinds=_kinds(kinds, "discount.kinds"),
         )
 
-    def covers(self, line: Charge) -> bool:
-        """Whether it is for this line, whatever the time."""
-        return _covers(self, line)
-
-    def valid_at(self, moment: datetime) -> bool:
-        """Whether it holds at that moment."""
-        return _within(self.starts, moment, self.ends)
-
-    def valid_until(self, end: datetime) -> bool:
-        """Whether it holds just before that moment."""
-        return _within_until(self.starts, end, self.ends)
+    @property
+    def _end(self) -> datetime | None:
+        return self.ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Credit:
+class Credit(Offer):
     """Money that pays for usage: prepaid, granted, or a balance. It is never taken below 0.
 
     Of several credits the one with the smallest `priority` is taken first, then the one that
@@ -171,33 +196,9 @@ class Credit:
             kinds=_kinds(kinds, "credit.kinds"),
         )
 
-    def covers(self, line: Charge) -> bool:
-        """Whether it pays for this line, whatever the time."""
-        return _covers(self, line)
-
-    def valid_at(self, moment: datetime) -> bool:
-        """Whether it pays for what is used at that moment."""
-        return _within(self.starts, moment, self.expires)
-
-    def valid_until(self, end: datetime) -> bool:
-        """Whether it can be used just before that moment."""
-        return _within_until(self.starts, end, self.expires)
-
-
-def _covers(offer: Discount | Credit, line: Charge) -> bool:
-    return (
-        (not offer.metrics or line.metric in offer.metrics)
-        and (not offer.plans or line.plan in offer.plans)
-        and (not offer.kinds or line.kind in offer.kinds)
-    )
-
-
-def _within(start: datetime | None, moment: datetime, end: datetime | None) -> bool:
-    return (start is None or start <= moment) and (end is None or moment < end)
-
-
-def _within_until(start: datetime | None, moment: datetime, end: datetime | None) -> bool:
-    return (start is None or start < moment) and (end is None or moment <= end)
+    @property
+    def _end(self) -> datetime | None:
+        return self.expires
 
 
 def _more_than_none(value: Number | None, field: str) -> Decimal | None:

@@ -140,6 +140,13 @@ def issue(
         raise typer.Exit(c.REFUSED)
 
 
+@app.command("first")
+def first(tenant: c.Tenant, data: c.Data = None, as_json: c.Json = False) -> None:
+    """Issue the first invoice of a tenant whose fees are charged in advance."""
+    with c.opened(data, as_json) as t:
+        _print_document(t.billing.issue_first(tenant, by=c.operator()), as_json)
+
+
 @app.command("list")
 def list_(
     tenant: Annotated[str | None, typer.Option(help="Those of one tenant alone.")] = None,
@@ -180,13 +187,23 @@ def credit_note(
         typer.Option(help="LINE or LINE=AMOUNT without tax, from 0; else all that is left."),
     ] = None,
     refund: Annotated[str, typer.Option(help="What of it is paid back.")] = "0",
+    keep_credits: Annotated[
+        bool, typer.Option("--keep-credits", help="What credits paid does not go back to them.")
+    ] = False,
     data: c.Data = None,
     as_json: c.Json = False,
 ) -> None:
-    """Take an invoice back, in parts or as a whole."""
+    """Take an invoice back, in parts or as a whole. Credits that paid for it get it back."""
     with c.opened(data, as_json) as t:
         parts = None if not part else [_part(text) for text in part]
-        note = t.billing.credit_note(number, parts, reason=reason, refund=refund, by=c.operator())
+        note = t.billing.credit_note(
+            number,
+            parts,
+            reason=reason,
+            refund=refund,
+            credits="keep" if keep_credits else "return",
+            by=c.operator(),
+        )
         _print_document(note, as_json)
 
 

@@ -1,4 +1,4 @@
-"""`tenancy usage record`, `import`, `correct`, `cancel`, `aggregate`, `events`, `periods`."""
+"""`tenancy usage` for metering: `record`, `import`, `correct`, `aggregate`, `events`, `purge`, …"""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ Source = Annotated[str, typer.Option(help="Who sent it; ids are told apart by it
 Backfill = Annotated[
     bool, typer.Option("--backfill", help="Also into a period that is closed. Audited.")
 ]
+Properties = Annotated[str | None, typer.Option(help="A JSON object.")]
+OfRows = Annotated[str | None, typer.Option(help="Of rows without such a column.")]
 EventId = Annotated[str, typer.Argument(help="The event's id.")]
 
 
@@ -44,6 +46,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("events")(events)
     app.command("periods")(periods)
     app.command("close")(close)
+    app.command("purge")(purge)
 
 
 def record(
@@ -53,7 +56,7 @@ def record(
     id: Annotated[str | None, typer.Option(help="Makes a retry safe.")] = None,  # noqa: A002
     source: Source = "",
     time: Annotated[str | None, typer.Option(help="When it was used, ISO 8601 [now].")] = None,
-    properties: Annotated[str | None, typer.Option(help="A JSON object.")] = None,
+    properties: Properties = None,
     consume: Annotated[
         bool | None, typer.Option("--consume/--no-consume", help="Charge the metric's quota.")
     ] = None,
@@ -80,8 +83,8 @@ def record(
 
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV, JSON Lines (also .gz) or Parquet.")],
-    tenant: Annotated[str | None, typer.Option(help="Of rows without such a column.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Of rows without such a column.")] = None,
+    tenant: OfRows = None,
+    metric: OfRows = None,
     source: Annotated[str | None, typer.Option(help="Of rows without one [file's name].")] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="field=column, where the names differ; repeated.")
@@ -137,7 +140,7 @@ def correct(
     id: EventId,  # noqa: A002 - the argument's name
     quantity: Annotated[str | None, typer.Option(help="What it should have been.")] = None,
     time: Annotated[str | None, typer.Option(help="ISO 8601.")] = None,
-    properties: Annotated[str | None, typer.Option(help="A JSON object.")] = None,
+    properties: Properties = None,
     source: Source = "",
     backfill: Backfill = False,
     data: c.Data = None,
@@ -272,6 +275,17 @@ def close(
     """Take no more events before a time, as if it had been invoiced."""
     with c.opened(data, as_json) as t:
         done = t.usage.close(tenant, c.parse_time(until, "--until"), by=c.operator())
+    c.print_record(done, as_json)
+
+
+def purge(
+    tenant: Annotated[str, typer.Argument(help="The id of a tenant that was purged.")],
+    data: c.Data = None,
+    as_json: c.Json = False,
+) -> None:
+    """Delete the usage of a tenant that was purged, and show what is left of it."""
+    with c.opened(data, as_json) as t:
+        done = t.usage.purge(tenant, by=c.operator())
     c.print_record(done, as_json)
 
 
