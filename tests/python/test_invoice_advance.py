@@ -30,6 +30,7 @@ from tenancy.errors import (
     NothingToBill,
     PeriodClosed,
 )
+from tenancy.invoices import _prices
 from tenancy.pricing import PriceBook
 from tenancy.stores.database import Database
 from tenancy.testing import FakeClock
@@ -478,6 +479,28 @@ def test_prices_that_count_at_once_settle_what_was_charged_in_advance(
         -10,
     ]
     check_all(t)
+
+
+def test_a_directory_from_before_keeps_its_months_until_another_catalog(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its catalog was pinned by a release that noted no options; what holds without a word did."""
+    with monkeypatch.context() as patch:
+        patch.setattr(_prices, "_note_options", lambda *_, **__: None)
+        with open_billing(tmp_path, clock) as t:
+            acme = make_buyer(t)
+    with open_billing(tmp_path, clock, catalog=None) as t:
+        go_to(clock, FEBRUARY + 3 * DAY)
+        t.reload_catalog(Catalog.from_dict(with_billing(period="week", fees="in_advance")))
+        go_to(clock, MARCH + 10 * DAY)
+        t.billing._usage = Meter()
+        t.billing.issue_all()
+        starts = [
+            f"{t.billing.invoice(row.number).bill.period.start:%m-%d}"
+            for row in t.billing.invoices(acme.id)
+        ]
+        assert starts == ["01-01", "02-01", "03-01"]  # two months, then the rest of a week
+        check_all(t)
 
 
 # ------------------------------------------------------------------------------ what is wrong

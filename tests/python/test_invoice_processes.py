@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from invoice_support import BUYER, go_to, make_buyer, open_billing
+from invoice_support import BUYER, CATALOG, go_to, make_buyer, open_billing
 from store_support import ask, run_python, start_python
 from tenancy import Tenancy
 from tenancy.billing import CreditNote
@@ -35,12 +35,14 @@ for line in sys.stdin:
     what, *rest = line.split()
     if what == "issue":
         print(t.billing.issue(*rest).digest)
+    elif what == "first":
+        print(t.billing.issue_first(*rest).digest)
     elif what == "all":
         print(t.billing.issue_all(batch=7).issued)
 """
 
 CRASHING = """
-import json, os, random, signal, sys, threading, time
+import contextlib, json, os, random, signal, sys, threading, time
 from pathlib import Path
 from invoice_support import Meter
 from tenancy import Tenancy
@@ -87,9 +89,13 @@ def work(step):
     else:
         killed_at(step, choose.randrange(12), choose.random() < 0.5)
     for _ in range(choose.randrange(3, 9)):
-        what = choose.randrange(4)
+        what = choose.randrange(5)
         if what == 0:
             t.billing.issue_all(batch=choose.randrange(1, 6))
+            continue
+        if what == 4:
+            with contextlib.suppress(BillingRefused):  # fees in arrears
+                t.billing.issue_first(f"t{choose.randrange(12)}")
             continue
         rows = t.billing.list(kind="invoice", limit=1000)
         tenant, month = f"t{choose.randrange(12)}", choose.choice(["2026-01", "2026-02"])
@@ -129,10 +135,14 @@ print(killed, file=sys.stderr)
 """
 
 
-def seed(tmp_path: Path, tenants: int) -> Path:
+ADVANCE = {"fees": "in_advance"}
+
+
+def seed(tmp_path: Path, tenants: int, billing: dict[str, str] | None = None) -> Path:
     """A shop at the beginning of March whose tenants have two months to be invoiced."""
     clock = FakeClock(path=tmp_path / "clock")
-    with open_billing(tmp_path, clock) as t:
+    catalog = {**CATALOG, "billing": billing or {}}
+    with open_billing(tmp_path, clock, catalog=catalog) as t:
         for i in range(tenants):
             make_buyer(t, f"t{i}", plan="flat" if i % 2 else "team")
         t.billing.credit("t0", 25)
@@ -184,9 +194,40 @@ def test_four_processes_that_issue_the_same_get_the_same(tmp_path: Path) -> None
         check_whole(t, 12)
 
 
-@pytest.mark.parametrize("rounds", [14, pytest.param(150, marks=pytest.mark.slow)])
-def test_kills_at_any_moment_lose_and_double_nothing(tmp_path: Path, rounds: int) -> None:
-    clock = seed(tmp_path, 12)
+def test_four_processes_that_open_the_same_get_the_same(tmp_path: Path) -> None:
+    """The first invoice of fees in advance is one, whoever asks."""
+    clock = seed(tmp_path, 3, ADVANCE)
+    workers = [start_python(ISSUER, tmp_path / "data", clock) for _ in range(PROCESSES)]
+    try:
+        assert {worker.stdout.readline().strip() for worker in workers} == {"ready"}  # type: ignore[union-attr]
+        for i in range(3):
+            for worker in workers:
+                worker.stdin.write(f"first t{i}\n")  # type: ignore[union-attr]
+                worker.stdin.flush()  # type: ignore[union-attr]
+            digests = {worker.stdout.readline() for worker in workers}  # type: ignore[union-attr]
+            assert len(digests) == 1
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    with reopened(tmp_path) as t:
+        check_whole(t, 3)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "billing", "invoices"),
+    [
+        (14, {}, 24),
+        (14, ADVANCE, 36),
+        pytest.param(150, {}, 24, marks=pytest.mark.slow),
+        pytest.param(150, ADVANCE, 36, marks=pytest.mark.slow),
+    ],
+    ids=["arrears", "advance", "arrears, long", "advance, long"],
+)
+def test_kills_at_any_moment_lose_and_double_nothing(
+    tmp_path: Path, rounds: int, billing: dict[str, str], invoices: int
+) -> None:
+    clock = seed(tmp_path, 12, billing)
     start = random.randrange(1 << 32)
     done = run_python(CRASHING, tmp_path / "data", clock, rounds, start)
     assert done.returncode == 0, (start, done.stderr)
@@ -207,7 +248,7 @@ def test_kills_at_any_moment_lose_and_double_nothing(tmp_path: Path, rounds: int
 
         t.billing._usage = Meter()
         assert t.billing.issue_all()
-        check_whole(t, 24)
+        check_whole(t, invoices)
 
 
 def test_a_full_disk_issues_nothing_and_leaves_no_gap(
