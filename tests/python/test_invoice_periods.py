@@ -20,7 +20,8 @@ from tenancy.billing import BillingRules, Party, compute
 from tenancy.invoices._config import Account, Settings
 from tenancy.invoices._drafts import _uses, to_issue
 from tenancy.invoices._prices import PlanPrices
-from tenancy.invoices._terms import Timeline, make_terms
+from tenancy.invoices._terms import make_terms
+from tenancy.invoices._timeline import Timeline
 from tenancy.pricing import PriceBook
 from tenancy.stores.billing_rows import Fact, InvoiceRow, TenantRows
 from tenancy.stores.periods import UNITS, period_bounds_ns

@@ -322,3 +322,24 @@ def test_pages_of_events_have_each_event_once(metered: Tenancy) -> None:
     assert seen == sorted((at(n % 3), n) for n in range(10))
     with pytest.raises(InvalidValue):
         metered.usage.events(tenant, cursor="x")
+
+
+def test_the_largest_is_told_by_all_its_digits_and_the_newest_by_its_place(
+    metered: Tenancy,
+) -> None:
+    """A quantity is kept as three numbers, and two events may have one time."""
+    tenant = metered.tenants.create(name="T", plan="free", anchor=START)
+    largest = Decimal("9" * 13 + "8" + "0" * 12 + ".000000000002")
+    for quantity in (
+        "9" * 13 + "8" + "0" * 12 + ".000000000001",
+        largest,
+        10**25,
+        "0.999999999999",
+    ):
+        metered.usage.record(tenant, "max", quantity, time=at(1))
+        metered.usage.record(tenant, "last", quantity, time=at(1))
+    for kind, expected in (("max", largest), ("last", Decimal("0.999999999999"))):
+        found = metered.usage.aggregate(tenant, kind, at(0), at(2))
+        assert (found.quantity, found.events) == (expected, 4)
+        nothing = metered.usage.aggregate(tenant, kind, at(2), at(3))
+        assert (nothing.quantity, nothing.events) == (0, 0)

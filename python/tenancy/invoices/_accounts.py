@@ -20,7 +20,7 @@ from ._base import BillingBase, read_state
 from ._checks import check_texts
 from ._config import BILLED, Account, Settings
 from ._prices import keep_book
-from ._terms import open_period, settings_at
+from ._timeline import open_period, settings_at
 
 __all__ = ["Accounts"]
 

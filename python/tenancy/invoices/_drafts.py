@@ -14,7 +14,8 @@ from ._base import BillingBase, State
 from ._money import minus, total
 from ._periods import period_of, walk
 from ._quantities import UsageLike, UsageOfSpans, read_usage
-from ._terms import Timeline, charged_use, left_of, make_terms, pending
+from ._terms import charged_use, left_of, make_terms, pending
+from ._timeline import Timeline
 
 __all__ = ["Draft", "Drafts", "check_order", "expired_of", "to_issue"]
 

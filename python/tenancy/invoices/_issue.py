@@ -21,7 +21,7 @@ from ._periods import PeriodLike, check_label, find, label, period_of
 from ._quantities import Metered, UsageLike, closed_until_ns, one_state
 from ._records import IssueReport, Progress, Running
 from ._store import check_issuable, store_invoices
-from ._terms import Timeline
+from ._timeline import Timeline
 
 __all__ = ["Issuing"]
 

@@ -35,7 +35,8 @@ from ._accounts import Accounts
 from ._base import read_state
 from ._checks import check_code, check_texts, check_whole
 from ._records import Coupon, CreditBalance, Redemption
-from ._terms import left_of, open_period
+from ._terms import left_of
+from ._timeline import open_period
 
 __all__ = ["Reductions"]
 

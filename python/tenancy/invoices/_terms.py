@@ -1,8 +1,7 @@
 """From what the store knows of a tenant to the terms of a bill. Pure: the same of the same rows.
 
-What counts: of two facts for one time the one recorded later; for the currency and the price book
-of a plan the start of the period; for tax, the seller's settings and the discounts its end. Time in
-a status that is not billed is free.
+What counts: for the currency and the price book of a plan the start of the period; for tax, the
+seller's settings and the discounts its end. Time in a status that is not billed is free.
 
 Where fees are charged in advance, the bill of a period has the fees of the next one; the opening
 bill, whose span is empty and lies where billing begins, has those of the first and nothing else.
@@ -12,15 +11,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
-from .._text import to_datetime, to_ns
+from .._text import to_ns
 from ..billing import (
     Adjustment,
     Advance,
@@ -34,115 +31,13 @@ from ..billing import (
     Span,
     Terms,
 )
-from ..errors import BillingRefused
 from ..pricing import PriceBook
-from ..stores.billing_rows import Fact, TenantRows, Use
-from ._config import Account, Settings
+from ..stores.billing_rows import TenantRows, Use
 from ._money import minus
-from ._options import Options, options_of
-from ._periods import Calendar, Unit, find
 from ._prices import Books, PlanPrices
+from ._timeline import Timeline, held, held_since, moment
 
-__all__ = [
-    "Timeline",
-    "calendar_of",
-    "charged_use",
-    "left_of",
-    "make_terms",
-    "open_period",
-    "pending",
-    "settings_at",
-]
-
-T = TypeVar("T")
-History = list[tuple[int, T]]
-
-_ACCOUNT_REMEDY = 'billing.account(tenant, party=Party("Acme GmbH", "DE"), currency="EUR")'
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """What held for one tenant when."""
-
-    tenant: str
-    plans: History[str]
-    statuses: History[str]
-    calendar: Calendar
-    accounts: History[Account]
-    books: History[str | None]
-    """Digests of books of its own; None: its plan's again."""
-    seats: History[Decimal]
-    seller: tuple[Fact, ...]
-    options: History[Options]
-
-    @classmethod
-    def of(cls, rows: TenantRows) -> Timeline:
-        """Raises `BillingRefused` when there is no account."""
-        found = _histories(rows)
-        if not found["account"]:
-            raise BillingRefused(
-                f"tenant {rows.tenant_id} has no account",
-                tenant=rows.tenant_id,
-                remedy=_ACCOUNT_REMEDY,
-            )
-        return cls(
-            tenant=rows.tenant_id,
-            plans=found["plan"],
-            statuses=found["status"],
-            calendar=_calendar(found, rows.seller),
-            accounts=[(at, Account.from_value(value)) for at, value in found["account"]],
-            books=[(at, value["book"]) for at, value in found["book"]],
-            seats=[(at, Decimal(value["seats"])) for at, value in found["seats"]],
-            seller=rows.seller,
-            options=options_of(rows.seller),
-        )
-
-    @property
-    def begin_ns(self) -> int:
-        """When its billing begins."""
-        return min(since_ns for since_ns, _ in self.accounts)
-
-    def settings_at(self, moment_ns: int) -> Settings:
-        return settings_at(self.seller, moment_ns)
-
-    def account_at(self, moment_ns: int) -> Account:
-        return _at(self.accounts, moment_ns)
-
-    def options_at(self, moment_ns: int) -> Options:
-        return _at(self.options, moment_ns)
-
-    def at_once(self, moment_ns: int) -> bool:
-        """Whether prices that came into force then count from then on, within a period."""
-        return self.options_at(moment_ns).at_once
-
-    @property
-    def opening(self) -> tuple[int, int] | None:
-        """The span of the opening bill, where billing begins with fees in advance."""
-        begin_ns = self.begin_ns
-        return (begin_ns, begin_ns) if self.options_at(begin_ns).in_advance else None
-
-
-def settings_at(seller: Sequence[Fact], moment_ns: int) -> Settings:
-    """What held at the seller's side. Raises `BillingRefused` when nothing ever did."""
-    known = [(fact.since_ns, fact.value) for fact in seller if fact.kind == "settings"]
-    if not known:
-        remedy = 'billing.configure(seller=Party("Shop AG", "AT"))'
-        raise BillingRefused("nobody is configured who sells", remedy=remedy)
-    return _settings(_at(known, moment_ns))
-
-
-def calendar_of(rows: TenantRows) -> tuple[Calendar, int]:
-    """The calendar of a tenant, and when it was made."""
-    found = _histories(rows)
-    if not found["calendar"]:
-        raise BillingRefused(f"nothing is known of tenant {rows.tenant_id}")
-    return _calendar(found, rows.seller), found["calendar"][0][0]
-
-
-def open_period(rows: TenantRows, now_ns: int) -> tuple[int, int]:
-    """The period of a tenant that holds now, whether it is billed or not."""
-    calendar, created_ns = calendar_of(rows)
-    return find(calendar, created_ns, _moment(max(now_ns, created_ns)))
+__all__ = ["charged_use", "left_of", "make_terms", "pending"]
 
 
 def make_terms(
@@ -172,10 +67,10 @@ def make_terms(
     whole = timeline.calendar.whole((start_ns, end_ns))
     return Terms(
         rows.tenant_id,
-        Period(_moment(start_ns), _moment(end_ns)),
+        Period(moment(start_ns), moment(end_ns)),
         currency,
         spans,
-        whole=Period(_moment(whole[0]), _moment(whole[1])),
+        whole=Period(moment(whole[0]), moment(whole[1])),
         advance=advance,
         charged=charged,
         adjustments=adjustments,
@@ -209,7 +104,7 @@ def pending(rows: TenantRows, currency: str) -> list[Mapping[str, Any]]:
 
 
 def _adjustments(value: Mapping[str, Any]) -> list[Adjustment]:
-    period = Period(_moment(value["start_ns"]), _moment(value["end_ns"]))
+    period = Period(moment(value["start_ns"]), moment(value["end_ns"]))
     return [
         Adjustment(
             line["description"],
@@ -241,25 +136,25 @@ def _advance(
     span = (start_ns, timeline.calendar.end_of(start_ns))
     # Who was made within the first period pays for what is left of it.
     since_ns = max(start_ns, timeline.plans[0][0])
-    if since_ns >= span[1] or _at(timeline.statuses, since_ns) not in billed:
+    if since_ns >= span[1] or held(timeline.statuses, since_ns) not in billed:
         return None
-    plan = _at(timeline.plans, since_ns)
-    own = _begun_at(timeline.books, since_ns, None)
+    plan = held(timeline.plans, since_ns)
+    own = held_since(timeline.books, since_ns, None)
     digest = own if own is not None else prices.digest(plan, start_ns)
     if digest is None:
         return None
     book = books.get(digest, plan)
     seats = None
     if book.seats is not None and timeline.seats:
-        seats = _begun_at(timeline.seats, since_ns, Decimal(0))
+        seats = held_since(timeline.seats, since_ns, Decimal(0))
     whole = timeline.calendar.whole(span)
     return Advance(
-        _moment(since_ns),
-        _moment(span[1]),
+        moment(since_ns),
+        moment(span[1]),
         book,
         plan,
         seats,
-        whole=Period(_moment(whole[0]), _moment(whole[1])),
+        whole=Period(moment(whole[0]), moment(whole[1])),
     )
 
 
@@ -299,10 +194,10 @@ def _spans(
     bounds.update(prices.changes(span, timeline.at_once))
     parts: list[tuple[int, int, str, str | None]] = []  # start, end, plan, digest of its book
     for part, until in _pairs(sorted(bounds)):
-        plan = _at(timeline.plans, part)
-        own = _begun_at(timeline.books, part, None)
+        plan = held(timeline.plans, part)
+        own = held_since(timeline.books, part, None)
         digest: str | None = ""
-        if _at(timeline.statuses, part) in billed and part >= timeline.plans[0][0]:
+        if held(timeline.statuses, part) in billed and part >= timeline.plans[0][0]:
             digest = (
                 own
                 if own is not None
@@ -315,15 +210,15 @@ def _spans(
     paid = [i for i, part in enumerate(parts) if part[3]]
     for part, until, plan, digest in parts[paid[0] : paid[-1] + 1] if paid else ():
         book = books.get(digest, plan) if digest else books.free(currency)
-        yield Span(_moment(part), _moment(until), book, plan, _seats(timeline, book, part, until))
+        yield Span(moment(part), moment(until), book, plan, _seats(timeline, book, part, until))
 
 
 def _seats(timeline: Timeline, book: PriceBook, start_ns: int, end_ns: int) -> list[SeatCount]:
     if book.seats is None or not timeline.seats:
         return []
-    counts = [SeatCount(_moment(start_ns), _begun_at(timeline.seats, start_ns, Decimal(0)))]
+    counts = [SeatCount(moment(start_ns), held_since(timeline.seats, start_ns, Decimal(0)))]
     later = {at: seats for at, seats in timeline.seats if start_ns < at < end_ns}
-    counts += [SeatCount(_moment(at), seats) for at, seats in sorted(later.items())]
+    counts += [SeatCount(moment(at), seats) for at, seats in sorted(later.items())]
     return counts
 
 
@@ -344,8 +239,8 @@ def _discounts(rows: TenantRows, end_ns: int) -> list[Discount]:
             Discount(
                 redemption.id,
                 code=redemption.code,
-                starts=_moment(redemption.since_ns),
-                ends=None if ends_ns is None else _moment(ends_ns),
+                starts=moment(redemption.since_ns),
+                ends=None if ends_ns is None else moment(ends_ns),
                 periods_left=None if periods is None else max(0, periods - spent[redemption.id]),
                 **value,
             )
@@ -362,47 +257,12 @@ def _credits(rows: TenantRows, currency: str, end_ns: int) -> list[Credit]:
             credit.currency,
             credit.name,
             priority=credit.priority,
-            starts=_moment(credit.since_ns) if credit.since_ns else None,
-            expires=None if credit.expires_ns is None else _moment(credit.expires_ns),
+            starts=moment(credit.since_ns) if credit.since_ns else None,
+            expires=None if credit.expires_ns is None else moment(credit.expires_ns),
         )
         for credit in rows.credits
         if credit.currency == currency and left[credit.id] > 0 and credit.since_ns < end_ns
     ]
-
-
-def _histories(rows: TenantRows) -> dict[str, History[Any]]:
-    """The facts of a tenant by kind, as they are in the store."""
-    kinds = ("plan", "status", "calendar", "account", "book", "seats")
-    found: dict[str, History[Any]] = {kind: [] for kind in kinds}
-    for kind, fact_ns, text in rows.facts:
-        value = json.loads(text)
-        since_ns = _micro(fact_ns)
-        if kind == "created":
-            found["plan"].append((since_ns, value["plan"]))
-            found["status"].append((since_ns, value["status"]))
-            found["calendar"].append((since_ns, value))
-        elif kind in ("plan", "status"):
-            found[kind].append((since_ns, value[kind]))
-        elif kind in found:
-            found[kind].append((since_ns, value))
-    return found
-
-
-def _calendar(found: Mapping[str, History[Any]], seller: Sequence[Fact]) -> Calendar:
-    changes: list[tuple[int, int, str | None]] = []
-    for since_ns, value in found["calendar"]:
-        anchor_ns, zone = changes[-1][1:] if changes else (0, None)
-        anchor_ns = value.get("anchor_ns", anchor_ns) or 0
-        changes.append((since_ns, anchor_ns, value.get("time_zone", zone)))
-    options, plans = options_of(seller), found["plan"]
-    changed = {at for at, _ in plans[1:]}
-    units = []
-    for at in sorted({plans[0][0], options[0][0], *changed, *(at for at, _ in options)}):
-        held = _at(options, at)
-        unit = Unit(at, held.unit(_at(plans, at)), held.anchored, cuts=at in changed)
-        if not units or unit[1:] != units[-1][1:]:
-            units.append(unit)
-    return Calendar(changes, units)
 
 
 @lru_cache(maxsize=64)
@@ -411,37 +271,5 @@ def _coupon(text: str) -> Mapping[str, Any]:
     return found
 
 
-@lru_cache(maxsize=64)
-def _settings(text: str) -> Settings:
-    return Settings.from_value(json.loads(text))
-
-
-def _at(history: History[T], moment_ns: int) -> T:
-    """What holds at a time; before everything, what came first."""
-    found = history[0][1]
-    for since_ns, value in history:
-        if since_ns > moment_ns:
-            break
-        found = value
-    return found
-
-
-def _begun_at(history: History[T], moment_ns: int, before: T) -> T:
-    """What holds at a time, and what held before everything."""
-    return _at([(-1 << 63, before), *history], moment_ns)
-
-
 def _pairs(bounds: list[int]) -> Iterable[tuple[int, int]]:
     return pairwise(bounds)
-
-
-def _micro(wall_ns: int) -> int:
-    """Datetimes have microseconds, so that is what periods are made of."""
-    return wall_ns - wall_ns % 1000
-
-
-@lru_cache(maxsize=4096)
-def _moment(wall_ns: int) -> datetime:
-    moment = to_datetime(wall_ns)
-    assert moment is not None
-    return moment

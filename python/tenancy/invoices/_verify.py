@@ -24,7 +24,8 @@ from ._base import State, read_state
 from ._corrections import Corrections
 from ._quantities import usage_from_text
 from ._records import BillingReport, Progress
-from ._terms import Timeline, make_terms
+from ._terms import make_terms
+from ._timeline import Timeline
 
 __all__ = ["Verification"]
 

@@ -1,4 +1,4 @@
-"""Questions to `usage.sqlite`: rows of events, and sums where SQLite can add exactly."""
+"""Questions to `usage.sqlite`: rows of events, and what SQLite itself can tell exactly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ __all__ = [
     "Question",
     "events",
     "find",
+    "largest",
     "last_before",
+    "newest",
     "page",
     "recorded",
     "total",
@@ -148,6 +150,26 @@ def total(cursor: sqlite3.Cursor, question: Question) -> tuple[int, int]:
         units = [found.units for found in events(cursor, question)]
         return sum(units), len(units)
     return (joined(*parts) if count else 0), count
+
+
+def largest(cursor: sqlite3.Cursor, question: Question) -> tuple[int, int]:
+    """The largest quantity in 10^-12, 0 without events, and how many events there are."""
+    return _first(cursor, question, "high DESC, middle DESC, low DESC")
+
+
+def newest(cursor: sqlite3.Cursor, question: Question) -> tuple[int, int]:
+    """The quantity of the newest event in 10^-12, 0 without one, and how many events there are."""
+    return _first(cursor, question, "time_ns DESC, position DESC")
+
+
+def _first(cursor: sqlite3.Cursor, question: Question, order: str) -> tuple[int, int]:
+    clause, values = question.where()
+    query = f"SELECT high, middle, low FROM events WHERE {clause} ORDER BY {order} LIMIT 1"  # noqa: S608
+    row = cursor.execute(query, values).fetchone()
+    if row is None:
+        return 0, 0
+    count = cursor.execute(f"SELECT count(*) FROM events WHERE {clause}", values).fetchone()[0]  # noqa: S608
+    return joined(*row), count
 
 
 def _found(

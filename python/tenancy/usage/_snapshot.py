@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -30,6 +30,20 @@ __all__ = ["EVERY", "UsageSnapshot"]
 EVERY = ("hour", "day", "month")
 _STRETCHES_MAX = 10_000
 _DISTANT_NS = -(1 << 62)
+
+
+def _count(cursor: sqlite3.Cursor, question: Question) -> tuple[int, int]:
+    count = reading.total(cursor, question)[1]
+    return count * SCALE, count
+
+
+_IN_SQL: Mapping[str, Callable[[sqlite3.Cursor, Question], tuple[int, int]]] = {
+    "sum": reading.total,
+    "count": _count,
+    "max": reading.largest,
+    "last": reading.newest,
+}
+"""What SQLite tells of a whole stretch without a look at each event here: quantity, events."""
 
 
 class UsageSnapshot:
@@ -102,9 +116,9 @@ class UsageSnapshot:
         self, metric: Metric, question: Question, bounds: list[int], groups: tuple[str, ...]
     ) -> tuple[Stretch, list[Stretch]]:
         since_ns, until_ns = bounds[0], bounds[-1]
-        if len(bounds) == 2 and not groups and metric.aggregation in ("sum", "count"):
-            units, count = reading.total(self._cursor, question)
-            units = units if metric.aggregation == "sum" else count * SCALE
+        in_sql = None if len(bounds) > 2 or groups else _IN_SQL.get(metric.aggregation)
+        if in_sql is not None:
+            units, count = in_sql(self._cursor, question)
             return Stretch(since_ns, until_ns, units, count, ()), []
         whole = accumulator(metric, since_ns)
 
