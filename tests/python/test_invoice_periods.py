@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 
 from invoice_model import Shop, boundaries, half_up, held
 from tenancy._text import to_datetime, to_ns
-from tenancy.billing import BillingRules, Party, compute
+from tenancy.billing import (
+    Advance,
+    BillingRules,
+    Charged,
+    Cumulative,
+    Party,
+    Period,
+    Span,
+    Terms,
+    compute,
+)
+from tenancy.errors import InvalidValue
 from tenancy.invoices._config import Account, Settings
 from tenancy.invoices._drafts import _uses, to_issue
 from tenancy.invoices._prices import PlanPrices
@@ -205,6 +216,63 @@ def test_fees_in_advance_come_to_those_in_arrears_and_the_next_period(shop: Shop
         charged += sum(invoice)
         owed += sum(shop.fees(span))
         assert charged == owed + shop.in_advance((span[1], shop.end_of(span[1])))
+
+
+def day(number: int, month: int = 1) -> datetime:
+    return datetime(2026, month, number, tzinfo=UTC)
+
+
+def test_a_part_of_a_period_costs_its_part_of_the_whole() -> None:
+    """Fee, seats, minimum and the fee of a metric; usage costs what it costs."""
+    book = PriceBook.from_dict(
+        {
+            "price_book": "b",
+            "currency": "EUR",
+            "base_fee": 31,
+            "minimum": 620,
+            "seats": {"unit": 62},
+            "metrics": {"calls": {"model": "per_unit", "unit": 1, "base_fee": 93}},
+        }
+    )
+    spans = [Span(day(1), day(11), book, seats=1)]
+    whole = Period(day(1), day(1, 2))
+    used = {"calls": [Cumulative(day(11), Decimal(7))]}
+    rules = BillingRules(proration="day")
+    bill = compute(Terms("t", (day(1), day(11)), "EUR", spans, whole=whole, rules=rules), [used])
+    # 10 of 31 days: 7 + 30, 10, 20; and up to 200
+    assert [line.amount for line in bill.lines] == [37, 10, 20, 133]
+    again = compute(Terms("t", (day(1), day(11)), "EUR", spans, rules=rules), [used])
+    assert [line.amount for line in again.lines] == [100, 31, 62, 427]
+    advance = Advance(day(11), day(21), book, seats=1, whole=whole)
+    bill = compute(Terms("t", (day(1), day(11)), "EUR", [], advance=advance, rules=rules), [])
+    assert [line.amount for line in bill.lines] == [10, 20]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "what"),
+    [
+        (day(2), day(1, 2), "does not hold"),
+        (day(1), day(10), "does not hold"),
+        (day(1), day(1), "not after the start"),
+        (datetime(2026, 1, 1), day(1, 2), "without a time zone"),
+    ],
+)
+def test_a_whole_that_is_none_is_refused(start: datetime, end: datetime, what: str) -> None:
+    book = Books.get("1", "a")
+    spans = [Span(day(1), day(11), book)]
+    with pytest.raises(InvalidValue, match=f"whole.*{what}"):
+        Terms("t", (day(1), day(11)), "EUR", spans, whole=Period(start, end))
+    with pytest.raises(InvalidValue, match=rf"advance\.whole.*{what}"):
+        Advance(day(1), day(11), book, whole=Period(start, end))
+
+
+def test_fees_alone_can_be_taken_off_again_without_a_span() -> None:
+    """Who left before the period began that was charged."""
+    terms = Terms("t", (day(1), day(11)), "EUR", [], charged=[Charged("base_fee", 10, 4)])
+    bill = compute(terms, [])
+    assert (bill.total, bill.due) == (-6, 0)
+    with pytest.raises(InvalidValue, match=r"spans.*at least one"):
+        Terms("t", (day(1), day(11)), "EUR", [])
 
 
 def test_the_model_can_tell_a_wrong_cent() -> None:
