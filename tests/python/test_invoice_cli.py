@@ -83,6 +83,7 @@ def test_from_preview_to_payment(sh: Shell) -> None:
     assert [one["left"] for one in sh.json("credits", "acme")] == ["0"]
     returned = from_json(sh(*oops[:-1], "--json"))
     assert isinstance(returned, CreditNote)
+    assert f"given back to credits: {returned.credit}" in sh("show", returned.number)
     assert [one["left"] for one in sh.json("credits", "acme")] == [f"{returned.credit:f}"] != ["0"]
     accounts = sh.json("ledger", "--accounts")["EUR"]
     assert (accounts["cash"], accounts["receivable"]) == ("9.5", "7.6")

@@ -349,6 +349,8 @@ def _print_document(document: Invoice | CreditNote, as_json: bool) -> None:
     c.print_table(("line", "description", "net", "tax"), rows)
     total, refund = money(document.total), money(document.refund)
     print(f"total {total} {document.currency}, of it a refund {refund}")
+    if document.credit:
+        print(f"given back to credits: {money(document.credit)} {document.currency}")
 
 
 def _print_bill(bill: Bill, as_json: bool) -> None:
