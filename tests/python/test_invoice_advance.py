@@ -514,7 +514,7 @@ def test_a_directory_from_before_keeps_its_months_until_another_catalog(
         ({"period": 3}, r"billing\.period"),
         ({"anchor": "signup"}, r"billing\.anchor.*subscription"),
         ({"price_changes": True}, r"billing\.price_changes.*next_period"),
-        ({"dispute": "500 days"}, r"billing\.dispute.*400 days"),
+        ({"dispute": "380 days"}, r"billing\.dispute.*366 days"),
         ({"dispute": -1}, r"billing\.dispute"),
         ({"cycle": "month"}, r"billing.*cycle"),
         ("month", r"billing"),

@@ -7,7 +7,7 @@
 namespace tenancy {
 namespace {
 
-constexpr int64_t kDisputeMaxNs = 400 * 86'400 * int64_t{1'000'000'000};
+constexpr int64_t kDisputeMaxNs = 366 * 86'400 * int64_t{1'000'000'000};
 
 }  // namespace
 
@@ -32,7 +32,7 @@ BillingPolicy read_billing_policy(const Field& field) {
     policy.price_changes = static_cast<PriceChanges>(
         changes.choice({kPriceChangesNames[0], kPriceChangesNames[1]}).value_or(0));
   }
-  read_length(field.member("dispute"), kDisputeMaxNs, "90 days", "at most 400 days",
+  read_length(field.member("dispute"), kDisputeMaxNs, "90 days", "at most 366 days",
               &policy.dispute_ns);
   return policy;
 }

@@ -67,7 +67,7 @@ TEST_CASE("what is wrong with billing is told by path") {
   std::vector<CatalogError> errors;
   const auto catalog =
       parsed(R"(, "billing": {"period": "hour", "anchor": "monday", "fees": "before",
-        "price_changes": true, "dispute": "500 days", "cycle": 1})",
+        "price_changes": true, "dispute": "380 days", "cycle": 1})",
              &errors);
   CHECK(catalog == nullptr);
   std::vector<std::string> paths;
