@@ -411,6 +411,45 @@ def test_a_catalog_with_other_periods_lets_the_running_one_end(
         check_all(t)
 
 
+def test_a_year_that_a_catalog_makes_of_a_month_begins_with_the_next_period(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Also when the plan changes before it: between two plans of a year nothing is cut."""
+    catalog = with_billing()
+    catalog["plans"] = {"team": {"price": 31}, "flat": {"price": 62}}
+    with open_billing(tmp_path, clock, catalog=catalog) as t:
+        t.billing.configure(seller=SELLER)
+        acme = make_buyer(t)
+        go_to(clock, JANUARY + 10 * DAY)
+        yearly = {
+            "team": {"price": 365, "period": "year"},
+            "flat": {"price": 730, "period": "year"},
+        }
+        t.reload_catalog(Catalog.from_dict({**catalog, "plans": yearly}))
+        go_to(clock, JANUARY + 20 * DAY)
+        t.tenants.change_plan(acme, "flat")
+        go_to(clock, datetime(2027, 2, 1, tzinfo=timezone.utc))
+        january = t.billing.issue(acme, "2026-01", usage={}).bill
+        # By January's prices, until its end. The year that has the anchor in it ends with December,
+        # and of it the 334 days from then on are paid.
+        assert charges(january) == [
+            ("base_fee", "team", "01-01", 20),
+            ("base_fee", "flat", "01-21", 22),
+        ]
+        rest = t.billing.issue(acme, "2026-02", usage={}).bill
+        assert (rest.period.end, rest.total) == (datetime(2027, 1, 1, tzinfo=timezone.utc), 668)
+        check_all(t)
+
+
+@pytest.mark.parametrize("period", ["2199-13", "2300-01", "9999-12-31", "2026-02-30"])
+def test_a_period_that_never_comes_is_refused(t: Tenancy, period: str) -> None:
+    acme = make_buyer(t)
+    with pytest.raises(InvalidValue, match=r"period.*(none begins|is not a month)"):
+        t.billing.preview(acme, period)
+    with pytest.raises(InvalidValue, match="too far in the future"):
+        t.billing.preview(acme, datetime(2250, 1, 1, tzinfo=timezone.utc))
+
+
 # ------------------------------------------------------------------------------ prices
 
 

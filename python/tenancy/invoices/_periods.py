@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -23,8 +24,8 @@ from ..stores.periods import period_bounds_ns
 __all__ = ["Calendar", "PeriodLike", "Span", "Unit", "find", "label", "period_of", "walk"]
 
 _LABEL = re.compile(r"\d{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?")
-PERIODS_MAX = 12 * 400
-_FOREVER = (1 << 63) - 1
+_LAST_NS = 7_258_118_400 * 10**9
+"""1 January 2200: no period is looked for from then on."""
 
 Span = tuple[int, int]
 """Start and end in nanoseconds."""
@@ -43,7 +44,8 @@ class Unit(NamedTuple):
     anchored: bool = True
     """Whether they follow the tenant's anchor, or are those of the calendar."""
     cuts: bool = False
-    """Whether the running period ends there, if it is of another length; else it is the last."""
+    """Whether a plan with other periods than the one before begins there, which ends the running
+    period; else they begin with the next."""
 
 
 class Calendar:
@@ -84,10 +86,10 @@ class Calendar:
         periods, or goes to others; else itself. The first one behind a new anchor is whole, however
         long it is."""
         start_ns, end_ns = span
-        cut = self.is_cut(start_ns) or self.is_cut(end_ns)
+        found = self._bounds(start_ns)
+        cut = end_ns == self._cut_after(start_ns) or self._became_others(found[0], start_ns)
         if not cut and self.unit_at(start_ns).anchored:
             return span
-        found = self._bounds(start_ns)
         return min(found[0], start_ns), max(found[1], end_ns)
 
     def _bounds(self, start_ns: int) -> Span:
@@ -98,13 +100,19 @@ class Calendar:
         """When periods become others, behind the start of one."""
         name = self.unit_at(start_ns).name
         later = (one for one in self._units if one.cuts and one.since_ns > start_ns)
-        return min((one.since_ns for one in later if one.name != name), default=_FOREVER)
+        return min((one.since_ns for one in later if one.name != name), default=_LAST_NS)
+
+    def _became_others(self, after_ns: int, until_ns: int) -> bool:
+        """Whether periods became longer or shorter behind one moment and not behind another."""
+        return any(
+            before.name != one.name and after_ns < one.since_ns <= until_ns
+            for before, one in pairwise(self._units)
+        )
 
     def is_cut(self, moment_ns: int) -> bool:
         """Whether a period ends there because a plan with other periods begins."""
         found = self.unit_at(moment_ns)
-        cut = found.cuts and found.since_ns == moment_ns
-        return cut and self.unit_at(moment_ns - 1).name != found.name
+        return found.cuts and found.since_ns == moment_ns
 
     def zone_at(self, moment_ns: int) -> str:
         return self.at(moment_ns)[1] or "UTC"
@@ -112,7 +120,7 @@ class Calendar:
 
 def walk(calendar: Calendar, start_ns: int) -> Iterator[Span]:
     """The periods from one start on."""
-    for _ in range(PERIODS_MAX):
+    while start_ns < _LAST_NS:
         end_ns = calendar.end_of(start_ns)
         yield start_ns, end_ns
         start_ns = end_ns
@@ -169,6 +177,8 @@ def _holding(calendar: Calendar, first_ns: int, moment_ns: int) -> Span:
             if moment_ns < span[1]:
                 return span
     begins = to_datetime(first_ns)
+    if moment_ns >= first_ns:
+        raise InvalidValue("period", f"{to_datetime(moment_ns)} is too far in the future")
     raise InvalidValue(
         "period", f"{to_datetime(moment_ns)} is before {begins}, where billing begins"
     )

@@ -140,7 +140,9 @@ def _calendar(found: Mapping[str, History[Any]], seller: Sequence[Fact]) -> Cale
     units = []
     for at in sorted({plans[0][0], options[0][0], *changed, *(at for at, _ in options)}):
         then = held(options, at)
-        unit = Unit(at, then.unit(held(plans, at)), then.anchored, cuts=at in changed)
+        name = then.unit(held(plans, at))
+        cuts = at in changed and then.unit(held(plans, at - 1)) != name
+        unit = Unit(at, name, then.anchored, cuts)
         if not units or unit[1:] != units[-1][1:]:
             units.append(unit)
     return Calendar(changes, units)
