@@ -20,6 +20,7 @@ from .stores.alert_destinations import Callback, Destination
 from .stores.alert_email import Email
 from .stores.alert_ready import (
     brute_force,
+    budget_alerts,
     critical,
     cross_tenant_probing,
     default_rules,
@@ -46,6 +47,7 @@ __all__ = [
     "SignatureInvalid",
     "Webhook",
     "brute_force",
+    "budget_alerts",
     "critical",
     "cross_tenant_probing",
     "default_rules",

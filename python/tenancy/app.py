@@ -29,7 +29,8 @@ from .errors import (
 )
 from .explanation import Explainer
 from .invoices import Billing
-from .invoices._prices import note_prices
+from .invoices._budgets import EVERY_S as BUDGETS_EVERY_S
+from .invoices._budgets import BudgetJob
 from .keys import Keys
 from .limit_counters import Limits
 from .operators import Operator
@@ -183,6 +184,8 @@ class Tenancy:
         self._start(host, quota_status, hooks or {})
         self.background = Background(host, enabled=works)
         self.background.add("schedule", DueJob(self.tenants, host.clock), every_s=EVERY_S)
+        budgets = BudgetJob(self.billing, host.clock.wall_ns)
+        self.background.add("budgets", budgets, every_s=BUDGETS_EVERY_S)
         self.background.add("audit", host.facts.drain, every_s=DRAIN_EVERY_S)
         self.background.add("usage", self.usage.job, every_s=USAGE_EVERY_S)
         self._watch(host, watched)

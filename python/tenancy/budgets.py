@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from typing import Any, TypeAlias
 
 from . import _core, _exact
@@ -23,6 +23,9 @@ from .frames import Frame
 from .pricing import Number
 
 __all__ = ["BudgetStatus", "Costs", "Threshold", "budget"]
+
+_WIDE = Context(prec=100)
+_PERCENT_DIGITS = Decimal("0.0001")
 
 Costs: TypeAlias = Number | Sequence[tuple[datetime, Number]]
 """What was spent so far: one number, or the running total at several times, which ascend."""
@@ -59,7 +62,9 @@ class BudgetStatus:
     @property
     def percent(self) -> Decimal:
         """What is spent, in percent of the budget, to four digits."""
-        return _core.round_money(_core.prorate(self.spent, 100, self.amount, -1), 4, "half_up")
+        with localcontext(_WIDE):
+            exact = self.spent * 100 / self.amount
+            return exact.quantize(_PERCENT_DIGITS, ROUND_HALF_UP).normalize() + 0
 
     @property
     def passed(self) -> tuple[Threshold, ...]:
@@ -92,7 +97,7 @@ def budget(
 ) -> BudgetStatus:
     """Judge a budget by what was spent, and by samples of what will be.
 
-    `thresholds` are percents of `amount`. `samples` are possible futures: a row for each, a column
+    `thresholds` are percents of `amount`, also above 100. `samples` are possible futures: a row for each, a column
     for each of `days`, with the whole cost of the period by the end of that day, what is spent
     already included; as rows of int, str or Decimal, as an array of whole numbers, or as `Amounts`,
     row after row. Raises `InvalidValue` for an amount that is not above zero and for costs whose
@@ -108,9 +113,15 @@ def budget(
     futures = None if samples is None else _Futures(samples, days)
     found = []
     for percent in percents:
-        due = _core.prorate(limit, percent, 100, -1)
+        due = _core.exact(_due(limit, percent), "thresholds")
         found.append(_threshold(percent, due, history, futures))
     return BudgetStatus(tenant, limit, history[-1][1], tuple(found))
+
+
+def _due(limit: Decimal, percent: Decimal) -> Decimal:
+    """So many percent of an amount, exactly; more than 100 are more than the amount."""
+    with localcontext(_WIDE):
+        return (limit * percent).scaleb(-2)
 
 
 def _threshold(

@@ -34,6 +34,14 @@ def test_a_threshold_is_passed_when_the_cost_reaches_it() -> None:
     assert budget("acme", 200, 201).next is None
 
 
+def test_budgets_below_a_hundred_have_a_percent_and_thresholds_may_be_above_it() -> None:
+    status = budget("acme", 20, 17, thresholds=(80, 150))
+    assert (status.percent, [t.amount for t in status.thresholds]) == (85, [16, 30])
+    assert budget("acme", 3, 1).percent == Decimal("33.3333")
+    over = budget("acme", "0.01", "0.04", thresholds=[400, "400.01"])
+    assert (over.percent, [t.passed for t in over.thresholds]) == (400, [True, False])
+
+
 def test_the_first_time_is_told() -> None:
     running = [(START + timedelta(days=k), 30 * k) for k in range(5)]
     status = budget("acme", 100, running, thresholds=[60, 50])

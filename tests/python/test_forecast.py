@@ -316,7 +316,10 @@ def test_what_the_history_cannot_carry_is_refused_with_the_reason() -> None:
     two = forecast(usage({t: TWENTY[t] for t in ("t0000", "t0001", "t0002")})).frame()
     assert list(two["low_95"]) == [None] * 3
     assert None not in list(two["low_80"])
-    assert two["refused"] == ["6 independent windows to calibrate by, 95% needs 20"] * 3
+    assert (
+        two["refused"]
+        == ["6 independent windows to calibrate by, 95% needs 20; at most 83% can be given"] * 3
+    )
     one = forecast(usage({"t0000": TWENTY["t0000"]})).frame()
     assert list(one["high_80"]) == [None]
     assert one["median"][0] is not None
@@ -355,7 +358,10 @@ def test_tenants_that_sleep_are_calibrated_by_others_that_slept() -> None:
 def test_the_method_is_chosen_by_the_past_and_says_why() -> None:
     few = forecast(usage({t: TWENTY[t] for t in list(TWENTY)[:7]})).methods()
     assert few["method"] == ["profile"]
-    assert few["why"] == ["7 series are too few to choose by, 8 are needed"]
+    assert few["why"][0].startswith("no other is closer by 3 % and by two standard errors over 14")
+    fewer = forecast(usage({t: TWENTY[t] for t in list(TWENTY)[:3]})).methods()
+    assert fewer["method"] == ["profile"]
+    assert fewer["why"] == ["6 windows of 3 series are too few to choose by, 8 are needed"]
     source = numpy.random.default_rng(4)
     flat = {f"f{i:02d}": source.poisson(400, 90).tolist() for i in range(40)}
     chosen = forecast(usage(flat)).methods()

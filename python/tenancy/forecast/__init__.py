@@ -30,11 +30,13 @@ except ImportError:
     raise ExtraMissing("analysis", "numpy") from None
 
 from ._backtest import Backtest, backtest
+from ._calendar import Zone
 from ._calibration import Choice
 from ._cost import CostForecast, Prices
 from ._forecast import Forecast, forecast, from_quantiles, from_samples
 from ._history import Step
-from ._methods import METHODS, Method
+from ._methods import METHODS, Method, Settings
+from ._nested import NestedBacktest, nested_backtest
 from ._peers import statsforecast_method
 
 __all__ = [
@@ -44,11 +46,15 @@ __all__ = [
     "CostForecast",
     "Forecast",
     "Method",
+    "NestedBacktest",
     "Prices",
+    "Settings",
     "Step",
+    "Zone",
     "backtest",
     "forecast",
     "from_quantiles",
     "from_samples",
+    "nested_backtest",
     "statsforecast_method",
 ]

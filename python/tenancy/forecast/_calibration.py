@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidValue
-from ._methods import METHODS, Floats, Method, scale
+from ._methods import DEFAULTS, METHODS, Floats, Method, Settings, methods_of, scale
 
 DEFAULT = "profile"
 ORIGINS_MIN, ORIGINS_MAX = 6, 12
 _RECORDS_WANTED = 4_000
 _CELLS_MAX = 8_000_000
-_SERIES_TO_CHOOSE = 8
+_UNITS_TO_CHOOSE = 8
 _CHOOSE_BY = 500  # series of a metric: more would not change the choice
 _BETTER_BY = 0.03
+_LEAST_PERCENT = 50  # narrower intervals are hardly asked for
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,21 @@ class Pool:
         if self.independent < wanted:
             return (
                 f"{self.independent} independent windows to calibrate by, "
-                f"{level:.0%} needs {wanted}"
+                f"{level:.0%} needs {wanted}{self._instead()}"
             )
         least = math.ceil(2 / (1 - level) - 1e-9) - 1
         if self.records < least:
-            return f"{self.records} residuals to calibrate by, {level:.0%} needs {least}"
+            return (
+                f"{self.records} residuals to calibrate by, {level:.0%} needs {least}"
+                f"{self._instead()}"
+            )
         return None
+
+    def _instead(self) -> str:
+        """The highest level, in whole percents, that it can carry."""
+        most = min(1 - 1 / self.independent, 1 - 2 / (self.records + 1))
+        percent = math.floor(most * 100 + 1e-9)
+        return f"; at most {percent}% can be given" if percent >= _LEAST_PERCENT else ""
 
     def quantile(self, share: float) -> float:
         """Conservative: the lower one below the middle, the upper one above it."""
@@ -103,9 +113,10 @@ def fit(
     method: str | Method,
     window: int,
     levels: tuple[float, ...],
+    settings: Settings = DEFAULTS,
 ) -> Fit:
     """Forecast every series and calibrate."""
-    work = _Work(past, first, metric_of, metrics, horizon, seasons, window)
+    work = _Work(past, first, metric_of, metrics, horizon, seasons, window, settings)
     chosen, choices = work.choose(method)
     points = work.points(chosen, past.shape[1])
     scales, dormant = work.scales(past.shape[1])
@@ -132,9 +143,11 @@ class _Work:
         horizon: int,
         seasons: list[int],
         window: int,
+        settings: Settings,
     ) -> None:
         self.past, self.first, self.metric_of, self.metrics = past, first, metric_of, metrics
         self.horizon, self.seasons, self.window = horizon, seasons, window
+        self.settings, self.methods = settings, methods_of(settings)
         self.least = max(2, 2 * max(1, round(horizon / 3)))
         self.members = [np.flatnonzero(metric_of == m) for m in range(len(metrics))]
         self.origins = self._origins()
@@ -151,7 +164,14 @@ class _Work:
             )
         count = min(max(ORIGINS_MIN, -(-_RECORDS_WANTED // len(self.past))), ORIGINS_MAX)
         count = min(count, last - begin + 1)
-        return sorted({round(float(each)) for each in np.linspace(begin, last, count)})
+        parts = (count - 1) * self.horizon // max(1, last - begin)
+        if parts == 0:
+            return sorted({round(float(each)) for each in np.linspace(begin, last, count)})
+        # Origins part the horizon evenly, so that as many windows as there is room for touch each
+        # other without overlapping.
+        apart = self.horizon / parts
+        back = np.arange(int((last - begin) / apart + 1e-9) + 1)
+        return sorted({round(last - float(each)) for each in back * apart})
 
     def _seen(self, origin: int, rows: Any) -> tuple[Floats, NDArray[np.int64]]:
         """What is known of some series at an origin."""
@@ -183,7 +203,7 @@ class _Work:
     def scales(self, origin: int) -> tuple[Floats, NDArray[np.bool_]]:
         """The scale of each series, and which of them sleep: no usage for a horizon."""
         past, first = self._seen(origin, self.members[0] if len(self.members) == 1 else self._all)
-        found = scale(past, first, self.horizon)
+        found = scale(past, first, self.horizon, self.settings.level_share)
         dormant = past[:, -self.horizon :].sum(axis=1) == 0
         for rows in self.members:
             some = found[rows]
@@ -209,50 +229,72 @@ class _Work:
                 raise InvalidValue(
                     "method", f"{method!r}", remedy=f"auto, {', '.join(METHODS)} or a function"
                 )
-            return [METHODS[method]] * len(self.metrics), [
+            return [self.methods[method]] * len(self.metrics), [
                 Choice(metric, method, "it was asked for", {}) for metric in self.metrics
             ]
         rows = np.concatenate([each[:: -(-len(each) // _CHOOSE_BY) or 1] for each in self.members])
         some = _Work(
             self.past[rows], self.first[rows], self.metric_of[rows], self.metrics,
-            self.horizon, self.seasons, self.window,
+            self.horizon, self.seasons, self.window, self.settings,
         )  # fmt: skip
-        errors = {name: some._errors(each) for name, each in METHODS.items()}
+        errors = {name: some._errors(each) for name, each in self.methods.items()}
         choices = [some._choice(m, errors) for m in range(len(self.metrics))]
-        return [METHODS[choice.method] for choice in choices], choices
+        return [self.methods[choice.method] for choice in choices], choices
 
     def _errors(self, method: Method) -> Floats:
-        """The mean absolute residual of each series; NaN where there is none."""
-        total = np.zeros(len(self.past))
-        count = np.zeros(len(self.past))
-        for origin in self.origins:
-            usable = self._usable(origin)
+        """The absolute residual of each series at each origin; NaN where it was too young."""
+        found = np.empty((len(self.past), len(self.origins)))
+        for number, origin in enumerate(self.origins):
             points = self.points([method] * len(self.metrics), origin).sum(axis=1)
             actual = self.past[:, origin : origin + self.horizon].sum(axis=1)
             residual = np.abs(actual - points) / self.scales(origin)[0]
-            total += np.where(usable, residual, 0.0)
-            count += usable
-        return np.where(count > 0, total / np.maximum(1, count), np.nan)
+            found[:, number] = np.where(self._usable(origin), residual, np.nan)
+        return found
 
     def _choice(self, metric: int, errors: dict[str, Floats]) -> Choice:
-        rows = self.members[metric]
-        rows = rows[~np.isnan(errors[DEFAULT][rows])]
+        """By whole series, each of which counts once; where these are few, by windows of theirs
+        that do not overlap; where these are few as well, the default."""
         name = self.metrics[metric]
-        means = {
-            each: float(found[rows].mean()) if len(rows) else 0.0 for each, found in errors.items()
-        }
-        if len(rows) < _SERIES_TO_CHOOSE:
-            why = f"{len(rows)} series are too few to choose by, {_SERIES_TO_CHOOSE} are needed"
-            return Choice(name, DEFAULT, why, means)
-        best, why = DEFAULT, "no other is closer by 3 % and by two standard errors"
-        for each, found in errors.items():
-            gain = errors[DEFAULT][rows] - found[rows]
-            error = float(gain.std(ddof=1)) / math.sqrt(len(rows))
-            clear = gain.mean() > max(2 * error, _BETTER_BY * means[DEFAULT])
-            if clear and means[each] < means[best]:
-                better = 1 - means[each] / means[DEFAULT]
-                best, why = each, f"closer than {DEFAULT} by {better:.0%} over {len(rows)} series"
+        rows = self.members[metric]
+        rows = rows[~np.isnan(errors[DEFAULT][rows]).all(axis=1)]
+        if not len(rows):
+            return Choice(name, DEFAULT, "no series is old enough to choose by", {})
+        by_series = {each: np.nanmean(found[rows], axis=1) for each, found in errors.items()}
+        means = {each: float(found.mean()) for each, found in by_series.items()}
+        if len(rows) >= _UNITS_TO_CHOOSE:
+            return self._best(name, by_series, means, f"{len(rows)} series")
+        apart = self._apart(~np.isnan(errors[DEFAULT][rows]))
+        windows = {each: found[rows][apart] for each, found in errors.items()}
+        count = f"{int(apart.sum())} windows of {len(rows)} series"
+        if apart.sum() >= _UNITS_TO_CHOOSE:
+            return self._best(name, windows, means, count)
+        why = f"{count} are too few to choose by, {_UNITS_TO_CHOOSE} are needed"
+        return Choice(name, DEFAULT, why, means)
+
+    @staticmethod
+    def _best(name: str, units: dict[str, Floats], means: dict[str, float], over: str) -> Choice:
+        """The default, unless another one is clearly closer in units that are independent."""
+        best, least = DEFAULT, float(units[DEFAULT].mean())
+        why = f"no other is closer by 3 % and by two standard errors over {over}"
+        for each, found in units.items():
+            gain = units[DEFAULT] - found
+            error = float(gain.std(ddof=1)) / math.sqrt(len(gain))
+            clear = gain.mean() > max(2 * error, _BETTER_BY * units[DEFAULT].mean())
+            if clear and found.mean() < least:
+                best, least = each, float(found.mean())
+                better = 1 - least / units[DEFAULT].mean()
+                why = f"closer than {DEFAULT} by {better:.0%} over {over}"
         return Choice(name, best, why, means)
+
+    def _apart(self, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Of each series the windows that do not overlap, from the last one on."""
+        found = np.zeros_like(usable)
+        begun = np.full(len(usable), self.past.shape[1] + 1)
+        for number in reversed(range(len(self.origins))):
+            free = usable[:, number] & (begun - self.origins[number] >= self.horizon)
+            found[free, number] = True
+            begun[free] = self.origins[number]
+        return found
 
     # --- pools
 

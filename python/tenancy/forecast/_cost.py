@@ -14,6 +14,7 @@ from ..errors import InvalidValue
 from ..frames import Frame
 from ..pricing import Number, Price, PriceBook
 from ._source import Wholes
+from ._windows import level_name
 
 if TYPE_CHECKING:
     from ._forecast import Forecast
@@ -256,8 +257,6 @@ class CostForecast:
         exact: Mapping[float, Mapping[int, Decimal]],
     ) -> dict[str, list[Decimal | None]]:
         """Mean, median and intervals of each row of draws."""
-        from ._forecast import level_name
-
         shares = self._shares()
         quantiles = _core.row_quantiles(matrix, self.samples, shares).tolist()
         means = _core.row_means(matrix, self.samples).tolist()
@@ -370,8 +369,8 @@ class CostForecast:
 
     def _by(self, tenant: int, shares: Any, share: float, budget: Decimal) -> datetime | None:
         if self._so_far[tenant] > budget:
-            return self._forecast.as_of
-        return self._forecast._by(shares, share)
+            return self._forecast._now(tenant)
+        return self._forecast._by(shares, share, tenant)
 
 
 def _money_frame(columns: dict[str, Any]) -> Frame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -15,10 +15,12 @@ from ..errors import InvalidValue
 from ..frames import Frame
 from ..pricing import Number
 from . import _cost
+from ._calendar import NS, UTC_CALENDAR, Calendar, Zone, nanoseconds
 from ._calibration import Choice, fit
-from ._history import NS, History, Step, moment, nanoseconds, read_history
-from ._methods import Method
+from ._history import History, Step, read_history
+from ._methods import DEFAULTS, Method, Settings
 from ._source import Calibrated, Given, Source, Wholes, whole
+from ._windows import level_name
 
 _LEVELS = (0.8, 0.95)
 _SHARES = (0.1, 0.5, 0.9)
@@ -46,6 +48,7 @@ class Forecast:
         as_of_ns: int,
         levels: tuple[float, ...],
         choices: list[Choice],
+        calendar: Calendar = UTC_CALENDAR,
     ) -> None:
         self.tenants = tenants
         """All tenants, sorted."""
@@ -55,13 +58,14 @@ class Forecast:
         """The levels of the intervals."""
         self.choices = tuple(choices)
         """Which method each metric got, and why."""
-        self.as_of = moment(as_of_ns)
-        """The end of what is known."""
-        self.period_end = moment(times_ns[-1])
+        self.as_of = calendar.shown(as_of_ns)
+        """The end of what is known. As other times in the time zone of the forecast; where tenants
+        have several, as their clocks show it, without a zone."""
+        self.period_end = calendar.shown(times_ns[-1])
         """The end of what is forecast."""
         self._tenant_of, self._metric_of = tenant_of, metric_of
         self._known, self._digits, self._source = known, digits, source
-        self._times_ns = times_ns
+        self._times_ns, self._as_of_ns, self._calendar = times_ns, as_of_ns, calendar
         self._row_of = {key: row for row, key in enumerate(self.series())}
 
     def __len__(self) -> int:
@@ -197,7 +201,7 @@ class Forecast:
     @property
     def times(self) -> list[datetime]:
         """The end of each step ahead."""
-        return [moment(ns) for ns in self._times_ns]
+        return [self._calendar.shown(ns) for ns in self._times_ns]
 
     def passing(self, limits: Mapping[str, Number] | Mapping[tuple[Any, str], Number]) -> Frame:
         """When limits (quotas) will be passed.
@@ -214,10 +218,8 @@ class Forecast:
         }
         columns |= {f"by_{share * 100:.0f}": [] for share in _SHARES}
         for row, limit in wanted.items():
-            tenant, metric = (
-                self.tenants[int(self._tenant_of[row])],
-                self.metrics[int(self._metric_of[row])],
-            )
+            number = int(self._tenant_of[row])
+            tenant, metric = self.tenants[number], self.metrics[int(self._metric_of[row])]
             shares = self._passed(row, limit)
             columns["tenant"].append(tenant)
             columns["metric"].append(metric)
@@ -225,7 +227,7 @@ class Forecast:
             columns["probability"].append(None if shares is None else float(shares[-1]))
             passed = self._exact(self._known[row : row + 1])[0] > limit
             for share in _SHARES:
-                by = self.as_of if passed else self._by(shares, share)
+                by = self._now(number) if passed else self._by(shares, share, number)
                 columns[f"by_{share * 100:.0f}"].append(by)
         return passing_frame(columns, ["limit"])
 
@@ -254,10 +256,14 @@ class Forecast:
         above: NDArray[np.float64] = (ways > min(units, 1 << 62)).mean(axis=0)
         return above
 
-    def _by(self, shares: NDArray[np.float64] | None, share: float) -> datetime | None:
+    def _by(self, shares: NDArray[np.float64] | None, share: float, tenant: int) -> datetime | None:
         if shares is None or shares[-1] < share:
             return None
-        return moment(self._times_ns[int(np.argmax(shares >= share))])
+        return self._calendar.shown(self._times_ns[int(np.argmax(shares >= share))], tenant)
+
+    def _now(self, tenant: int) -> datetime:
+        """The end of what is known, for a tenant by its number."""
+        return self._calendar.shown(self._as_of_ns, tenant)
 
     def cost(
         self,
@@ -278,11 +284,6 @@ class Forecast:
         price, a tenant without a plan, and for sums over several currencies.
         """
         return _cost.price(self, prices, plans or {}, budgets)
-
-
-def level_name(level: float) -> str:
-    """0.8 is ``80``, 0.975 is ``97_5``."""
-    return f"{level * 100:g}".replace(".", "_")
 
 
 def passing_frame(columns: dict[str, list[Any]], amounts: list[str]) -> Frame:
@@ -347,12 +348,14 @@ def forecast(
     usage: Any,
     *,
     horizon: int | timedelta | None = None,
-    period_start: datetime | None = None,
-    period_end: datetime | None = None,
-    as_of: datetime | None = None,
+    period_start: datetime | date | None = None,
+    period_end: datetime | date | None = None,
+    as_of: datetime | date | None = None,
     step: Step = "day",
+    zone: Zone | None = None,
     season: int | Mapping[str, int] | None = None,
     method: str | Method = "auto",
+    settings: Settings | None = None,
     levels: Sequence[float] = _LEVELS,
     history: int | None = None,
     samples: int = 1000,
@@ -378,10 +381,15 @@ def forecast(
     Each ``step`` needs exactly one row of each series between its first row and ``as_of``:
     ``gaps="zero"`` takes missing ones as no usage, ``duplicates="sum"`` adds those of one step.
 
+    Days and weeks are those of UTC, or of ``zone``: the name of a time zone, or names by tenant. A
+    day on which clocks are set is one step, of 23 or 25 hours. ``as_of`` and the ends of the period
+    may then be dates, which begin at midnight there; with several zones they have to be.
+
     ``method`` is ``auto`` (chosen for each metric by its past, see `Forecast.methods`), the name of
-    one of `METHODS`, or a function like those. ``season`` is in steps, also by metric; by default a
-    week or a day. ``history`` is how many steps a method sees; by default three horizons.
-    ``levels`` are those of the intervals. ``samples`` and ``seed`` are of the draws.
+    one of `METHODS`, or a function like those; ``settings`` are the constants of the built-in ones.
+    ``season`` is in steps, also by metric; by default a week or a day. ``history`` is how many
+    steps a method sees; by default three horizons. ``levels`` are those of the intervals.
+    ``samples`` and ``seed`` are of the draws.
 
     Raises `InvalidValue` that names the column and the row which is wrong.
     """
@@ -389,7 +397,7 @@ def forecast(
     check_count("samples", samples, 1, _SAMPLES_MAX)
     past = read_history(
         usage, step=step, as_of=as_of, columns=columns, gaps=gaps, duplicates=duplicates,
-        naive=naive, digits=digits,
+        naive=naive, digits=digits, zone=zone,
     )  # fmt: skip
     times_ns, weights = _ahead(past, horizon, period_end)
     steps = len(times_ns)
@@ -398,7 +406,7 @@ def forecast(
     seasons = seasons_of(season, past.metrics, past.step_ns, past.steps)
     fitted = fit(
         past.counts.astype("float64"), past.first, past.metric_of, past.metrics, steps, seasons,
-        method, max(window, steps), levels,
+        method, max(window, steps), levels, settings or DEFAULTS,
     )  # fmt: skip
     source = Calibrated(fitted, weights, past.tenants, past.tenant_of, samples, seed)
     return Forecast(
@@ -410,40 +418,44 @@ def forecast(
         digits=past.digits,
         source=source,
         times_ns=times_ns,
-        as_of_ns=past.as_of_ns,
+        as_of_ns=past.as_of_real_ns,
         levels=levels,
         choices=fitted.choices,
+        calendar=past.calendar,
     )
 
 
 def _ahead(
-    past: History, horizon: int | timedelta | None, period_end: datetime | None
+    past: History, horizon: int | timedelta | None, period_end: datetime | date | None
 ) -> tuple[list[int], NDArray[np.float64]]:
     """The ends of the steps ahead, and how much of each lies between now and the period's end."""
-    step_ns = past.step_ns
+    step_ns, real = past.step_ns, past.calendar.real
     if period_end is not None:
         if horizon is not None:
             raise InvalidValue("horizon", "given beside period_end", remedy="give one of them")
-        end_ns = nanoseconds("period_end", period_end)
-    elif isinstance(horizon, timedelta):
-        end_ns = past.as_of_ns + horizon // timedelta(microseconds=1) * 1000
+        end_ns, end_real_ns = past.calendar.point("period_end", period_end)
     else:
-        steps = check_count("horizon", 30 if horizon is None else horizon, 1, 100_000)
-        end_ns = past.as_of_ns + steps * step_ns
-    if end_ns <= past.as_of_ns:
+        if isinstance(horizon, timedelta):
+            end_ns = past.as_of_ns + horizon // timedelta(microseconds=1) * 1000
+        else:
+            steps = check_count("horizon", 30 if horizon is None else horizon, 1, 100_000)
+            end_ns = past.as_of_ns + steps * step_ns
+        end_real_ns = real(end_ns)
+    if end_real_ns <= past.as_of_real_ns:
         raise InvalidValue("period_end", "is not after as_of: nothing remains to forecast")
-    count = -(-(end_ns - past.end_ns) // step_ns)
-    times_ns = [past.end_ns + (i + 1) * step_ns for i in range(count - 1)] + [end_ns]
+    count = max(1, -(-(end_ns - past.end_ns) // step_ns))
+    bounds = [real(past.end_ns + i * step_ns) for i in range(count + 1)]
     weights = np.ones(count)
-    weights[0] -= (past.as_of_ns - past.end_ns) / step_ns
-    weights[-1] -= (past.end_ns + count * step_ns - end_ns) / step_ns
-    return times_ns, weights
+    # Of the hours that the day has: 23 or 25 where clocks are set.
+    weights[0] -= (past.as_of_real_ns - bounds[0]) / (bounds[1] - bounds[0])
+    weights[-1] -= (bounds[-1] - end_real_ns) / (bounds[-1] - bounds[-2])
+    return [*bounds[1:-1], end_real_ns], weights
 
 
-def _known(past: History, period_start: datetime | None) -> Wholes:
+def _known(past: History, period_start: datetime | date | None) -> Wholes:
     if period_start is None:
         return np.zeros(len(past.counts), "int64")
-    start_ns = nanoseconds("period_start", period_start)
+    start_ns, _ = past.calendar.point("period_start", period_start)
     place, rest = divmod(start_ns - past.start_ns, past.step_ns)
     if rest:
         raise InvalidValue("period_start", "is inside of a step", remedy="a shorter step")

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import frames
 from .._core import FrameColumn
 from ..errors import InvalidValue
+from ._calendar import NS, Calendar, Wholes, Zone
 
 Step: TypeAlias = Literal["minute", "hour", "day", "week"] | timedelta
-"""How long a step of the grid is; days and weeks are those of UTC, weeks begin on Monday."""
+"""How long a step of the grid is; days and weeks are those of UTC or of ``zone``, weeks begin on
+Monday."""
 
-Wholes: TypeAlias = NDArray[np.int64]
-
-NS = 1_000_000_000
 _STEPS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 _WEEK_ORIGIN_NS = 4 * 86_400 * NS  # 1970-01-05 was a Monday
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _DIGITS_MAX = 12
 _CELLS_MAX = 200_000_000
 _TOTAL_MAX = 1 << 61
@@ -47,9 +44,14 @@ class History:
     first: Wholes
     """The first step of each series that has a row."""
     start_ns: int
+    """Where the first step begins, in the time of the calendar."""
     step_ns: int
     as_of_ns: int
+    """The end of what is known, in the time of the calendar."""
+    as_of_real_ns: int
+    """The same in the time of the world."""
     digits: int
+    calendar: Calendar
 
     @property
     def steps(self) -> int:
@@ -60,28 +62,6 @@ class History:
     def end_ns(self) -> int:
         """The end of the last whole step."""
         return self.start_ns + self.steps * self.step_ns
-
-    def until(self, steps: int) -> History:
-        """What was known after the first so many steps."""
-        return History(
-            self.tenants, self.metrics, self.tenant_of, self.metric_of, self.counts[:, :steps],
-            np.zeros_like(self.partial), self.first, self.start_ns, self.step_ns,
-            self.start_ns + steps * self.step_ns, self.digits,
-        )  # fmt: skip
-
-
-def moment(ns: int) -> datetime:
-    """Nanoseconds since 1970 as a time in UTC."""
-    return _EPOCH + timedelta(microseconds=ns // 1000)
-
-
-def nanoseconds(field: str, time: datetime) -> int:
-    """The opposite; a time needs a time zone."""
-    if not isinstance(time, datetime) or time.utcoffset() is None:
-        raise InvalidValue(
-            field, f"expected a datetime with a time zone, got {time!r}", remedy="such as UTC"
-        )
-    return (time - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def step_length(step: Step) -> int:
@@ -101,12 +81,13 @@ def read_history(
     usage: Any,
     *,
     step: Step,
-    as_of: datetime | None,
+    as_of: datetime | date | None,
     columns: Mapping[str, str] | None,
     gaps: Literal["refuse", "zero"],
     duplicates: Literal["refuse", "sum"],
     naive: Literal["refuse", "utc"],
     digits: int | None,
+    zone: Zone | None = None,
 ) -> History:
     """The grid of a frame of usage; `forecast` says what the options mean."""
     check_choice("gaps", gaps, ("refuse", "zero"))
@@ -123,19 +104,24 @@ def read_history(
     times = _times(time, names[2], naive)
     keys, tenants, metrics = _keys(tenant, metric, names)
     step_ns = step_length(step)
+    calendar = Calendar(zone, tenants, step_ns)
+    local = calendar.local(times, keys // len(metrics))
     origin = _WEEK_ORIGIN_NS % step_ns if step == "week" else 0
-    places = (times - origin) // step_ns
+    places = (local - origin) // step_ns
     first_place = int(places.min())
     end_ns = (int(places.max()) + 1) * step_ns + origin
-    as_of_ns = end_ns if as_of is None else nanoseconds("as_of", as_of)
-    _check_before(times, as_of_ns, names[2])
+    as_of_ns, real_ns = end_ns, calendar.real(end_ns)
+    if as_of is not None:
+        as_of_ns, real_ns = calendar.point("as_of", as_of)
+    _check_before(times if calendar.one else local, real_ns, names[2], calendar)
     steps = (as_of_ns - origin) // step_ns - first_place
     grid = _Grid(keys, places - first_place, counts, names)
     grid.check_size(steps)
     table, partial = grid.fill(steps, duplicates)
     first = grid.first()
     if gaps == "refuse":
-        grid.check_gaps(steps, first, first_place * step_ns + origin, step_ns, tenants, metrics)
+        start_ns = first_place * step_ns + origin
+        grid.check_gaps(steps, first, start_ns, step_ns, tenants, metrics, calendar)
     series = np.unique(keys)
     return History(
         tenants=tenants,
@@ -148,7 +134,9 @@ def read_history(
         start_ns=first_place * step_ns + origin,
         step_ns=step_ns,
         as_of_ns=as_of_ns,
+        as_of_real_ns=real_ns,
         digits=digits,
+        calendar=calendar,
     )
 
 
@@ -237,12 +225,12 @@ def _times(column: FrameColumn, name: str, naive: str) -> Wholes:
     return times
 
 
-def _check_before(times: Wholes, as_of_ns: int, name: str) -> None:
+def _check_before(times: Wholes, as_of_ns: int, name: str, calendar: Calendar) -> None:
     row = _first(times >= as_of_ns)
     if row is not None:
         raise InvalidValue(
             name,
-            f"row {row}: {moment(int(times[row])).isoformat()} is not before as_of",
+            f"row {row}: {calendar.shown(int(times[row])).isoformat()} is not before as_of",
             remedy="as_of is the end of what is known",
         )
 
@@ -319,6 +307,7 @@ class _Grid:
         step_ns: int,
         tenants: list[Any],
         metrics: list[str],
+        calendar: Calendar,
     ) -> None:
         missing = (self.seen[:, :steps] == 0) & (np.arange(steps) > first[:, None])
         if not missing.any():
@@ -326,11 +315,12 @@ class _Grid:
         series, place = (int(found[0]) for found in np.nonzero(missing))
         before = np.flatnonzero((self.row_of == series) & (self.places < place))
         row = int(before[np.argmax(self.places[before])])
-        tenant = tenants[int(self.series[series]) // len(metrics)]
+        number = int(self.series[series]) // len(metrics)
         metric = metrics[int(self.series[series]) % len(metrics)]
+        begin = calendar.shown(calendar.real(start_ns + place * step_ns), number)
         raise InvalidValue(
             self.names[2],
-            f"after row {row}: tenant {tenant!r} has no row of {metric} for the step of "
-            f"{moment(start_ns + place * step_ns).isoformat()}",
+            f"after row {row}: tenant {tenants[number]!r} has no row of {metric} for the step of "
+            f"{begin.isoformat()}",
             remedy='gaps="zero" says that a step without a row had no usage',
         )

@@ -8,18 +8,50 @@ which its row is zero. It gives a row of ``horizon`` steps for each series.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InvalidValue
+
 Floats: TypeAlias = NDArray[np.float64]
 Method: TypeAlias = Callable[[Floats, NDArray[np.int64], int, int], Any]
 
-_CAP_DEVIATIONS = 5.0
 _CAP_SHARE = 0.1
-_PHASE_PRIOR = 2.0
 _BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The constants of the built-in methods and of how wide intervals are.
+
+    Numbers above zero; `nested_backtest` compares several without being flattered by the choice.
+    """
+
+    half_life: float = 0.25
+    """After how many horizons the weight of the past halves in the level of ``profile``; that of
+    ``trend_profile`` is four times as slow."""
+    cap: float = 5.0
+    """How many deviations above the median steps are cut to."""
+    prior: float = 2.0
+    """With how many seasons of no profile at all the profile is mixed."""
+    level_share: float = 0.5
+    """How far the width of an interval follows the level of a series (1) instead of how much it
+    changes (0)."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise InvalidValue(each.name, f"{value!r}, expected a number above zero")
+        if self.level_share > 1:
+            raise InvalidValue("level_share", f"{self.level_share!r}, expected at most 1")
+
+
+DEFAULTS = Settings()
 
 
 def run_rate(
@@ -52,18 +84,38 @@ def profile(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -
     Outliers are cut to five deviations above the median before (not where most steps are zero).
     Weights of the level halve every quarter of the horizon.
     """
-    return _profile(past, first, horizon, season, half_life=horizon / 4, trend=False)
+    return _recent(DEFAULTS, past, first, horizon, season)
 
 
 def steady_profile(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -> Floats:
     """As `profile`, with a level of the whole past: for usage that only fluctuates."""
-    return _profile(past, first, horizon, season, half_life=None, trend=False)
+    return _steady(DEFAULTS, past, first, horizon, season)
 
 
 def trend_profile(past: Floats, first: NDArray[np.int64], horizon: int, season: int) -> Floats:
     """As `profile`, with a slower level and a trend that is shrunk by its own uncertainty and
     grows weaker with every step."""
-    return _profile(past, first, horizon, season, half_life=float(horizon), trend=True)
+    return _trending(DEFAULTS, past, first, horizon, season)
+
+
+def _recent(
+    settings: Settings, past: Floats, first: NDArray[np.int64], horizon: int, season: int
+) -> Floats:
+    half_life = horizon * settings.half_life
+    return _profile(settings, past, first, horizon, season, half_life=half_life, trend=False)
+
+
+def _steady(
+    settings: Settings, past: Floats, first: NDArray[np.int64], horizon: int, season: int
+) -> Floats:
+    return _profile(settings, past, first, horizon, season, half_life=None, trend=False)
+
+
+def _trending(
+    settings: Settings, past: Floats, first: NDArray[np.int64], horizon: int, season: int
+) -> Floats:
+    half_life = horizon * settings.half_life * 4
+    return _profile(settings, past, first, horizon, season, half_life=half_life, trend=True)
 
 
 METHODS: dict[str, Method] = {
@@ -75,7 +127,18 @@ METHODS: dict[str, Method] = {
 }
 
 
+def methods_of(settings: Settings) -> dict[str, Method]:
+    """`METHODS` with other constants."""
+    return {
+        **METHODS,
+        "profile": partial(_recent, settings),
+        "steady_profile": partial(_steady, settings),
+        "trend_profile": partial(_trending, settings),
+    }
+
+
 def _profile(
+    settings: Settings,
     past: Floats,
     first: NDArray[np.int64],
     horizon: int,
@@ -87,8 +150,8 @@ def _profile(
     steps = past.shape[1]
     # One row for all where every series has the whole window.
     valid = np.arange(steps) >= (first if first.any() else first[:1])[:, None]
-    capped = np.minimum(past, _cap(past, first)[:, None])
-    factors = _factors(capped, valid, season)
+    capped = np.minimum(past, _cap(past, first, settings.cap)[:, None])
+    factors = _factors(capped, valid, season, settings.prior)
     phases = np.arange(-steps, horizon) % factors.shape[1]
     level_steps = capped / factors[:, phases[:steps]]
     age = np.arange(steps, 0, -1)
@@ -123,14 +186,14 @@ def _median(values: Floats, first: NDArray[np.int64]) -> Floats:
     return median
 
 
-def _cap(past: Floats, first: NDArray[np.int64]) -> Floats:
+def _cap(past: Floats, first: NDArray[np.int64], deviations: float) -> Floats:
     median = _median(past, first)
     spread = 1.4826 * _median(np.abs(past - median[:, None]), first)
-    cap = median + _CAP_DEVIATIONS * np.maximum(spread, _CAP_SHARE * median)
+    cap = median + deviations * np.maximum(spread, _CAP_SHARE * median)
     return np.where(median > 0, cap, np.inf)
 
 
-def _factors(past: Floats, valid: NDArray[np.bool_], season: int) -> Floats:
+def _factors(past: Floats, valid: NDArray[np.bool_], season: int, prior: float) -> Floats:
     """Each phase of the season in shares of the mean, drawn towards one; counted from the end."""
     series, steps = past.shape
     if season < 2 or steps < 2 * season:
@@ -143,7 +206,7 @@ def _factors(past: Floats, valid: NDArray[np.bool_], season: int) -> Floats:
         counts[:, phase] = valid[:, same].sum(axis=1)
     mean = sums.sum(axis=1) / np.maximum(1.0, counts.sum(axis=1))
     share = sums / np.where(mean > 0, mean, 1.0)[:, None]
-    return np.where((mean > 0)[:, None], (share + _PHASE_PRIOR) / (counts + _PHASE_PRIOR), 1.0)
+    return np.where((mean > 0)[:, None], (share + prior) / (counts + prior), 1.0)
 
 
 def _slope(level_steps: Floats, valid: NDArray[np.bool_]) -> Floats:
@@ -164,12 +227,12 @@ def _slope(level_steps: Floats, valid: NDArray[np.bool_]) -> Floats:
     return np.where(valid[:, 0], slope * shrunk, 0.0)
 
 
-def scale(past: Floats, first: NDArray[np.int64], horizon: int) -> Floats:
+def scale(past: Floats, first: NDArray[np.int64], horizon: int, level_share: float = 0.5) -> Floats:
     """How far the total of a horizon may be off, as far as the past of a series itself shows.
 
-    The geometric mean of how much thirds of a horizon change from one to the next and of the level:
-    totals of calm series are off by a small part of their level, totals of restless ones by all of
-    it. Calibration finds the factor.
+    A geometric mean of how much thirds of a horizon change from one to the next and of the level,
+    which has the weight ``level_share``: totals of calm series are off by a small part of their
+    level, totals of restless ones by all of it. Calibration finds the factor.
     """
     steps = past.shape[1]
     block = max(1, round(horizon / _BLOCKS))
@@ -184,5 +247,9 @@ def scale(past: Floats, first: NDArray[np.int64], horizon: int) -> Floats:
     both = whole[:, 1:] & whole[:, :-1]
     change = (np.abs(np.diff(blocks, axis=1)) * both).sum(axis=1) / np.maximum(1, both.sum(axis=1))
     change *= horizon / block
-    together: Floats = np.sqrt((change + 0.02 * total) * total)
-    return together
+    restless = change + 0.02 * total
+    if level_share == 0.5:
+        together: Floats = np.sqrt(restless * total)
+        return together
+    weighted: Floats = restless ** (1 - level_share) * total**level_share
+    return weighted

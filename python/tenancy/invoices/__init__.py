@@ -6,6 +6,7 @@ stores what it issues together with everything that it was computed from.
 
 from __future__ import annotations
 
+from ._budgets import Budget
 from ._config import Account, Settings
 from ._ledger import ACCOUNTS, Balance, Entry
 from ._quantities import Metered
@@ -28,6 +29,7 @@ __all__ = [
     "Balance",
     "Billing",
     "BillingReport",
+    "Budget",
     "Coupon",
     "CreditBalance",
     "DocumentRow",

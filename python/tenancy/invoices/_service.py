@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ._late import Late
+from ._budgets import Budgets
 
 __all__ = ["Billing"]
 
 
-class Billing(Late):
-    """Bills, invoices, credit notes, payments and their ledger. `Tenancy.billing`.
+class Billing(Budgets):
+    """Bills, invoices, credit notes, payments, their ledger, and budgets. `Tenancy.billing`.
 
     Every call has an `a…` twin for asyncio. `tenant` arguments take a `Tenant`, an id, an external
     id or a slug. `by` says who acts; by default the principal of the current context, else

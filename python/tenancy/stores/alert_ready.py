@@ -13,6 +13,7 @@ from .alert_rules import Rule
 
 __all__ = [
     "brute_force",
+    "budget_alerts",
     "critical",
     "cross_tenant_probing",
     "default_rules",
@@ -143,6 +144,29 @@ def log_failure(
     )
 
 
+def budget_alerts(*, severity: str = "medium") -> tuple[Rule, ...]:
+    """A tenant reached a threshold of its budget, or its period will pass the budget with the
+    probability that `billing.budget(forecast=…)` named. Each is told once in a period."""
+    numbers = ("percent", "spent", "budget", "currency")
+    by = ("tenant", *(f"context.{name}" for name in numbers))
+    return (
+        Rule(
+            "budget.spent",
+            match={"type": "budget_threshold", "action": "budget:spent"},
+            by=by,
+            severity=severity,
+            summary="A tenant has used so many percent of its budget.",
+        ),
+        Rule(
+            "budget.forecast",
+            match={"type": "budget_threshold", "action": "budget:forecast"},
+            by=(*by, "context.probability"),
+            severity=severity,
+            summary="A tenant's period will probably pass its budget.",
+        ),
+    )
+
+
 def critical(
     *types: str,
     name: str = "critical",
@@ -170,5 +194,6 @@ def default_rules() -> tuple[Rule, ...]:
         privilege_escalation(),
         cross_tenant_probing(),
         log_failure(),
+        budget_alerts(),
     )
     return tuple(rule for group in groups for rule in group)

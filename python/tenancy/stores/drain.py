@@ -260,7 +260,7 @@ def _delete(connection: Connection, seq: int) -> None:
     # What is told once per period is remembered: its id must not be written a second time.
     connection.exec_driver_sql(
         "INSERT OR IGNORE INTO told (event_id, time_ns) SELECT event_id, time_ns FROM outbox"
-        " WHERE seq <= ? AND type = 'quota_threshold'",
+        " WHERE seq <= ? AND type IN ('budget_threshold', 'quota_threshold')",
         (seq,),
     )
     connection.exec_driver_sql("DELETE FROM outbox WHERE seq <= ?", (seq,))

@@ -85,6 +85,7 @@ CLASSES_OF_TYPES: Mapping[str, Kind] = {
     "quota_exceeded": Kind(API, OTHER, _LOW),
     "state_unavailable": Kind(API, OTHER, _HIGH),
     "quota_threshold": Kind(BASE, OTHER, _LOW),
+    "budget_threshold": Kind(BASE, OTHER, _LOW),
     # what is suspected
     "cross_tenant": Kind(FINDING, 1, _HIGH),
     "security_violation": Kind(FINDING, 1, _HIGH),
