@@ -97,11 +97,11 @@ def budget(
 ) -> BudgetStatus:
     """Judge a budget by what was spent, and by samples of what will be.
 
-    `thresholds` are percents of `amount`, also above 100. `samples` are possible futures: a row for each, a column
-    for each of `days`, with the whole cost of the period by the end of that day, what is spent
-    already included; as rows of int, str or Decimal, as an array of whole numbers, or as `Amounts`,
-    row after row. Raises `InvalidValue` for an amount that is not above zero and for costs whose
-    times do not ascend.
+    `thresholds` are percents of `amount`, also above 100. `samples` are possible futures: a row for
+    each, a column for each of `days`, with the whole cost of the period by the end of that day,
+    what is spent already included; as rows of int, str or Decimal, as an array of whole numbers, or
+    as `Amounts`, row after row. Raises `InvalidValue` for an amount that is not above zero and for
+    costs whose times do not ascend.
     """
     limit = _core.exact(amount, "amount")
     if limit <= 0:

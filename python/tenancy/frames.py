@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeAlias
 from . import _core
 from .errors import ExtraMissing, InvalidValue
 
-__all__ = ["Frame", "Kind", "read_columns"]
+__all__ = ["Frame", "Kind", "arrow_columns", "as_table", "read_columns"]
 
 Kind: TypeAlias = Literal["int", "text", "float", "time", "decimal"]
 """What a column holds: int64, text, float64, times in UTC, exact decimals."""
@@ -276,23 +276,63 @@ def read_columns(frame: Any, names: Sequence[str], *, ids: Sequence[str]) -> dic
     return columns
 
 
+def as_table(frame: Any, names: Sequence[str]) -> Any:
+    """A frame whose columns can be read: a lazy one of polars is computed.
+
+    Raises `InvalidValue` for a single column, and for a name that several columns have.
+    """
+    if type(frame).__name__ == "LazyFrame":
+        return frame.collect()
+    if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):
+        raise InvalidValue(
+            "usage", f"expected a data frame, got a {type(frame).__name__}, which is one column",
+            remedy=".reset_index() makes columns of the index of a Series of pandas",
+        )  # fmt: skip
+    if not isinstance(frame, Mapping) and hasattr(frame, "columns"):
+        there = list(frame.columns)
+        for name in names:
+            if there.count(name) > 1:
+                raise InvalidValue(name, f"there are {there.count(name)} columns of this name")
+    return frame
+
+
+def arrow_columns(frame: Any) -> dict[str, Any] | None:
+    """The columns of a frame by Arrow's stream; those that are of no type that is read are errors.
+
+    None where the library at hand cannot make Arrow columns of it: its columns are read one by one.
+    """
+    if not hasattr(frame, "__arrow_c_stream__") and not hasattr(frame, "__arrow_c_array__"):
+        return None
+    try:
+        read = _core.read_frame(frame)
+    except InvalidValue:
+        raise
+    except (ImportError, NotImplementedError, TypeError, ValueError):
+        # pandas asks for pyarrow, which is not there, or refuses what an object column holds.
+        if hasattr(frame, "columns") and hasattr(frame, "__getitem__"):
+            return None
+        raise
+    empty = any(not isinstance(column, str) and not len(column) for _, column in read)
+    # An empty column of pandas has no type.
+    return {
+        name: ([] if empty else InvalidValue(name, column)) if isinstance(column, str) else column
+        for name, column in read
+    }
+
+
 def _all_columns(frame: Any, names: Sequence[str]) -> Mapping[str, Any]:
     if isinstance(frame, Mapping):
         return frame
-    if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__"):
-        try:
-            return {
-                name: InvalidValue(name, column) if isinstance(column, str) else column
-                for name, column in _core.read_frame(frame)
-            }
-        except ImportError:
-            pass  # pandas asks for pyarrow; its columns can be read without
+    frame = as_table(frame, names)
+    if (columns := arrow_columns(frame)) is not None:
+        return columns
     if hasattr(frame, "columns") and hasattr(frame, "__getitem__"):
         return {name: frame[name] for name in frame.columns if name in names}
     raise InvalidValue(
         "usage",
         f"expected a data frame or a mapping of columns, got {type(frame).__name__}",
-        remedy="pass a frame of pandas, polars, DuckDB or pyarrow, or {'tenant': [...], ...}",
+        remedy="pass a frame of pandas (pandas.DataFrame(rows)), polars, DuckDB or pyarrow, or "
+        "{'tenant': [...], ...}",
     )
 
 
@@ -322,7 +362,33 @@ def _column(values: Any, name: str, *, ids: bool) -> _core.FrameColumn:
             type(first) is int and any(isinstance(item, float) for item in items)
         ):
             return _float_column(items, name)
-    return _core.FrameColumn.of(values, name, ids)
+    if letter == "c":
+        raise InvalidValue(name, "holds complex numbers, which are no quantities")
+    try:
+        return _core.FrameColumn.of(values, name, ids)
+    except InvalidValue:
+        _check_kinds(values, name, ids=ids)
+        raise
+
+
+def _check_kinds(values: Any, name: str, *, ids: bool) -> None:
+    """Name the first value of a list that is of another kind than those before it."""
+    items = (
+        values.tolist() if getattr(getattr(values, "dtype", None), "kind", "") == "O" else values
+    )
+    if not isinstance(items, list | tuple):
+        return
+    kinds = {type(item) for item in items} - {type(None)}
+    if kinds <= {str} or kinds <= {int} or (not ids and kinds <= {int, str, Decimal}):
+        return
+    wanted = (str, int) if ids else (int, str, Decimal)
+    first = next(item for item in items if item is not None)
+    if ids and type(first) in wanted:
+        wanted = (type(first),)
+    for row, item in enumerate(items):
+        if item is not None and type(item) not in wanted:
+            words = ", ".join(each.__name__ for each in wanted)
+            raise InvalidValue(name, f"row {row}: expected {words}, got {type(item).__name__}")
 
 
 def _float_column(items: Sequence[Any], name: str) -> _core.FrameColumn:

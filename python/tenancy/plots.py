@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from . import _core, _exact
 from .billing import Bill, BillLine
 from .errors import ExtraMissing, InvalidValue
-from .pricing import Explanation
+from .pricing import Explanation, minor_digits
 
 __all__ = [
     "bill_waterfall",
@@ -84,6 +84,7 @@ def usage_forecast(
 
 def cost_distribution(
     costs: Any,
+    tenant: Any = None,
     *,
     budget: Any = None,
     currency: str = "",
@@ -94,11 +95,21 @@ def cost_distribution(
 ) -> Any:
     """What a period may cost: samples of the cost as a histogram, against a budget.
 
-    `costs` are numbers, or `Amounts`. What lies above the budget is hatched, and its share is said.
+    `costs` are numbers, or `Amounts`; or a forecast of the cost and the `tenant` whose it is, with
+    its currency and its budget unless another one is given. The interval below the bars is then
+    that of `CostForecast.frame`, else the smallest samples that hold so much of them. What lies
+    above the budget is hatched, and its share is said.
     """
     np = _exact.numpy()
     ax = _axes(ax)
-    values = np.sort(np.asarray(_floats(costs)))
+    samples = costs
+    if hasattr(costs, "draws"):
+        samples = costs.draws(tenant)
+        budget = costs.budget(tenant) if budget is None else budget
+        currency = currency or costs.currency(tenant) or ""
+    elif tenant is not None:
+        raise InvalidValue("tenant", "given with samples that are of nobody", remedy="leave it out")
+    values = np.sort(np.asarray(_floats(samples)))
     if len(values) == 0:
         raise InvalidValue("costs", "expected at least one sample")
     limit = None if budget is None else float(budget)
@@ -119,24 +130,37 @@ def cost_distribution(
         edges[:-1][over], heights[over], widths[over],
         align="edge", color="white", edgecolor=_RED, hatch="////", linewidth=0.6,
     )  # fmt: skip
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    middle = float(np.median(values))
+    middle, ends, said = _interval(costs, tenant, values, level)
     base = -0.045 * heights.max()
-    ax.plot([low, high], [base, base], color=_INK, linewidth=2, solid_capstyle="butt")
+    ax.plot(ends, [base] * len(ends), color=_INK, linewidth=2, solid_capstyle="butt")
     ax.plot([middle], [base], marker="o", color=_INK, markersize=5)
     if limit is not None:
         ax.axvline(limit, color=_RED, linewidth=1.5)
         share = float((values > limit).mean())
         _side(ax, limit, f" budget {_number(limit)}\n {share * 100:.1f} % above it", values)
-    unit = f" {currency}" if currency else ""
-    _finish(ax, title, xlabel=f"cost{unit}: median {_number(middle)}, {level * 100:.0f} % between "
-            f"{_number(float(low))} and {_number(float(high))}")  # fmt: skip
+    unit = f", {currency}" if currency else ""
+    _finish(ax, title, xlabel=f"cost{unit}: median {_number(middle)}, {said}")
     ax.set_yticks([])
     ax.set_ylim(top=heights.max() * 1.22)
     ax.spines["left"].set_visible(False)
     ax.grid(visible=False)
     _numbers(ax.xaxis)
     return ax
+
+
+def _interval(costs: Any, tenant: Any, values: Any, level: float) -> tuple[float, list[float], str]:
+    """The median, the ends of the interval or nothing, and the words for it."""
+    np = _exact.numpy()
+    percent = f"{level * 100:g} %"
+    if not hasattr(costs, "interval"):
+        shares = [(1 - level) / 2, 0.5, (1 + level) / 2]
+        low, middle, high = map(float, np.quantile(values, shares, method="inverted_cdf"))
+    else:
+        exact, ends, refused = costs.interval(tenant, level)
+        if ends is None:
+            return float(exact), [], f"no {percent} interval: {refused}"
+        low, middle, high = float(ends[0]), float(exact), float(ends[1])
+    return middle, [low, high], f"{percent} between {_number(low)} and {_number(high)}"
 
 
 def bill_waterfall(bill: Bill | BillLine | Explanation, *, title: str = "", ax: Any = None) -> Any:
@@ -334,15 +358,19 @@ def tier_heatmap(
 def _steps(
     bill: Bill | BillLine | Explanation,
 ) -> tuple[list[tuple[str, Decimal]], tuple[str, Decimal], str]:
-    """The steps by name, the total, and the currency."""
+    """The steps by name, the total, and the currency; amounts as they are written."""
     if isinstance(bill, Explanation):
-        lines = [(_tier_name(line.kind, line.tier), line.amount) for line in bill.lines]
-        return _merged(lines), ("total", bill.amount), bill.currency or ""
+        names = [_tier_name(line.kind, line.tier) for line in bill.lines]
+        digits = _digits(bill.currency, bill.amount)
+        total = round(bill.amount, digits)
+        amounts = _shared([line.amount for line in bill.lines], total, digits)
+        return _merged(zip(names, amounts, strict=True)), ("total", total), bill.currency or ""
     if isinstance(bill, BillLine):
-        return _line_steps(bill), ("total", bill.amount), ""
+        return _line_steps(bill, _digits(None, bill.amount)), ("total", bill.amount), ""
     if not isinstance(bill, Bill):
         raise InvalidValue("bill", f"expected a Bill, got {type(bill).__name__}")
-    steps = [step for line in bill.lines for step in _line_steps(line)]
+    minor = minor_digits(bill.currency)
+    steps = [step for line in bill.lines for step in _line_steps(line, minor)]
     steps += [(discount.name, -discount.amount) for discount in bill.discounts]
     taken = [(credit.name, -credit.amount) for credit in bill.credits]
     # Tax that is in the prices is no step.
@@ -357,14 +385,36 @@ def _steps(
     return _merged(steps), (name, bill.due), bill.currency
 
 
-def _line_steps(line: BillLine) -> list[tuple[str, Decimal]]:
-    """The tiers of a line, and what rounding or a share of the period adds or takes."""
+def _line_steps(line: BillLine, digits: int) -> list[tuple[str, Decimal]]:
+    """The tiers of a line, and what a share of the period or a limit adds or takes. What rounding
+    does is spread over the tiers."""
     what = line.description or line.metric or line.kind
     if not line.tiers:
         return [(what, line.amount)]
-    steps = [(f"{what}: {_tier_name(tier.kind, tier.tier)}", tier.amount) for tier in line.tiers]
-    rest = line.amount - sum((amount for _, amount in steps), Decimal(0))
-    return [*steps, (f"{what}: rounding", rest)] if rest else steps
+    exact = [tier.amount for tier in line.tiers]
+    whole = sum(exact, Decimal(0))
+    small = abs(line.amount - whole) < Decimal(1).scaleb(-digits)
+    target = line.amount if small else round(whole, digits)
+    names = [f"{what}: {_tier_name(tier.kind, tier.tier)}" for tier in line.tiers]
+    steps = list(zip(names, _shared(exact, target, digits), strict=True))
+    return steps if target == line.amount else [*steps, (f"{what}: rest", line.amount - target)]
+
+
+def _digits(currency: str | None, amount: Decimal) -> int:
+    """How many digits are written: the currency's, and at most two that a price has beyond it."""
+    minor = 2 if currency is None else minor_digits(currency)
+    own = -int(amount.normalize().as_tuple().exponent)
+    return min(max(own, minor), minor + 2)
+
+
+def _shared(amounts: Sequence[Decimal], total: Decimal, digits: int) -> list[Decimal]:
+    """Amounts rounded to so many digits that come to the total: the largest remainders go up."""
+    unit = Decimal(1).scaleb(-digits)
+    floors = [amount.quantize(unit, ROUND_FLOOR) for amount in amounts]
+    missing = int((total - sum(floors, Decimal(0))) / unit)
+    order = sorted(range(len(amounts)), key=lambda i: floors[i] - amounts[i])
+    up = set(order[:missing])
+    return [floor + unit if i in up else floor for i, floor in enumerate(floors)]
 
 
 def _tier_name(kind: str, tier: int | None) -> str:

@@ -65,7 +65,7 @@ def test_guessed_passwords_become_an_alert_and_a_fact(t: Tenancy, clock: Any) ->
             )
         )  # fmt: skip
     clock.advance_ns(S)
-    assert t.background.run_due() == 4
+    assert t.background.run_due() == 5
     [by_ip] = t.alerts.list(rule="brute_force.ip")
     [by_principal] = t.alerts.list(rule="brute_force.principal")
     assert by_ip.group == {"ip": "192.0.2.7"}
@@ -486,4 +486,5 @@ def test_default_rules_have_names_that_say_what_they_are() -> None:
         "privilege_escalation",
         "cross_tenant_probing",
         "log_failure",
+        "budget",
     }

@@ -531,6 +531,7 @@ def test_the_registry_is_what_other_parts_use(t: Tenancy) -> None:
     t.background.run_due()
     assert [job.name for job in t.health().background.jobs] == [
         "schedule",
+        "budgets",
         "audit",
         "usage",
         "alerts",

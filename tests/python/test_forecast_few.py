@@ -61,6 +61,15 @@ def test_three_tenants_pool_their_errors() -> None:
     assert methods["why"][0].endswith("over 12 windows of 3 series")
 
 
+def test_half_a_year_of_one_tenant_and_a_quarter_of_ten() -> None:
+    row = only(usage({"acme": flat(180)}))
+    assert row["low_80"] is not None
+    assert row["low_95"] is None
+    ten = forecast(usage({f"t{i}": flat(90, i) for i in range(10)}))
+    assert [each["refused"] for each in ten.frame()] == [None] * 10
+    assert ten.methods()["why"][0].endswith("over 10 series")
+
+
 def test_a_second_metric_of_the_same_tenant_is_calibrated_with_the_first_where_needed() -> None:
     both = usage({"acme": flat(162, 1)})
     tokens = usage({"acme": flat(162, 2)}, metric="tokens")

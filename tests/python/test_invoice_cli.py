@@ -121,3 +121,17 @@ def test_an_account_and_a_credit_are_given_to_a_tenant(sh: Shell) -> None:
     assert (given["left"], given["source"], given["expired"]) == ("12.5", "paid", False)
     assert "Prepaid" in sh("credits", "acme")
     sh("account", "acme", "--name", "A", "--country", "Austria", "--currency", "EUR", status=2)
+
+
+def test_budgets_are_set_listed_and_checked(sh: Shell) -> None:
+    made = sh.json("budget", "acme", "8", "--threshold", "50", "--threshold", "120")
+    assert (made["budget"], made["thresholds"], made["forecast"]) == ("8", "50, 120", None)
+    found = sh.json("budgets", "--check")
+    assert (found["told"], len(found["budgets"])) == (2, 1)
+    assert found["budgets"][0]["percent"] == "125"  # the plan costs 10 a month
+    assert sh.json("budgets", "--check")["told"] == 0
+    assert "125" in sh("budgets")
+    sh("budget", "acme", "8", "--forecast", "2", status=2)
+    assert "forecast: 2.0, expected a probability between 0 and 1" in sh.error
+    assert sh.json("budget", "acme", "none") == {"budget": None}
+    assert sh.json("budgets") == {"budgets": []}

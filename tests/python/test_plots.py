@@ -24,7 +24,8 @@ from tenancy.billing import (
     TierLine,
 )
 from tenancy.errors import InvalidValue
-from tenancy.pricing import Graduated, Tier
+from tenancy.forecast import forecast
+from tenancy.pricing import Graduated, Tier, Volume
 from tenancy.whatif import reprice
 from whatif_model import book, frame_of
 
@@ -112,7 +113,7 @@ def test_a_cost_distribution_says_how_much_lies_above_the_budget(tmp_path: Path)
     costs = list(range(100))
     ax = plots.cost_distribution(costs, budget=74.5, currency="EUR", bins=20)
     assert "25.0 % above it" in texts(ax)
-    assert "median 49.5, 80 % between 9.9 and 89.1" in texts(ax)
+    assert "median 49, 80 % between 9 and 89" in texts(ax)
     assert sum(patch.get_height() for patch in ax.patches) == 100
     over = [patch for patch in ax.patches if patch.get_hatch()]
     assert sum(patch.get_height() for patch in over) == 25
@@ -170,12 +171,74 @@ def test_of_a_bill_below_zero_the_rest_is_carried_over() -> None:
     assert labels[-3:] == ["Goodwill", "VAT 19 %", "total"]
 
 
-def test_what_rounding_adds_to_a_line_is_a_step() -> None:
-    tiers = (TierLine("usage", 1, Decimal(1), Decimal("0.333"), Decimal("0.333")),)
-    line = BillLine("usage", "Calls", PERIOD, Decimal("0.33"), tiers=tiers)
-    ax = plots.bill_waterfall(line)
-    assert [label.get_text() for label in ax.get_yticklabels()][1] == "Calls: rounding"
-    assert "−0.003" in texts(ax)
+def tiered(amount: str, *tiers: str) -> BillLine:
+    lines = tuple(
+        TierLine("usage", i + 1, Decimal(1), Decimal(each), Decimal(each))
+        for i, each in enumerate(tiers)
+    )
+    return BillLine("usage", "Calls", PERIOD, Decimal(amount), tiers=lines)
+
+
+def drawn(ax: Any) -> list[tuple[str, str]]:
+    """The steps as they are written: name and amount."""
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    return list(zip(names, [text.get_text() for text in ax.texts], strict=True))
+
+
+def test_what_rounding_does_is_spread_over_the_tiers() -> None:
+    thirds = tiered("1.00", "0.333333333333", "0.333333333333", "0.333333333334")
+    assert drawn(plots.bill_waterfall(thirds)) == [
+        ("Calls: tier 1", "0.33"), ("Calls: tier 2", "0.33"), ("Calls: tier 3", "0.34"),
+        ("total", "1.00"),
+    ]  # fmt: skip
+    assert drawn(plots.bill_waterfall(tiered("0.33", "0.333")))[0] == ("Calls: tier 1", "0.33")
+    back = tiered("-0.10", "-0.055", "-0.045")
+    assert drawn(plots.bill_waterfall(back))[-1] == ("total", "−0.10")
+
+
+def test_what_is_more_than_rounding_is_a_step() -> None:
+    half = tiered("1.50", "1.0049", "2.0002")
+    assert drawn(plots.bill_waterfall(half)) == [
+        ("Calls: tier 1", "1.01"), ("Calls: tier 2", "2.00"), ("Calls: rest", "−1.51"),
+        ("total", "1.50"),
+    ]  # fmt: skip
+
+
+def test_a_price_is_explained_with_at_most_two_digits_beyond_the_currency() -> None:
+    price = Graduated([Tier(10, "0.00123456"), Tier(None, "0.3333333")], currency="EUR")
+    steps = drawn(plots.bill_waterfall(price.explain(13)))
+    assert steps == [("tier 1", "0.0123"), ("tier 2", "1.00"), ("total", "1.0123")]
+    yen = Graduated([Tier(10, "1.5"), Tier(None, 1)], currency="JPY")
+    assert drawn(plots.bill_waterfall(yen.explain(12)))[-1] == ("total", "17.00")
+
+
+def test_the_interval_of_a_forecast_is_that_of_its_frame(tmp_path: Path) -> None:
+    from test_forecast import TWENTY, usage
+
+    coming = forecast(usage(TWENTY))
+    for price in (PRICE, Volume([Tier(1000, 2), Tier(None, 1)])):  # exact ends, and sampled ones
+        cost = coming.cost(price, budgets={"t0003": 2000})
+        row = list(cost.frame())[3]
+        ax = plots.cost_distribution(cost, "t0003", level=0.95)
+        (bar,) = [
+            line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_ydata()[0] < 0
+        ]
+        assert list(bar.get_xdata()) == [float(row["low_95"]), float(row["high_95"])]
+        (dot,) = [line for line in ax.lines if len(line.get_xdata()) == 1]
+        assert list(dot.get_xdata()) == [float(row["median"])]
+        assert "budget 2,000" in texts(ax)
+        assert f"{row['over_budget'] * 100:.1f} % above it" in texts(ax)
+    with pytest.raises(InvalidValue, match="tenant: given with samples"):
+        plots.cost_distribution([1, 2], "t0003")
+
+
+def test_an_interval_that_is_refused_is_not_drawn() -> None:
+    from test_forecast import TWENTY, usage
+
+    cost = forecast(usage({"a": TWENTY["t0001"]})).cost(PRICE)
+    ax = plots.cost_distribution(cost, "a")
+    assert "no 80 % interval: 2 independent windows" in texts(ax)
+    assert not [line for line in ax.lines if len(line.get_xdata()) == 2]
 
 
 def test_a_quota_burns_down(tmp_path: Path) -> None:

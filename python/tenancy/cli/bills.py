@@ -16,12 +16,15 @@ from ..errors import InvalidValue
 from ..invoices import DocumentRow, Entry
 from ..pricing import minor_digits
 from . import _common as c
+from .bills_budgets import bills_budget, bills_budgets
 from .bills_export import bills_export
 
 __all__ = ["app"]
 
 app = c.make_app("Preview and issue bills; credit notes, credits, payments, the ledger.")
 app.command("export")(bills_export)
+app.command("budget")(bills_budget)
+app.command("budgets")(bills_budgets)
 
 Number = Annotated[str, typer.Argument(help="Number of an invoice or a credit note.")]
 Usage = Annotated[

@@ -19,10 +19,19 @@ from importlib import resources
 
 from ..frames import Frame
 
-__all__ = ["SEASONS", "recorded_usage", "scaled_usage"]
+__all__ = ["SEASONS", "SOURCES", "recorded_usage", "scaled_usage"]
 
 SEASONS = {"mentions": 21, "rides": 7, "requests": 12, "bytes_in": 12}
 """The season of `scaled_usage` by metric, in steps: a week; a day of requests and bytes."""
+
+SOURCES = {
+    **dict.fromkeys(("aapl", "amzn", "crm", "fb", "goog", "pfe"), "Twitter"),
+    **dict.fromkeys(("llm-code", "llm-conv"), "language models"),
+    "nyc-taxi": "taxi",
+    "elb-8c0756": "load balancer",
+    "ec2-257a54": "machine",
+}
+"""Who recorded each tenant: series of one source may have things in common."""
 
 _STEP_SECONDS = {"mentions": 28_800, "rides": 86_400, "requests": 7_200, "bytes_in": 7_200}
 _TOKENS_SECONDS = 20

@@ -13,7 +13,7 @@ from .. import _core
 from ..errors import InvalidValue
 from ..frames import Frame
 from ..pricing import Number, Price, PriceBook
-from ._source import Wholes
+from ._source import Wholes, check_share
 from ._windows import level_name
 
 if TYPE_CHECKING:
@@ -180,6 +180,36 @@ class CostForecast:
         except ValueError:
             raise InvalidValue("tenant", f"no usage of {tenant!r}") from None
 
+    def interval(
+        self, tenant: Any, level: float = 0.8
+    ) -> tuple[Decimal, tuple[Decimal, Decimal] | None, str | None]:
+        """The median of a tenant's cost and the ends of its interval, as `frame` has them.
+
+        Where the history cannot carry the interval its ends are missing, and the third has the
+        reason. Raises `InvalidValue` for a tenant without a forecast.
+        """
+        check_share("level", level)
+        row = self._index(tenant)
+        if (reason := self._reasons[row]) is not None:
+            raise InvalidValue("tenant", reason)
+        shares = [(1 - level) / 2, 0.5, (1 + level) / 2]
+        sampled = _core.row_quantiles(self.draws(tenant), self.samples, shares).tolist()
+        exact = self._exact_ends(shares)
+        low, median, high = (
+            exact.get(share, {}).get(row, value)
+            for share, value in zip(shares, sampled, strict=True)
+        )
+        refused = self._refused(row, (level,)).get(level)
+        return median, None if refused else (low, high), refused
+
+    def budget(self, tenant: Any) -> Decimal | None:
+        """The budget that `Forecast.cost` was given for a tenant."""
+        return self._budgets[self._index(tenant)]
+
+    def currency(self, tenant: Any) -> str | None:
+        """The currency of a tenant's prices."""
+        return self._pricers[self._index(tenant)].currency
+
     def probability_over(self, budget: Number, tenant: Any = None) -> float:
         """How likely the cost passes a budget: of one tenant, or of all together."""
         exact = _core.amounts_of_numbers([budget], "budget")
@@ -200,19 +230,20 @@ class CostForecast:
         columns["currency"] = [pricer.currency for pricer in self._pricers]
         columns["so_far"] = self._so_far
         refused = [self._refused(tenant) for tenant in range(len(self.tenants))]
-        columns |= self._spread(self._matrix, refused, exact=self._exact_ends())
+        columns |= self._spread(self._matrix, refused, exact=self._exact_ends(self._shares()))
         if any(budget is not None for budget in self._budgets):
             columns["budget"] = self._budgets
             columns["over_budget"] = self._over_budget()
         columns["refused"] = [next(iter(each.values()), None) for each in refused]
         return _money_frame(columns)
 
-    def _refused(self, tenant: int) -> dict[float, str]:
+    def _refused(self, tenant: int, levels: Sequence[float] | None = None) -> dict[float, str]:
         """The reason by level; 0 is that of the whole forecast."""
+        levels = self.levels if levels is None else levels
         if (reason := self._reasons[tenant]) is not None:
-            return {0.0: reason, **dict.fromkeys(self.levels, reason)}
+            return {0.0: reason, **dict.fromkeys(levels, reason)}
         found: dict[float, str] = {}
-        for level in self.levels:
+        for level in levels:
             for row in self._rows[tenant]:
                 if (reason := self._forecast._source.refusal(row, level)) is not None:
                     found.setdefault(level, reason)
@@ -226,7 +257,7 @@ class CostForecast:
             for budget, count, reason in zip(self._budgets, above, self._reasons, strict=True)
         ]
 
-    def _exact_ends(self) -> dict[float, dict[int, Decimal]]:
+    def _exact_ends(self, shares: Sequence[float]) -> dict[float, dict[int, Decimal]]:
         """Quantiles of tenants with one metric whose price never falls: by share and tenant."""
         simple = [
             t
@@ -240,7 +271,7 @@ class CostForecast:
         found: dict[float, dict[int, Decimal]] = {}
         if not simple:
             return found
-        for share in self._shares():
+        for share in shares:
             totals = self._forecast._totals(share)
             amounts = self._priced(lambda rows, of=totals: of[rows][:, None], simple, 1)
             found[share] = dict(zip(simple, amounts.tolist(), strict=True))

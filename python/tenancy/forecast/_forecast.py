@@ -19,7 +19,7 @@ from ._calendar import NS, UTC_CALENDAR, Calendar, Zone, nanoseconds
 from ._calibration import Choice, fit
 from ._history import History, Step, read_history
 from ._methods import DEFAULTS, Method, Settings
-from ._source import Calibrated, Given, Source, Wholes, whole
+from ._source import Calibrated, Given, Source, Wholes, check_share, whole
 from ._windows import level_name
 
 _LEVELS = (0.8, 0.95)
@@ -290,12 +290,6 @@ def passing_frame(columns: dict[str, list[Any]], amounts: list[str]) -> Frame:
     """A frame whose columns keep their kinds where all of their values are missing."""
     times = [name for name in columns if name.startswith("by_")]
     return Frame(columns, amounts=amounts, floats=["probability"], texts=["currency"], times=times)
-
-
-def check_share(field: str, share: float) -> None:
-    """That it is a probability that a quantile can have."""
-    if isinstance(share, bool) or not isinstance(share, float | int) or not 0 < share < 1:
-        raise InvalidValue(field, f"{share!r}, expected a number between 0 and 1")
 
 
 def check_levels(levels: Sequence[float]) -> tuple[float, ...]:

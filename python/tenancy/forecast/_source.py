@@ -41,6 +41,12 @@ class Source(Protocol):
         """What is used up to the end of each step, a row for each sample."""
 
 
+def check_share(field: str, share: float) -> None:
+    """That it is a probability that a quantile can have."""
+    if isinstance(share, bool) or not isinstance(share, float | int) or not 0 < share < 1:
+        raise InvalidValue(field, f"{share!r}, expected a number between 0 and 1")
+
+
 def whole(values: Floats) -> Wholes:
     """Not below zero, and to whole units."""
     return np.rint(np.clip(values, 0.0, _MOST)).astype("int64")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import _core, _exact
 from ..errors import InvalidValue
-from ..frames import read_columns
+from ..frames import arrow_columns, as_table, read_columns
 from ..pricing import Number
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def read_usage(
 
 def _where_it_lies(frame: Any, names: Sequence[str], labels: dict[str, list[Any]] | None) -> Any:
     """The plain columns of a pandas frame as they lie in memory: by Arrow they would be copied."""
+    frame = as_table(frame, names)
     if type(frame).__module__.split(".")[0] != "pandas" or not hasattr(frame, "dtypes"):
         return frame
     if not set(names) <= set(frame.columns):
@@ -89,10 +90,10 @@ def _where_it_lies(frame: Any, names: Sequence[str], labels: dict[str, list[Any]
                 columns[name] = _codes(frame[name], name)
     others = [name for name in names if name not in columns]
     if others:
-        try:
-            columns |= dict(_core.read_frame(frame[others]))
-        except ImportError:  # pandas asks for pyarrow
+        read = arrow_columns(frame[others])
+        if read is None:
             return frame
+        columns |= read
     return columns
 
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <random>
 
 #include "prices.h"
@@ -94,6 +95,25 @@ TEST_CASE("long columns by two threads are what single amounts are; the first er
       price_column(price("1"), Column::of_wholes(quantities.data(), 8, true, length, nullptr), 2);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().message.starts_with("element 200000: expected a number from 0, got -7"));
+}
+
+TEST_CASE("a long column has the same units to the last bit by one, two and three threads") {
+  std::mt19937_64 random(11);
+  std::vector<int64_t> quantities(3'000'001);
+  for (int64_t& each : quantities) each = static_cast<int64_t>(random() >> (8 + random() % 50));
+  const auto length = static_cast<int64_t>(quantities.size());
+  const Column column = Column::of_wholes(quantities.data(), 8, true, length, nullptr);
+  for (const std::string& each : {model("graduated", kFourTiers), model("volume", kFourTiers)}) {
+    const Price tested = price(each);
+    const auto alone = price_column(tested, column, 1);
+    INFO(each);
+    REQUIRE(alone.ok());
+    for (const unsigned threads : {2U, 3U, 7U}) {
+      const auto shared = price_column(tested, column, threads);
+      REQUIRE(shared.ok());
+      CHECK(std::equal(alone->units.get(), alone->units.get() + length, shared->units.get()));
+    }
+  }
 }
 
 TEST_CASE("one tier, nine tiers and a hundred tiers") {
