@@ -158,7 +158,7 @@ def _interval(costs: Any, tenant: Any, values: Any, level: float) -> tuple[float
     else:
         exact, ends, refused = costs.interval(tenant, level)
         if ends is None:
-            return float(exact), [], f"no {percent} interval: {refused}"
+            return float(exact), [], f"no interval of {percent}\n({refused})"
         low, middle, high = float(ends[0]), float(exact), float(ends[1])
     return middle, [low, high], f"{percent} between {_number(low)} and {_number(high)}"
 
@@ -366,11 +366,20 @@ def _steps(
         amounts = _shared([line.amount for line in bill.lines], total, digits)
         return _merged(zip(names, amounts, strict=True)), ("total", total), bill.currency or ""
     if isinstance(bill, BillLine):
-        return _line_steps(bill, _digits(None, bill.amount)), ("total", bill.amount), ""
+        return (
+            _line_steps(bill, _name(bill), _digits(None, bill.amount)),
+            ("total", bill.amount),
+            "",
+        )
     if not isinstance(bill, Bill):
         raise InvalidValue("bill", f"expected a Bill, got {type(bill).__name__}")
     minor = minor_digits(bill.currency)
-    steps = [step for line in bill.lines for step in _line_steps(line, minor)]
+    steps = []
+    for line in bill.lines:
+        # After a change of plan there are two lines of what was used.
+        several = len({one.plan for one in bill.lines if _name(one) == _name(line)}) > 1
+        name = f"{_name(line)} ({line.plan})" if several and line.plan else _name(line)
+        steps += _line_steps(line, name, minor)
     steps += [(discount.name, -discount.amount) for discount in bill.discounts]
     taken = [(credit.name, -credit.amount) for credit in bill.credits]
     # Tax that is in the prices is no step.
@@ -385,10 +394,13 @@ def _steps(
     return _merged(steps), (name, bill.due), bill.currency
 
 
-def _line_steps(line: BillLine, digits: int) -> list[tuple[str, Decimal]]:
+def _name(line: BillLine) -> str:
+    return line.description or line.metric or line.kind
+
+
+def _line_steps(line: BillLine, what: str, digits: int) -> list[tuple[str, Decimal]]:
     """The tiers of a line, and what a share of the period or a limit adds or takes. What rounding
     does is spread over the tiers."""
-    what = line.description or line.metric or line.kind
     if not line.tiers:
         return [(what, line.amount)]
     exact = [tier.amount for tier in line.tiers]

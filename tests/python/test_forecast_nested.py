@@ -7,12 +7,22 @@ from typing import Any
 import numpy
 import pytest
 
+from tenancy.demo.recorded import SEASONS, SOURCES, scaled_usage
 from tenancy.errors import InvalidValue
 from tenancy.forecast import Settings, backtest, nested_backtest
-from tenancy.pricing import PerUnit
+from tenancy.pricing import Graduated, PerUnit, Tier
 from test_forecast import population, usage
 
 DAYS, HORIZON = 60, 10
+TIERS = Graduated(
+    [
+        Tier(10_000, "0.001"),
+        Tier(100_000, "0.0008"),
+        Tier(1_000_000, "0.0005"),
+        Tier(None, "0.0003"),
+    ],
+    currency="USD",
+)
 PEOPLE = population(6, DAYS, seed=5)
 
 
@@ -151,3 +161,27 @@ def test_what_a_nested_back_test_refuses(options: dict[str, Any], message: str) 
 def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+@pytest.mark.slow
+def test_on_the_recorded_series_what_others_chose_beats_the_simple_methods_on_cost() -> None:
+    """Whole sources are left out. `benchmarks/holdout.py` has more candidates."""
+    candidates: dict[str, Any] = {
+        "as it is": Settings(),
+        "faster": Settings(half_life=0.125),
+        "slower": Settings(half_life=0.5),
+        "cuts more": Settings(cap=3.0),
+        "width by level": Settings(level_share=0.75),
+        "naive": "seasonal_naive",
+    }
+    found = nested_backtest(
+        scaled_usage(), candidates, leave_out=SOURCES, season=SEASONS, origins=16, prices=TIERS
+    )
+    assert (found.windows, found.independent, len(found.choices)) == (208, 11, 5)
+    rows = {row["method"]: row for row in found.scores()}
+    for other in ("run_rate", "seasonal_naive"):
+        assert rows["nested"]["wape_cost"] < rows[other]["wape_cost"]
+        assert rows["nested"]["crps"] < rows[other]["crps"]
+    assert rows["hindsight"]["crps"] <= rows["nested"]["crps"]
+    assert 0.75 <= rows["nested"]["coverage_80"] <= 0.85
+    assert 0.92 <= rows["nested"]["coverage_95"] <= 0.98

@@ -171,6 +171,19 @@ def test_of_a_bill_below_zero_the_rest_is_carried_over() -> None:
     assert labels[-3:] == ["Goodwill", "VAT 19 %", "total"]
 
 
+def test_lines_of_two_plans_are_told_apart() -> None:
+    halves = tuple(
+        dataclasses.replace(tiered("1.00", "1"), plan=plan) for plan in ("starter", "business")
+    )
+    both = dataclasses.replace(
+        bill(), lines=halves, subtotal=Decimal(2), discounts=(), credits=(), discount=Decimal(0),
+        credit=Decimal(0), net=Decimal(2), taxes=(), tax=Decimal(0), total=Decimal(2),
+        due=Decimal(2),
+    )  # fmt: skip
+    names = [name for name, _ in drawn(plots.bill_waterfall(both))]
+    assert names == ["Calls (starter): tier 1", "Calls (business): tier 1", "total"]
+
+
 def tiered(amount: str, *tiers: str) -> BillLine:
     lines = tuple(
         TierLine("usage", i + 1, Decimal(1), Decimal(each), Decimal(each))
@@ -237,7 +250,7 @@ def test_an_interval_that_is_refused_is_not_drawn() -> None:
 
     cost = forecast(usage({"a": TWENTY["t0001"]})).cost(PRICE)
     ax = plots.cost_distribution(cost, "a")
-    assert "no 80 % interval: 2 independent windows" in texts(ax)
+    assert "no interval of 80 %\n(2 independent windows" in texts(ax)
     assert not [line for line in ax.lines if len(line.get_xdata()) == 2]
 
 
