@@ -34,13 +34,13 @@ def moment(ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=ns // 1000)
 
 
-def nanoseconds(field: str, time: datetime) -> int:
+def nanoseconds(field: str, time: Any) -> int:
     """The opposite; a time needs a time zone."""
     if not isinstance(time, datetime) or time.utcoffset() is None:
         raise InvalidValue(
             field, f"expected a datetime with a time zone, got {time!r}", remedy="such as UTC"
         )
-    return (time - _EPOCH) // timedelta(microseconds=1) * 1000
+    return int((time - _EPOCH) // timedelta(microseconds=1) * 1000)
 
 
 class Calendar:
@@ -89,14 +89,8 @@ class Calendar:
 
     def point(self, field: str, time: datetime | date) -> tuple[int, int]:
         """A time that was given, local and real. A date is where that day begins."""
-        if isinstance(time, date) and not isinstance(time, datetime):
-            if self._zone is None and self._zones is None:
-                raise InvalidValue(
-                    field, f"{time!r} is a date, whose day begins at another time in each zone",
-                    remedy="a datetime with a time zone; or zone=",
-                )  # fmt: skip
-            local = (datetime(time.year, time.month, time.day) - _PLAIN_EPOCH).days * DAY_NS
-            return local, self.real(local)
+        if not isinstance(time, datetime) and isinstance(time, date):
+            return self._day(field, time)
         if self._zones is not None:
             raise InvalidValue(
                 field, f"{time!r} lies inside of the day of some tenants, which have several zones",
@@ -106,6 +100,15 @@ class Calendar:
         if self._zone is None:
             return real, real
         return real + int(_offsets(self._zone, np.array([real]))[0]), real
+
+    def _day(self, field: str, day: date) -> tuple[int, int]:
+        if self._zone is None and self._zones is None:
+            raise InvalidValue(
+                field, f"{day!r} is a date, whose day begins at another time in each zone",
+                remedy="a datetime with a time zone; or zone=",
+            )  # fmt: skip
+        local = (datetime(day.year, day.month, day.day) - _PLAIN_EPOCH).days * DAY_NS
+        return local, self.real(local)
 
     def real(self, local: int) -> int:
         """Where the clock of the zone shows this time; after it is set back, for the first time."""

@@ -7,7 +7,7 @@ same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -118,11 +118,11 @@ def _run(made: Plan, name: str, candidate: Candidate) -> Windows:
     if isinstance(candidate, tuple):
         method, settings = candidate
         return made.run(method, settings)
-    if not isinstance(candidate, str | Callable):  # type: ignore[arg-type]
-        raise InvalidValue(
-            f"candidates.{name}", f"{candidate!r}", remedy="Settings, a method, or both as a pair"
-        )
-    return made.run(candidate, DEFAULTS)
+    if isinstance(candidate, str) or callable(candidate):
+        return made.run(candidate, DEFAULTS)
+    raise InvalidValue(
+        f"candidates.{name}", f"{candidate!r}", remedy="Settings, a method, or both as a pair"
+    )
 
 
 def _groups(past: History, leave_out: Mapping[Any, Any] | None) -> NDArray[np.object_]:
