@@ -381,7 +381,7 @@ def _check_kinds(values: Any, name: str, *, ids: bool) -> None:
     kinds = {type(item) for item in items} - {type(None)}
     if kinds <= {str} or kinds <= {int} or (not ids and kinds <= {int, str, Decimal}):
         return
-    wanted = (str, int) if ids else (int, str, Decimal)
+    wanted: tuple[type[Any], ...] = (str, int) if ids else (int, str, Decimal)
     first = next(item for item in items if item is not None)
     if ids and type(first) in wanted:
         wanted = (type(first),)

@@ -78,8 +78,11 @@ class Calendar:
     def local(self, times: Wholes, tenants: Wholes) -> Wholes:
         """The local times of rows with these times and numbers of tenants."""
         if self._zones is None:
-            return times if self._zone is None else times + _offsets(self._zone, times)
-        found = times.copy()
+            if self._zone is None:
+                return times
+            shifted: Wholes = times + _offsets(self._zone, times)
+            return shifted
+        found: Wholes = times.copy()
         names = [each.key for each in self._zones]
         of = np.array([names.index(name) for name in names])[tenants]
         for number in np.unique(of).tolist():

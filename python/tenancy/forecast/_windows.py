@@ -52,12 +52,12 @@ class Windows:
         def some(values: list[Any]) -> list[Any]:
             return [values[place] for place in places] if values else []
 
-        return Windows(
-            self.levels,
-            *(some(getattr(self, name)) for name in _LISTS),
-            hits={level: some(values) for level, values in self.hits.items()},
-            widths={level: some(values) for level, values in self.widths.items()},
-        )
+        found = Windows(self.levels)
+        for name in _LISTS:
+            setattr(found, name, some(getattr(self, name)))
+        found.hits = {level: some(values) for level, values in self.hits.items()}
+        found.widths = {level: some(values) for level, values in self.widths.items()}
+        return found
 
     def add(self, other: Windows) -> None:
         """Append those of another one."""
