@@ -296,6 +296,7 @@ Status Flusher::fail(ChainFile* culprit, Status status) {
     retry_after_ns_ = std::min(retry_after_ns_ * 2, kRetryMaxNs);
   }
   retry_at_ = now + retry_after_ns_;
+  ++failed_groups_;
   report(status);
   return status;
 }
@@ -309,13 +310,16 @@ void Flusher::report(const Status& status) {
     std::memcpy(header.failure_text, text.data(), bytes);
     header.failure_text[bytes] = '\0';
   }
-  header.failure.store(static_cast<uint64_t>(status.error().code));
+  const uint64_t failed = failing() ? failed_groups_ << kFailedShift : 0;
+  header.failure.store(failed | static_cast<uint64_t>(status.error().code));
 }
 
 void Flusher::recovered() {
   if (failing_since_ == 0 && ring_.header().failure.load() == 0) return;
   failing_since_ = 0;
-  if (!manifest_due_ && !head_failed_) ring_.header().failure.store(0);
+  Word& failure = ring_.header().failure;
+  const bool whole = !manifest_due_ && !head_failed_;
+  failure.store(whole ? 0 : failure.load() & ((uint64_t{1} << kFailedShift) - 1));
 }
 
 Head Flusher::head() const {

@@ -141,6 +141,7 @@ class Flusher {
   std::string group_;
   std::deque<Repair> repairs_;
   int64_t failing_since_ = 0;
+  uint64_t failed_groups_ = 0;
   int64_t retry_at_ = 0;
   int64_t retry_after_ns_ = 0;
 };

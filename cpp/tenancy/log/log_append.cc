@@ -5,6 +5,7 @@
 
 #include "tenancy/log/bytes.h"
 #include "tenancy/log/event_id.h"
+#include "tenancy/log/failure_watch.h"
 #include "tenancy/log/groups.h"
 #include "tenancy/log/log_impl.h"
 #include "tenancy/log/sealing.h"
@@ -26,7 +27,7 @@ void LogImpl::wake_leader() {
   if (header.sleeping.load() != 0) futex_wake_all(header.wake);
 }
 
-Status LogImpl::make_room(int64_t deadline) {
+Status LogImpl::make_room(const RoomWait& wait) {
   const Result<Worker*> found = worker();
   if (!found) return found.status();
   Worker& worker = **found;
@@ -40,8 +41,8 @@ Status LogImpl::make_room(int64_t deadline) {
   const uint32_t done = header.done.load();
   raise_to(header.sync_wanted, ring_->tail());
   wake_leader();
-  const int64_t left = deadline - real_ns();
-  if (left <= 0) {
+  const int64_t left = wait.deadline - real_ns();
+  if (left <= 0 || wait.failure.hopeless()) {
     return {Code::kFull, "the log's ring of " + std::to_string(ring_->ring_bytes()) +
                              " bytes stayed full: the flusher does not keep up or is stopped (" +
                              failure(0) + "); nothing was recorded"};
@@ -52,7 +53,7 @@ Status LogImpl::make_room(int64_t deadline) {
 
 Status LogImpl::commit(const RecordDraft& draft, int64_t wait_ns, Committed* committed) {
   int64_t left = std::max<int64_t>(wait_ns, 0);
-  int64_t deadline = 0;  // read when something has to be waited for
+  std::optional<RoomWait> wait;  // made when something has to be waited for
   Status error;
   while (true) {
     switch (appender_->append(draft, left, committed, &error)) {
@@ -63,9 +64,9 @@ Status LogImpl::commit(const RecordDraft& draft, int64_t wait_ns, Committed* com
                                  " us: a process that holds it is stopped; nothing was recorded"};
       case Appender::Outcome::kNoRoom: break;
     }
-    if (deadline == 0) deadline = real_ns() + left;
-    if (Status status = make_room(deadline); !status) return status;
-    left = std::max<int64_t>(deadline - real_ns(), 0);
+    if (!wait) wait.emplace(RoomWait{real_ns() + left, FailureWatch(ring_->header())});
+    if (Status status = make_room(*wait); !status) return status;
+    left = std::max<int64_t>(wait->deadline - real_ns(), 0);
   }
 }
 
@@ -128,6 +129,7 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
   if (!disk && options_.background) write_here(worker, end);
   raise_to(disk ? header.sync_wanted : header.write_wanted, end);
   const int64_t deadline = real_ns() + wait_ns;
+  const FailureWatch failure_watch(header);
   const FutexWord& word = disk ? header.durable : header.done;
   bool looks = false;  // whether the leader lives: dear, so only when nothing has come of a wait
   while (true) {
@@ -146,6 +148,10 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
       if (*leads) continue;
     }
     wake_leader();
+    if (failure_watch.hopeless()) {
+      return {Code::kIo, "recorded, but not yet " + std::string(disk ? "durable: " : "written: ") +
+                             failure(kSliceNs)};
+    }
     const int64_t left = deadline - real_ns();
     if (left <= 0) {
       return {Code::kIo, "recorded, but not yet " + std::string(disk ? "durable" : "written") +
@@ -206,10 +212,12 @@ Status LogImpl::ask(Request request) {
   const auto which = static_cast<size_t>(request);
   const uint64_t ticket = header.asked[which].fetch_add(1) + 1;
   const int64_t deadline = real_ns() + options_.ack_wait_ns;
+  const FailureWatch failure_watch(header);
   while (true) {
     const uint32_t done = header.done.load();
     if (header.served[which].load() >= ticket) return {};
     wake_leader();
+    if (failure_watch.hopeless()) return {Code::kIo, "the flusher fails: " + failure(kSliceNs)};
     const int64_t left = deadline - real_ns();
     if (left <= 0) return {Code::kIo, "the flusher has not done it in time: " + failure(kSliceNs)};
     futex_wait(header.done, done, std::min(left, kSliceNs));

@@ -79,6 +79,8 @@ struct alignas(64) Progress {
 // Work that any process may ask the leader for.
 enum class Request : uint8_t { kRotate = 0, kCheckpoint = 1, kPrune = 2, kCount = 3 };
 
+constexpr unsigned kFailedShift = 8;
+
 struct RingHeader {
   Word magic;
   Word version;
@@ -101,7 +103,7 @@ struct RingHeader {
   Word checkpoints;
   Word last_checkpoint_time;
   Word epoch_began;
-  Word failure;  // 0 or a Code
+  Word failure;  // 0, or a Code below kFailedShift and above it how many groups have failed
   Word asked[static_cast<size_t>(Request::kCount)];
   Word served[static_cast<size_t>(Request::kCount)];
   Word prune_before[kClasses];  // where the records begin that are to be kept; 0: nobody asks

@@ -1,5 +1,6 @@
 // Disks that fail: at each operation, once or for a while, with EIO or ENOSPC, or by lying.
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 
 #include "faulty_files.h"
@@ -132,6 +133,37 @@ TEST_CASE("while the disk is full appends wait in the ring, then fail, and nothi
   CHECK(events_of(rig.directory.path(), Class::kOther, rig.files) == expected);
   CHECK(rig.files.misuses() == 0);
   require_only(checked(rig.directory.path(), {}, 0, rig.files), {"unanchored", "repaired"});
+}
+
+TEST_CASE("who waits for a full disk soon hears of it, and what was recorded follows") {
+  Rig rig;
+  std::atomic<bool> full{false};
+  rig.files.set_fault([&](const FaultyFiles::Call& call, size_t) -> std::optional<Error> {
+    if (!full || (call.op != Op::kWrite && call.op != Op::kSync)) return std::nullopt;
+    return Error{Code::kFull, call.path + ": no space"};
+  });
+  Options options = rig.options();
+  options.background = true;
+  options.ack_wait_ns = 30'000'000'000;
+  const auto log = open(options);
+  REQUIRE(log->flush().ok());
+  full = true;
+  std::vector<std::string> expected;
+  for (const Ack ack : {Ack::kDisk, Ack::kOs, Ack::kDisk}) {
+    expected.push_back(std::to_string(expected.size()));
+    const Field fields[] = {{FieldId::kResourceId, Value::text(expected.back()), {}}};
+    const Result<Position> at = log->append({Class::kOther, "ten_1", fields, 0}, ack);
+    REQUIRE_FALSE(at.ok());
+    CHECK(at.error().code == Code::kIo);
+    INFO(at.error().message);
+    CHECK(at.error().message.rfind("recorded, but not yet ", 0) == 0);
+    CHECK(at.error().message.find("no space") != std::string::npos);
+    CHECK(at.error().message.find("does not keep up") == std::string::npos);
+  }
+  full = false;
+  REQUIRE(log->flush().ok());
+  REQUIRE(log->close().ok());
+  CHECK(events_of(rig.directory.path(), Class::kOther, rig.files) == expected);
 }
 
 TEST_CASE("a failed sync is told by a repair record in the segment that replaced the file") {
