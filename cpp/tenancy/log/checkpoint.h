@@ -55,7 +55,8 @@ std::string sign_note(const Checkpoint& checkpoint, const Ed25519Seed& seed,
 // in the form of 8.4; kForeign: of another log; kConflict: the signature is not this key's.
 Result<Checkpoint> open_note(std::string_view note, const VerifierKey& key);
 
-// The frames of the file `checkpoints`: notes in order. `*end` is where the last whole frame ends;
+constexpr uint64_t kCheckpointsBytesMax = uint64_t{1} << 32;  // of the file `checkpoints`
+// Its frames: notes in order. `*end` is where the last whole frame ends;
 // beyond it lies a torn frame or nothing.
 std::vector<std::string_view> split_checkpoints(std::string_view file, uint64_t* end);
 std::string frame_checkpoint(std::string_view note);

@@ -8,7 +8,6 @@
 namespace tenancy::log {
 namespace {
 
-constexpr uint64_t kCheckpointsBytesMax = uint64_t{1} << 32;
 constexpr size_t kRoomForEpochs = kClasses * 256;
 constexpr int kTriesForRoom = 100;  // while others fill the ring at full speed
 constexpr uint64_t kTenantsEveryMin = 4096;

@@ -13,8 +13,6 @@
 namespace tenancy::log {
 namespace {
 
-constexpr uint64_t kCheckpointsBytesMax = uint64_t{1} << 32;
-
 // Hashes of a chain's tree. A stub gives the maximal subtrees of its segment. A segment that holds
 // neither the record nor the end of the tree gives its maximal subtrees, which its footer has; the
 // others are read record by record.

@@ -11,8 +11,8 @@ namespace tenancy::log {
 namespace {
 
 constexpr std::string_view kTemporarySuffix = ".new";
-constexpr uint64_t kCheckpointsBytesMax = uint64_t{1} << 32;
-constexpr int kTriesMax = 3;  // beside a log whose segments are being pruned
+constexpr int kTriesMax = 5;      // beside a log whose segments are being pruned
+constexpr int kTornTriesMax = 3;  // a tear that is gone when looked at again was a write under way
 
 Finding found(Verdict verdict, std::string code, std::string file, std::string text) {
   Finding out;
@@ -34,6 +34,10 @@ class Verification {
   Report run();
   // Whether a chain was pruned while it was read.
   bool pruned_meanwhile();
+  // Whether anything was written to the log while it was read.
+  bool written_meanwhile();
+  // Of a log that was pruned each time: nothing can be said of it.
+  Report busy();
 
  private:
   bool read_key();
@@ -93,6 +97,7 @@ class Verification {
   std::vector<Finding> anchor_findings_;  // told after the chains
   std::array<ChainClaims, kClasses> claims_;
   SubjectMentions subjects_;
+  std::string subjects_before_;  // the file of keys, as it was before the chains were read
   bool security_damaged_ = false;
 };
 
@@ -120,6 +125,9 @@ bool Verification::read_key() {
 }
 
 bool Verification::list() {
+  for (auto& firsts : firsts_) firsts.clear();
+  for (auto& stubs : stubs_) stubs.clear();
+  unexpected_.clear();
   if (const auto log = files_.list(paths_.log); !log) {
     if (log.error().code == Code::kNotFound) {
       cannot("not_a_log", "", paths_.log + ": there is no log here");
@@ -403,6 +411,7 @@ void Verification::prepare(size_t chain) {
   ChainClaims& claims = claims_[chain];
   claims.chain = static_cast<Class>(chain);
   claims.segments = paths_.segments;
+  claims.checkpoints = paths_.log + "/checkpoints";
   divide(chain, &claims);
   claims.manifest = manifest_ ? &*manifest_ : nullptr;
   claims.head = head_ ? &*head_ : nullptr;
@@ -479,15 +488,32 @@ bool Verification::pruned_meanwhile() {
   return manifest_ && now && now->kept_from != manifest_->kept_from;
 }
 
+bool Verification::written_meanwhile() {
+  const Result<HeadSlots> now = log::read_head(files_, paths_);
+  return head_ && now && std::ranges::any_of(now->slots, [this](const HeadSlots::Slot& slot) {
+           return !slot.empty && !slot.torn && slot.head.generation > head_->generation;
+         });
+}
+
+Report Verification::busy() {
+  report_.findings.clear();
+  cannot("busy", "",
+         "the log was pruned each of the " + text_of(kTriesMax) +
+             " times that it was read; verify it again");
+  conclude();
+  return report_;
+}
+
 void Verification::judge_keys_of_subjects() {
   if (options_.subjects_path.empty()) return;
   const Result<std::string> file = read_file(files_, options_.subjects_path, kStateFileBytesMax);
   if (!file && file.error().code != Code::kNotFound) {
     return cannot("io_error", "keys/subjects", file.error().message);
   }
+  const std::string now = file ? *file : std::string();
   const ChainCounts& security = report_.chains[index(Class::kSecurity)];
   for (Finding& finding :
-       judge_subjects(file ? *file : std::string(), keys_->log_id(), subjects_,
+       judge_subjects({subjects_before_, now}, keys_->log_id(), subjects_,
                       {security.first_sequence, security.next_sequence, security_damaged_})) {
     add(std::move(finding));
   }
@@ -528,6 +554,15 @@ Report Verification::run() {
   read_tenants();
   read_checkpoints();
   read_anchors();
+  // What was promised so far is there; the names from before may be of segments that have gone.
+  if (!list()) {
+    conclude();
+    return report_;
+  }
+  if (!options_.subjects_path.empty()) {
+    auto file = read_file(files_, options_.subjects_path, kStateFileBytesMax);
+    if (file) subjects_before_ = std::move(*file);
+  }
   for (size_t i = 0; i < kClasses; ++i) prepare(i);
   for (Finding& finding : unexpected_) add(std::move(finding));
   for (size_t i = 0; i < kClasses; ++i) check_chain(i);
@@ -545,8 +580,12 @@ Report verify(Files& files, const VerifyOptions& options) {
   for (int tries = 1;; ++tries) {
     Verification verification(files, options);
     Report report = verification.run();
+    const bool torn = report.verdict == Verdict::kQualified &&
+                      (report.has("torn_tail") || report.has("head_torn"));
+    if (torn && tries < kTornTriesMax && verification.written_meanwhile()) continue;
     const bool whole = report.verdict == Verdict::kWhole || report.verdict == Verdict::kQualified;
-    if (whole || tries == kTriesMax || !verification.pruned_meanwhile()) return report;
+    if (whole || !verification.pruned_meanwhile()) return report;
+    if (tries == kTriesMax) return verification.busy();
   }
 }
 

@@ -57,6 +57,7 @@ struct Report {
 
   // The first finding of that verdict, or null.
   const Finding* first(Verdict wanted) const;
+  bool has(std::string_view code) const;
 };
 
 struct VerifyOptions {

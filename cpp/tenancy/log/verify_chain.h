@@ -45,6 +45,7 @@ struct Boundary {
 struct ChainClaims {
   Class chain = Class::kSecurity;
   std::string segments;                     // the directory
+  std::string checkpoints;                  // the file of the notes below
   uint64_t kept_from = 0;                   // where its kept records begin
   std::vector<uint64_t> stubs{};            // what comes before, ascending
   std::vector<uint64_t> firsts{};           // its segment files from there on, ascending
@@ -125,6 +126,7 @@ class ChainVerifier {
   bool check_repair(const RecordView& record);
   bool check_discarded(const RecordView& record, uint64_t segment, Cut* cut);
   bool check_checkpoint_record(const RecordView& record);
+  bool made_meanwhile(uint64_t which, std::string_view hash) const;
   void check_silence(const RecordView& record);
   void check_boundaries();
   void check_boundary(const Boundary& boundary);

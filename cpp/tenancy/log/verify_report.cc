@@ -1,4 +1,5 @@
 // What a verification found, as JSON (LOG_FORMAT.md, 11).
+#include <algorithm>
 #include <string>
 
 #include "tenancy/log/json_text.h"
@@ -11,6 +12,11 @@ const Finding* Report::first(Verdict wanted) const {
     if (finding.verdict == wanted) return &finding;
   }
   return nullptr;
+}
+
+bool Report::has(std::string_view code) const {
+  return std::ranges::any_of(findings,
+                             [code](const Finding& finding) { return finding.code == code; });
 }
 
 std::string report_json(const Report& report) {

@@ -36,7 +36,7 @@ class Judge {
   Judge(const SubjectMentions& mentions, const ErasedChain& chain)
       : mentions_(mentions), chain_(chain) {}
 
-  void slots(std::string_view file);
+  void slots(const SubjectFiles& files);
   void missing_keys();
   std::vector<Finding> take() { return std::move(findings_); }
 
@@ -50,10 +50,22 @@ class Judge {
   std::vector<Finding> findings_;
 };
 
-void Judge::slots(std::string_view file) {
+// Slots never move. One that is erased now and was not before: the chains were read up to where the
+// record of it may not have been yet.
+bool erased_meanwhile(const SubjectFiles& files, const SubjectSlot& slot, uint64_t at) {
+  if (slot.state != SubjectState::kErased || files.before == files.now) return false;
+  if (at >= files.before.size()) return true;
+  const auto before = SubjectSlot::parse(files.before.substr(at, kSubjectSlotBytes));
+  return before && before->state != SubjectState::kErased;
+}
+
+void Judge::slots(const SubjectFiles& files) {
+  const std::string_view file = files.now;
   for (uint64_t at = kSubjectSlotBytes; at < file.size(); at += kSubjectSlotBytes) {
     const auto found = SubjectSlot::parse(file.substr(at, kSubjectSlotBytes));
-    if (found) {
+    if (found && erased_meanwhile(files, *found, at)) {
+      there_.insert(found->id);
+    } else if (found) {
       slot(*found, at);
     } else {
       findings_.push_back(
@@ -117,16 +129,16 @@ void SubjectMentions::add(const SubjectMentions& others) {
   erased.insert(others.erased.begin(), others.erased.end());
 }
 
-std::vector<Finding> judge_subjects(std::string_view file, const LogId& log_id,
+std::vector<Finding> judge_subjects(const SubjectFiles& files, const LogId& log_id,
                                     const SubjectMentions& mentions, const ErasedChain& chain) {
   Judge judge(mentions, chain);
-  if (!file.empty()) {
-    const Result<SubjectsHeader> header = SubjectsHeader::parse(file);
+  if (!files.now.empty()) {
+    const Result<SubjectsHeader> header = SubjectsHeader::parse(files.now);
     if (!header || header->log_id != log_id) {
       return {at_slot(Verdict::kTampered, "subjects_damaged", 0,
                       header ? "it holds the keys of another log" : header.error().message)};
     }
-    judge.slots(file);
+    judge.slots(files);
   }
   judge.missing_keys();
   return judge.take();

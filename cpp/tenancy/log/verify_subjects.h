@@ -40,8 +40,14 @@ struct ErasedChain {
   bool damaged = false;  // what comes behind is not known
 };
 
-// `file` is the content of `keys/subjects`, empty when there is none.
-std::vector<Finding> judge_subjects(std::string_view file, const LogId& log_id,
+// The content of `keys/subjects`, empty when there is none, before and after the chains were read:
+// beside a log that is written to, a key may be destroyed meanwhile.
+struct SubjectFiles {
+  std::string_view before;
+  std::string_view now;
+};
+
+std::vector<Finding> judge_subjects(const SubjectFiles& files, const LogId& log_id,
                                     const SubjectMentions& mentions, const ErasedChain& chain);
 
 }  // namespace tenancy::log

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _core
-from ..errors import TenancyError
+from ..errors import StoreBusy, TenancyError
 from .anchors import Anchor, collected
 from .projection import Projection
 from .projection_compare import compare
@@ -17,6 +17,7 @@ from .records import Record
 
 __all__ = ["AuditReport", "verify_log"]
 
+_TRIES = 3
 WHOLE, TAMPERED, UNVERIFIABLE, RESERVED = 0, 1, 3, 4
 
 
@@ -82,8 +83,10 @@ def verify_log(
         if found["status"] in (WHOLE, RESERVED):
             differences = _differences(directory, projection, keys)
             beside = "different" if differences else "same"
-            if differences:
-                findings, status = [*differences, *findings], TAMPERED
+            findings = [*differences, *findings]
+            status = _worst(status, *(finding["status"] for finding in differences))
+            if status == UNVERIFIABLE:
+                beside = "unchecked"
     return AuditReport(
         status=status,
         log=found["log"],
@@ -110,24 +113,38 @@ def _worst(*statuses: int) -> int:
 
 
 def _differences(directory: Path, path: Path, keys: Path | None) -> list[dict[str, Any]]:
-    def finding(chain: str | None, sequence: int | None, text: str) -> dict[str, Any]:
+    def finding(
+        chain: str | None, sequence: int | None, text: str, *, busy: bool = False
+    ) -> dict[str, Any]:
+        remedy = "`tenancy audit rebuild` makes the projection anew from the log"
         return {
-            "status": TAMPERED,
-            "code": "projection_content",
+            "status": UNVERIFIABLE if busy else TAMPERED,
+            "code": "busy" if busy else "projection_content",
             "class": chain,
             "sequence": sequence,
             "segment": path.name,
             "offset": None,
-            "text": f"{text}; `tenancy audit rebuild` makes the projection anew from the log",
+            "text": f"{text}; {'verify again' if busy else remedy}",
         }
 
-    try:
-        if not Projection(path).ready():
-            return []  # it is just being made
-        reader = _core.LogReader(str(directory), "" if keys is None else str(keys))
-        return [
-            finding(one.chain, one.sequence, f"an event that is {one.what}")
-            for one in compare(path, reader, _core.log_kept_from(str(directory)))
-        ]
-    except TenancyError as error:
-        return [finding(None, None, str(error.message))]
+    # What differs beside a log that is written to may be an erasure or a prune that came between
+    # two looks: it does not differ again.
+    found: list[dict[str, Any]] = []
+    for _ in range(_TRIES):
+        try:
+            if not Projection(path).ready():
+                return []  # it is just being made
+            reader = _core.LogReader(str(directory), "" if keys is None else str(keys))
+            found = [
+                finding(one.chain, one.sequence, f"an event that is {one.what}")
+                for one in compare(path, reader, _core.log_kept_from(str(directory)))
+            ]
+        except StoreBusy as error:
+            found = [finding(None, None, str(error.message), busy=True)]
+        except TenancyError as error:
+            found = [finding(None, None, str(error.message))]
+        except _core.CoreError as error:
+            found = [finding(None, None, str(error.args[-1]))]
+        if not found:
+            return []
+    return found
