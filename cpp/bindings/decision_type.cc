@@ -24,6 +24,7 @@ PyDecision* as_decision(PyObject* self) { return reinterpret_cast<PyDecision*>(s
 void decision_dealloc(PyObject* self) {
   PyDecision* object = as_decision(self);
   object->decision.~Decision();
+  Py_XDECREF(object->request);
   Py_DECREF(object->engine);
   Py_DECREF(object->reasons);
   PyTypeObject* type = Py_TYPE(self);
@@ -319,6 +320,7 @@ PyDecision* new_decision(PyObject* engine, PyObject* reasons, int quota_status) 
   object->engine = Py_NewRef(engine);
   object->reasons = Py_NewRef(reasons);
   object->quota_status = quota_status;
+  object->request = nullptr;
   new (&object->decision) Decision();
   return object;
 }

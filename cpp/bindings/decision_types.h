@@ -2,8 +2,8 @@
 // because a decision is made per request and pybind11's would cost several times as much.
 //
 // Ownership: a Decision owns its C++ decision and shares the engine; a Handle shares both. Nothing
-// refers back to the gate, so no answer is part of a reference cycle. Thread safety: under the
-// interpreter's lock.
+// refers back to the gate. A decision of a web request is part of a reference cycle until the
+// request's context ends and lets go of it. Thread safety: under the interpreter's lock.
 #pragma once
 
 #include "pybind.h"
@@ -15,6 +15,7 @@ struct PyDecision {
   PyObject_HEAD PyObject* engine;  // its Python object: counting that reference is not atomic
   PyObject* reasons;               // tuple of the members of tenancy.Reason
   int quota_status;
+  PyObject* request;  // of the web request that was admitted, for its facts: scope or environ; null
   Decision decision;
 };
 

@@ -157,6 +157,7 @@ void until_current(const Call& call, PyDecision* object, Decide&& decide) {
   newest(call.gate);
   Arguments arguments(call.name_caches());
   call.read(&arguments);
+  arguments.set_origin(object->request);
   call.gate->state->engine->give_up(arguments.request, "definitions", &object->decision);
 }
 
@@ -227,6 +228,9 @@ PyObject* gate_admit(PyObject* self, PyObject* const* args, Py_ssize_t count, Py
       if (arguments->action_named) {
         arguments->request.admit_action = std::exchange(arguments->request.action, kNoIndex);
       }
+      if (object->request == nullptr && arguments->web_request() != nullptr) {
+        object->request = Py_NewRef(arguments->web_request());
+      }
       gate->state->engine->admit(definitions, arguments->request, &object->decision);
     });
     report_events(gate, object);
@@ -244,6 +248,7 @@ PyObject* gate_authorize(PyObject* self, PyObject* const* args, Py_ssize_t count
     const Call call{gate, args, 1, names, "authorize"};
     until_current(call, object, [&](const auto&, Arguments* arguments) {
       arguments->request.reserve = true;
+      arguments->set_origin(object->request);
       if (object->decision.allowed() && arguments->any_gauge) {
         read_gauges(gate, arguments, object->decision);
       }
@@ -267,6 +272,41 @@ PyObject* gate_finish(PyObject* self, PyObject* const* args, Py_ssize_t count, P
       if (status == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
     }
     as_gate(self)->state->engine->finish(&reinterpret_cast<PyDecision*>(args[0])->decision, status);
+    Py_RETURN_NONE;
+  });
+}
+
+Reason reason_named(PyObject* code) {
+  const std::string_view name = utf8_view(code);
+  for (size_t i = 0; i < kReasons; ++i) {
+    const auto reason = static_cast<Reason>(i);
+    if (reason != Reason::kAllowed && reason_code(reason) == name) return reason;
+  }
+  throw py::value_error("code: \"" + std::string(name) + "\" is no reason of a refusal");
+}
+
+// note_refusal(decision or None, code, detail, question, **keywords of check)
+PyObject* gate_note_refusal(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                            PyObject* names) {
+  return guarded([&]() -> PyObject* {
+    PyGate* gate = as_gate(self);
+    if (count != 4 || (args[0] != Py_None && !is_decision(args[0]))) {
+      throw py::type_error(
+          "note_refusal() takes a decision or None, a code, a detail, whether it was a question, "
+          "and keyword arguments");
+    }
+    Refusal refusal;
+    refusal.reason = reason_named(args[1]);
+    refusal.detail = utf8_view(args[2]);
+    refusal.question = args[3] == Py_True;
+    need_definitions(gate);
+    Arguments arguments(&gate->state->names);
+    Call{gate, args, 4, names, "note_refusal"}.read(&arguments);
+    const PyDecision* within =
+        args[0] == Py_None ? nullptr : reinterpret_cast<PyDecision*>(args[0]);
+    if (within != nullptr) arguments.set_origin(within->request);
+    gate->state->engine->note_refusal(arguments.request, refusal,
+                                      within == nullptr ? nullptr : &within->decision);
     Py_RETURN_NONE;
   });
 }
@@ -369,6 +409,8 @@ PyMethodDef g_methods[] = {
     {"finish", as_c_function(gate_finish), METH_FASTCALL | METH_KEYWORDS, "Settle."},
     {"dry_run", as_c_function(gate_dry_run), METH_FASTCALL | METH_KEYWORDS,
      "Decide without taking anything."},
+    {"note_refusal", as_c_function(gate_note_refusal), METH_FASTCALL | METH_KEYWORDS,
+     "Leave the fact of a refusal that is no decision."},
     {"set_gauges", gate_set_gauges, METH_O, "Quotas whose value the application counts itself."},
     {nullptr, nullptr, 0, nullptr}};
 

@@ -75,10 +75,11 @@ void NameCache::raise_unknown(const char* what, PyObject* name) {
 
 void KeywordCache::fill(Slot* slot, PyObject* names, const char* function) {
   static constexpr std::array<std::string_view, kKeywords> kNames{
-      "action",   "api_key", "consume",     "cost",      "credential_expired",
-      "endpoint", "feature", "fingerprint", "hints",     "idempotency_key",
-      "identity", "ip",      "permission",  "principal", "request_id",
-      "resource", "roles",   "session",     "tenant",    "trust_hints"};
+      "action",     "api_key",  "consume",     "cost",      "credential_expired",
+      "endpoint",   "feature",  "fingerprint", "hints",     "idempotency_key",
+      "identity",   "ip",       "permission",  "principal", "request",
+      "request_id", "resource", "roles",       "session",   "tenant",
+      "trust_hints"};
   Keywords keywords{};
   for (size_t i = 0; i < static_cast<size_t>(PyTuple_GET_SIZE(names)); ++i) {
     const std::string_view name = utf8_view(PyTuple_GET_ITEM(names, static_cast<Py_ssize_t>(i)));
@@ -125,6 +126,7 @@ void Arguments::set(Keyword keyword, PyObject* value) {
     case Keyword::kIp: return set_ip(value);
     case Keyword::kPermission: request.permission = asked_text(value, "permission"); return;
     case Keyword::kPrincipal: request.principal = optional_text(value); return;
+    case Keyword::kRequest: set_origin(value); return;
     case Keyword::kRequestId: request.request_id = text_or_bytes(value); return;
     case Keyword::kResource: request.resource = asked_text(value, "resource"); return;
     case Keyword::kRoles: return set_roles(value);
@@ -132,6 +134,12 @@ void Arguments::set(Keyword keyword, PyObject* value) {
     case Keyword::kTenant: request.tenant = optional_text(value); return;
     case Keyword::kTrustHints: request.trust_hints = truth(value); return;
   }
+}
+
+void Arguments::set_origin(PyObject* web_request) {
+  if (web_request == nullptr || web_request == Py_None) return;
+  origin_.set(web_request);
+  request.origin = &origin_;
 }
 
 void Arguments::set_hints(PyObject* value) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "pybind.h"
+#include "request_origin.h"
 #include "tenancy/engine/engine.h"
 
 namespace tenancy {
@@ -74,6 +75,7 @@ enum class Keyword : uint8_t {
   kIp,
   kPermission,
   kPrincipal,
+  kRequest,
   kRequestId,
   kResource,
   kRoles,
@@ -81,7 +83,7 @@ enum class Keyword : uint8_t {
   kTenant,
   kTrustHints,
 };
-constexpr size_t kKeywords = 20;
+constexpr size_t kKeywords = 21;
 
 // Tuple of keyword names -> what they are. A compiled call passes the same tuple each time.
 class KeywordCache {
@@ -121,6 +123,9 @@ class Arguments {
 
   void set(Keyword keyword, PyObject* value);
   void finish();  // connects the views
+  // The scope or environ that facts tell of; null or None: none.
+  void set_origin(PyObject* web_request);
+  PyObject* web_request() const { return origin_.web_request(); }
 
   Request request;
   bool action_named = false;
@@ -135,6 +140,7 @@ class Arguments {
   void set_ip(PyObject* value);
 
   NameCaches& names_;
+  WebOrigin origin_;
   FixedVector<std::string_view, kHintsMax> hints_;
   py::object hints_owner_;  // what the caller gave need not be a sequence, or live on
   std::vector<std::string_view> roles_;

@@ -151,6 +151,9 @@ class Log:
         DAMAGED for a segment that is not what the log wrote (it is kept), IO, FULL, CONFLICT.
         """
 
+    def subject_key(self, subject: str, *, tenant: str | None = None) -> str | None:
+        """The id of the key that seals what is about that subject now; None when it has none."""
+
     def erase(
         self, subject: str, *, tenant: str | None = None, by: str, reason: str
     ) -> tuple[str, int, int]:
@@ -705,6 +708,23 @@ class Gate:
         """
 
     def set_gauges(self, names: Sequence[str]) -> None: ...
+    def note_refusal(
+        self,
+        decision: Decision | None,
+        code: str,
+        detail: str,
+        question: bool,
+        /,
+        **asked: Any,
+    ) -> None:
+        """Leave the fact of a refusal that is no decision, as the catalog's ``audit`` says.
+
+        ``decision`` is that of the request in which it was made, which says who asked and from
+        where; with None ``asked`` names ``tenant`` and ``principal``. ``code`` is that of a
+        `tenancy.Reason`, ``detail`` the limit, quota or permission that refused. With ``question``
+        nothing was refused by the answer. ``asked`` are keywords of `check`.
+        """
+
     def check(
         self,
         *,
@@ -724,6 +744,7 @@ class Gate:
         ip: str | None = None,
         endpoint: str | None = None,
         request_id: str | bytes | None = None,
+        request: Mapping[str, Any] | None = None,
         idempotency_key: str | bytes | None = None,
         fingerprint: str | bytes | None = None,
         roles: Sequence[str] | None = None,
@@ -739,7 +760,9 @@ class Gate:
         of quotas, actions and features raise
         ``ValueError`` with the nearest known name.
 
-        ``request_id`` is only written down, with the fact that the decision leaves.
+        ``request_id`` is only written down, with the fact that the decision leaves. ``request`` is
+        an ASGI scope or WSGI environ, from which such a fact takes method, path (without a query)
+        and user agent; it is not looked at where none is written.
 
         With an ``idempotency_key`` (1 to 255 visible ASCII characters), what the same caller
         consumes under it is charged once, however often it asks; ``fingerprint`` is what the key
@@ -760,6 +783,7 @@ class Gate:
         ip: str | None = None,
         endpoint: str | None = None,
         request_id: str | bytes | None = None,
+        request: Mapping[str, Any] | None = None,
         action: str | None = None,
         idempotency_key: str | bytes | None = None,
         fingerprint: str | bytes | None = None,
@@ -767,7 +791,8 @@ class Gate:
         roles: Sequence[str] | None = None,
     ) -> Decision:
         """The first half, before routing: limits without identity, credential, tenant, limits of
-        tenant, user and key (with the catalog's default action). ``credential_expired``: the
+        tenant, user and key (with the catalog's default action). ``request`` as in `check`; it is
+        kept for the facts of what follows. ``credential_expired``: the
         program verified a credential and found it right, but over; it is refused as such, and is
         no wrong one."""
 

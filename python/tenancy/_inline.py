@@ -64,6 +64,7 @@ class InlineLimit:
         context.note_window(window)
         if answer.allowed:
             return
+        context.tenancy._refusals.inline(context, name, endpoint)
         error = RateLimitExceeded(
             f"rate limit {name} is exceeded",
             tenant=context.tenant_id,

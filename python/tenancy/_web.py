@@ -55,7 +55,7 @@ class Web:
     ) -> tuple[Decision, Resolved]:
         """The first half of the decision, for requests that are not just an API key."""
         resolved = self.resolver.resolve(found, method, path, query, peer, request)
-        return self.tenancy.admit(**resolved.arguments), resolved
+        return self.tenancy.admit(request=request, **resolved.arguments), resolved
 
     def goes_on_without_tenant(self, decision: Decision, resolved: Resolved | None) -> bool:
         """Public service, no credential: nothing was wrong, there is just nobody."""
@@ -77,9 +77,14 @@ class Web:
         """For an error that left the application."""
         return of_error(error, now_ns=self.tenancy.clock.wall_ns(), instance=path)
 
-    def failure(self, path: str, error: BaseException) -> Problem:
-        """For an exception of ours."""
+    def failure(
+        self, path: str, error: BaseException, request: Mapping[str, Any], peer: str | None
+    ) -> Problem:
+        """For an exception of ours. `request` is the scope or environ."""
         log.error("the request could not be decided; it is refused", exc_info=error)
+        self.tenancy._refusals.unknown(
+            "STATE_UNAVAILABLE", type(error).__name__, request=request, ip=peer
+        )
         return gateway_error(path)
 
     def expose_fields(self, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

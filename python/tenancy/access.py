@@ -9,7 +9,7 @@ from typing import Any
 
 from ._active_roles import activating
 from ._text import shown, storable, to_datetime
-from .errors import InvalidValue
+from .errors import InvalidValue, PermissionDenied
 from .stores.host import Host
 from .stores.records import Record, Tenant
 from .stores.twins import twin
@@ -70,15 +70,55 @@ class Access:
     ) -> bool:
         """Whether the principal holds `resource:action`, perhaps on one instance `type/id`.
 
+        A question: a no leaves a fact only where the catalog's `audit: {questions: …}` says so.
+        `require` is what refuses.
+
         `roles` are those to be active, some of what it holds or inherits; None: all that it holds.
         Raises `InvalidValue` for one that it does not hold, `DutyViolated` for a set that a dynamic
         duty forbids.
         """
         if not _askable(principal, permission, resource):
             return False
+        tenant_id = self._host.tenant_id(tenant)
+        held = self._holds(tenant_id, principal, permission, resource, roles)
+        if not held:
+            self._host.refusals.question(tenant_id, principal, permission, resource)
+        return held
+
+    def require(
+        self,
+        tenant: Tenant | str,
+        principal: str,
+        permission: str,
+        *,
+        resource: str | None = None,
+        roles: Sequence[str] | None = None,
+    ) -> None:
+        """Go on only if the principal holds the permission, as `check` has it.
+
+        Raises `PermissionDenied`, which leaves its fact like every refusal, and what `check` does.
+        """
+        askable = _askable(principal, permission, resource)
+        tenant_id = self._host.tenant_id(tenant)
+        if askable and self._holds(tenant_id, principal, permission, resource, roles):
+            return
+        if askable:
+            self._host.refusals.right(tenant_id, principal, permission, resource)
+        raise PermissionDenied(
+            f"permission {shown(permission)} is missing", tenant=tenant_id, permission=permission
+        )
+
+    def _holds(
+        self,
+        tenant_id: str,
+        principal: str,
+        permission: str,
+        resource: str | None,
+        roles: Sequence[str] | None,
+    ) -> bool:
         with activating(roles) as active:
             return self._host.current().access_check(
-                self._host.tenant_id(tenant), principal, permission, resource, active
+                tenant_id, principal, permission, resource, active
             )
 
     def check_many(
@@ -100,10 +140,14 @@ class Access:
                 one: self.check(tenant, principal, one, resource=resource, roles=roles)
                 for one in permissions
             }
+        tenant_id = self._host.tenant_id(tenant)
         with activating(roles) as active:
             answers = self._host.current().access_check_many(
-                self._host.tenant_id(tenant), principal, list(permissions), resource, active
+                tenant_id, principal, list(permissions), resource, active
             )
+        for permission, held in zip(permissions, answers, strict=True):
+            if not held:
+                self._host.refusals.question(tenant_id, principal, permission, resource)
         return dict(zip(permissions, answers, strict=True))
 
     def explain(
@@ -196,6 +240,7 @@ class Access:
         )
 
     acheck = twin(check)
+    arequire = twin(require)
     acheck_many = twin(check_many)
     aexplain = twin(explain)
     apermissions = twin(permissions)

@@ -244,6 +244,8 @@ class Tenancy:
             reasons=list(Reason),
             quota_status=quota_status,
         )
+        host.refusals.go_through(gate)
+        self._refusals = host.refusals
         self.quotas.when_gauges_change(gate.set_gauges)
         self.check = gate.check
         self.admit = gate.admit

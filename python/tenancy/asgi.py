@@ -73,7 +73,8 @@ class TenancyMiddleware:
                 await self._catch_up()
                 exchange = self._begin(scope, send, caught_up=True)
         except Exception as error:
-            await _answer(scope, send, self.web.failure(scope["path"], error), [])
+            peer = (scope.get("client") or (None,))[0]
+            await _answer(scope, send, self.web.failure(scope["path"], error, scope, peer), [])
             return
         if exchange is None:
             await self._pass(scope, receive, send)
@@ -127,7 +128,7 @@ class TenancyMiddleware:
         request_id = found.get(self._request_id)
         alone = len(found) == 1 or (len(found) == 2 and request_id.__class__ is bytes)
         if alone and key.__class__ is bytes and key:
-            decision = self._admit(api_key=key, ip=peer, request_id=request_id)
+            decision = self._admit(api_key=key, ip=peer, request_id=request_id, request=scope)
         else:
             method, query = scope.get("method", "GET"), scope.get("query_string", b"")
             decision, resolved = web.admit(found, method, path, query, peer, scope)

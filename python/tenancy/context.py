@@ -142,9 +142,16 @@ class TenantContext(RequestContext):
     def can(self, permission: str, resource: str | None = None) -> bool:
         """Whether the caller has the permission now, perhaps on one resource `type/id`.
 
-        A question only: nothing is taken, and a no refuses nothing.
+        A question only: nothing is taken, a no refuses nothing, and leaves a fact only where the
+        catalog's `audit: {questions: …}` says so.
         """
         self._must_last()
+        if self._has(permission, resource):
+            return True
+        self.tenancy._refusals.question(self.tenant_id, self.principal, permission, resource)
+        return False
+
+    def _has(self, permission: str, resource: str | None) -> bool:
         decision = self.decision
         if decision is not None:
             answer = decision.explain_permission(permission, resource)
@@ -235,7 +242,9 @@ class TenantContext(RequestContext):
 
     def _require_bound(self, endpoint: str | None, wants: dict[str, Any]) -> None:
         permission = wants.pop("permission", None)
-        if permission is not None and not self.can(permission, wants.get("resource")):
+        resource = wants.get("resource")
+        if permission is not None and not self._has(permission, resource):
+            self.tenancy._refusals.right(self.tenant_id, self.principal, permission, resource)
             raise PermissionDenied(
                 f"permission {permission} is missing", tenant=self.tenant_id, permission=permission
             )
@@ -508,10 +517,12 @@ def _scopes_of(tenancy: Any, key_id: str, tenant_id: str) -> tuple[str, ...] | N
     try:
         record = tenancy.keys.get(key_id, tenant=tenant_id)
     except UnknownKey:
+        tenancy._refusals.note(InvalidCredential.code, key_id, tenant_id, permission="job:run")
         raise InvalidCredential("the key is gone", tenant=tenant_id) from None
     state = record.state(to_datetime(tenancy.clock.wall_ns()))
     if state in ("revoked", "expired"):
         kind = ExpiredCredential if state == "expired" else InvalidCredential
+        tenancy._refusals.note(kind.code, key_id, tenant_id, permission="job:run")
         raise kind(f"the key is {state}", tenant=tenant_id)
     return None if record.scopes is None else tuple(record.scopes)
 
@@ -530,6 +541,7 @@ def _of_reference(reference: Any, tenancy: Any, principal: str | None) -> Tenant
     tenant_id, status, _ = found
     if status not in _SERVED:
         kind = SuspendedTenant if status == "suspended" else InvalidTenant
+        tenancy._refusals.note(kind.code, status, tenant_id, permission="job:run")
         raise kind(f"the tenant is {status}", tenant=tenant_id)
     context._tenant_id = tenant_id
     context._principal = principal

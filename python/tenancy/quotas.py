@@ -54,15 +54,21 @@ class Quotas:
         return {name: self.status(tenant_id, name) for name in self._host.catalog.quotas}
 
     def consume(self, tenant: Tenant | str, quota: str, amount: int = 1) -> QuotaStatus:
-        """Use some of it for good. Falsy, with nothing changed, when there is not enough left."""
+        """Use some of it for good. Falsy, with nothing changed, when there is not enough left;
+        that is a refusal, which leaves its fact."""
         engine, tenant_id = self._place(tenant, quota)
         _check_amount(amount)
         self._check_counts(quota, "consume")
         if quota in self._gauges:
-            return _status(
+            status = _status(
                 self._counted(tenant_id, quota, engine.quota_status(tenant_id, quota), amount)
             )
-        return self._done(tenant_id, self._ask(engine.quota_consume, tenant_id, quota, amount))
+        else:
+            state = self._ask(engine.quota_consume, tenant_id, quota, amount)
+            status = self._done(tenant_id, state)
+        if not status:
+            self._host.refusals.quota(tenant_id, "consume", quota)
+        return status
 
     def decrement(self, tenant: Tenant | str, quota: str, amount: int = 1) -> QuotaStatus:
         """Give some back: a user removed, a file deleted. Never below 0."""
@@ -123,6 +129,7 @@ class Quotas:
         )
         self._done(tenant_id, state)
         if handle is None:
+            self._host.refusals.quota(tenant_id, "reserve", quota)
             raise _refused(QuotaExceeded, tenant_id, quota, state, self._host.clock.wall_ns())
         return handle  # type: ignore[no-any-return]
 
@@ -139,6 +146,7 @@ class Quotas:
         state, handle = self._ask(engine.quota_acquire, tenant_id, quota, life)
         self._done(tenant_id, state)
         if handle is None:
+            self._host.refusals.quota(tenant_id, "lease", quota, leased=True)
             raise _refused(ConcurrencyExceeded, tenant_id, quota, state, self._host.clock.wall_ns())
         return handle  # type: ignore[no-any-return]
 

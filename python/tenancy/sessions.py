@@ -83,7 +83,7 @@ class Sessions:
             check_text(client_id, "client_id", 255)
         active = self._activated(tenant, principal, roles)
         with self._host.write(by) as change:
-            tenant_id = _served(change, tenant)
+            tenant_id = _served(self._host, change, tenant)
             place = (tenant_id, principal, platform)
             row = self._insert(change, *place, client_id, metadata, ttl, active)
         return self._record(row, with_id=True)
@@ -116,7 +116,7 @@ class Sessions:
             row = self._live(connection, *place, session_id if ours else None, client_id)
         if row is None:
             with self._host.write(by) as change:
-                tenant_id = _served(change, tenant_id)
+                tenant_id = _served(self._host, change, tenant_id)
                 # Another worker may have been quicker.
                 row = self._live(change.connection, *place, None, client_id)
                 if row is None:
@@ -410,11 +410,12 @@ def _names(roles: str | None) -> tuple[str, ...] | None:
     return None if roles is None else tuple(json.loads(roles))
 
 
-def _served(change: Change, tenant: Tenant | str) -> str:
+def _served(host: Host, change: Change, tenant: Tenant | str) -> str:
     reference = tenant.id if isinstance(tenant, Tenant) else tenant
     row = by_reference(change.connection, reference)
     if row is None:
         raise UnknownTenant(f"no tenant is named {shown(reference)}")
     if row.status not in ("active", "trial"):
+        host.refusals.note("SUSPENDED_TENANT", row.status, row.id, permission="session:open")
         raise SuspendedTenant(f"tenant {row.id} is {row.status}", tenant=row.id)
     return str(row.id)

@@ -76,6 +76,7 @@ class TenancyMiddleware:
                     api_key=key,
                     ip=environ.get("REMOTE_ADDR") or None,
                     request_id=environ.get(self._request_id),  # type: ignore[arg-type]
+                    request=environ,
                 )
                 context = TenantContext(self.tenancy, decision, None, environ) if decision else None
                 if context is None:
@@ -88,7 +89,8 @@ class TenancyMiddleware:
                 fields = [] if problem.status == 401 else exchange.own_fields()
         except Exception as error:
             _current.set(None)
-            return _answer(start_response, web.failure(path, error), [])
+            peer = environ.get("REMOTE_ADDR") or None
+            return _answer(start_response, web.failure(path, error, environ, peer), [])
         if problem is not None:
             _current.set(None)
             return _answer(start_response, problem, fields)

@@ -27,6 +27,10 @@ def fastapi_app(t: Tenancy, **options: Any) -> FastAPI:
     app = FastAPI()
     app.add_middleware(for_fastapi.TenancyMiddleware, tenancy=t, **options)
 
+    @app.get("/exports/{name}", dependencies=[Depends(for_fastapi.limit("1/hour"))])
+    async def export(name: str) -> dict[str, str]:
+        return {"name": name}
+
     @app.get("/docs/{doc}", dependencies=[Depends(for_fastapi.requires("doc:write"))])
     async def write(doc: str) -> dict[str, str]:
         return {"doc": doc}
@@ -37,6 +41,11 @@ def fastapi_app(t: Tenancy, **options: Any) -> FastAPI:
 def flask_app(t: Tenancy, **options: Any) -> Flask:
     app = Flask(__name__)
     for_flask.TenancyFlask(app, t, **options)
+
+    @app.get("/exports/<name>")
+    @for_flask.limit("1/hour")
+    def export(name: str) -> dict[str, str]:
+        return {"name": name}
 
     @app.get("/docs/<doc>")
     @for_flask.requires("doc:write")
@@ -57,7 +66,10 @@ class Served:
         return made(self.shop.t, **options)
 
     def ask(self, app: Any, headers: dict[str, str], path: str = "/docs/7") -> Answer:
-        return (get if self.kind == "fastapi" else wsgi_get)(app, path, headers)
+        path, _, query = path.partition("?")
+        if self.kind == "fastapi":
+            return get(app, path, headers, query=query.encode())
+        return wsgi_get(app, path.encode().decode("latin-1"), headers, QUERY_STRING=query)
 
     def fact(self, **filters: Any) -> AuditEvent:
         (found,) = self.shop.t.audit.search(self.shop.acme, **filters)
@@ -125,3 +137,79 @@ def test_the_header_of_request_ids_can_be_another_or_none(served: Served) -> Non
     answer = served.ask(app, {"X-API-Key": served.shop.user_secret, "X-Request-ID": hostile})
     assert answer.status == 403
     assert served.fact(request="x" * 512)
+
+
+def test_a_limit_that_is_written_at_the_route(served: Served) -> None:
+    app = served.app()
+    headers = {"X-API-Key": served.shop.user_secret, "X-Request-ID": "req-5"}
+    assert served.ask(app, headers, "/exports/a").status == 200
+    answer = served.ask(app, {**headers, "User-Agent": "curl/8.5"}, "/exports/b?token=hush")
+    assert (answer.status, answer.code) == (429, "RATE_LIMIT_EXCEEDED")
+    fact = served.fact(type="limit_exceeded")
+    assert (fact.principal, fact.context["code"]) == ("ann", "RATE_LIMIT_EXCEEDED")
+    assert fact.context["key"] == served.shop.user_key.id
+    assert (fact.context["request_id"], fact.context["ip"]) == ("req-5", "203.0.113.7")
+    assert fact.context["detail"].endswith("export")
+    assert (fact.context["method"], fact.context["path"]) == ("GET", "/exports/b")
+    assert fact.context["user_agent"] == "curl/8.5"
+    assert "hush" not in str(fact)
+    assert fact.revision == served.shop.t.revision
+
+
+@pytest.mark.parametrize("stage", ["before the route", "at the route"])
+def test_where_a_refused_request_came_from(served: Served, stage: str) -> None:
+    headers = {"User-Agent": "Mozilla/5.0 (X11)", "X-Request-ID": "req-6"}
+    key = "tk_live_wrong" if stage == "before the route" else served.shop.user_secret
+    served.ask(served.app(), {**headers, "X-API-Key": key}, "/docs/café")
+    (fact,) = served.shop.t._host.facts.every({"request": "req-6"})
+    assert fact.result == "denied"
+    assert (fact.context["method"], fact.context["path"]) == ("GET", "/docs/café")
+    assert fact.context["user_agent"] == "Mozilla/5.0 (X11)"
+    assert "wrong" not in str(fact)
+
+
+def test_what_a_client_sends_is_bounded_and_can_break_nothing(served: Served) -> None:
+    headers = {"X-API-Key": served.shop.user_secret}
+    secret = served.shop.user_secret
+    for number, (agent, path) in enumerate(
+        (
+            ("x" * 5000, "/docs/" + "y" * 5000),
+            ("\xff\xfe\x80", "/docs/\xff\xfe"),
+            (f"robot {secret}", f"/docs/{secret}"),
+            ("", "/docs/\x00\x1b[2J"),
+        )
+    ):
+        sent = {**headers, "User-Agent": agent, "X-Request-ID": f"h-{number}"}
+        answer = served.ask(served.app(), sent, path)
+        assert answer.status == 403
+        fact = served.fact(request=f"h-{number}")
+        assert len(fact.context["path"]) <= 512
+        assert len(fact.context.get("user_agent", "")) <= 512
+        assert secret[11:] not in str(fact)
+
+
+def test_an_agent_that_is_personal_is_sealed_and_erased(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, text=f"{CATALOG}\naudit: {{personal: [principal, user_agent, path]}}\n")
+    headers = {"X-API-Key": shop.user_secret, "User-Agent": "Ada's own browser"}
+    assert get(fastapi_app(shop.t), "/docs/ada-secret", headers).status == 403
+    (fact,) = shop.t.audit.search(shop.acme, type="permission_denied")
+    assert fact.context["user_agent"] == "Ada's own browser"
+    shop.t.audit.erase_subject("ann", tenant=shop.acme, by="dpo", reason="asked")
+    (fact,) = shop.t.audit.search(shop.acme, type="permission_denied")
+    assert set(fact.erased) >= {"principal", "user_agent", "path"}
+    assert "Ada" not in str(fact)
+    shop.t.close()
+    left = [p for p in (tmp_path).rglob("*") if p.is_file() and p.name != "ring"]
+    assert not any(b"own browser" in path.read_bytes() for path in left)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_request_that_could_not_be_decided_leaves_a_fact(served: Served) -> None:
+    def broken(_: Any) -> None:
+        raise RuntimeError("the directory is away")
+
+    answer = served.ask(served.app(identify=broken), {"X-Request-ID": "req-7"})
+    assert answer.status == 503
+    (fact,) = served.shop.t._host.facts.every({"type": "state_unavailable"})
+    assert (fact.tenant, fact.context["detail"]) == (None, "RuntimeError")
+    assert (fact.context["path"], fact.context["ip"]) == ("/docs/7", "203.0.113.7")

@@ -20,10 +20,11 @@ enum class AuditClass : uint8_t {
   kKeyUse = 2,       // an API key was presented and is right
   kCrossTenant = 3,  // a proven caller named a tenant that is not its own
   kThresholds = 4,   // a quota reached one of its alert percentages
+  kQuestions = 5,    // a program asked whether somebody may do something, and the answer was no
 };
-constexpr size_t kAuditClasses = 5;
+constexpr size_t kAuditClasses = 6;
 constexpr std::array<std::string_view, kAuditClasses> kAuditClassNames = {
-    "refusals", "anonymous", "key_use", "cross_tenant", "thresholds"};
+    "refusals", "anonymous", "key_use", "cross_tenant", "thresholds", "questions"};
 
 struct AuditRule {
   enum class Mode : uint8_t { kAlways = 0, kNever, kRefusals, kSampled, kBounded };
@@ -63,6 +64,7 @@ struct AuditPolicy {
       {AuditRule::Mode::kNever, 0, 0},
       {},
       {},
+      {AuditRule::Mode::kNever, 0, 0},
   }};
   // A fact that the log has no room for refuses its decision, unless this is set: then it is only
   // counted.

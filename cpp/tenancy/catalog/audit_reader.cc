@@ -108,7 +108,7 @@ AuditPolicy read_audit_policy(const Field& field) {
   AuditPolicy policy;
   if (!field.present()) return policy;
   if (!field.is_mapping_of({"refusals", "anonymous", "key_use", "cross_tenant", "thresholds",
-                            "on_full", "retention", "archive", "personal"})) {
+                            "questions", "on_full", "retention", "archive", "personal"})) {
     return policy;
   }
   for (size_t i = 0; i < kAuditClasses; ++i) {

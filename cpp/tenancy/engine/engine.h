@@ -81,6 +81,21 @@ struct QuotaAsk {
   uint64_t base = 0;
 };
 
+// Where a request came from, as far as it decides nothing.
+struct RequestOrigin {
+  std::string_view method;
+  std::string_view path;  // without a query, where secrets travel
+  std::string_view user_agent;
+};
+// Asked when a fact is written, and only then. What it answers lives as long as itself.
+class OriginSource {
+ public:
+  virtual RequestOrigin origin() = 0;
+
+ protected:
+  ~OriginSource() = default;
+};
+
 // Views must outlive the call only.
 struct Request {
   // Credential: at most one of the three.
@@ -110,6 +125,7 @@ struct Request {
   std::string_view ip;  // canonical text or bytes of the address (IPv6 by /64)
   std::string_view endpoint;
   std::string_view request_id;       // for the record alone, as the request had it
+  OriginSource* origin = nullptr;    // for the record alone; null: nothing is known
   uint32_t admit_action = kNoIndex;  // counted by the first half: the catalog's default action
   uint32_t action = kNoIndex;        // counted by the second half
   std::string_view permission;
@@ -220,6 +236,12 @@ struct Decision {
   bool allowed() const { return reason == Reason::kAllowed && !stale; }
 };
 
+struct Refusal {
+  Reason reason = Reason::kPermissionDenied;
+  std::string_view detail;  // as `Decision::detail`
+  bool question = false;    // nothing was refused by the answer: of class kQuestions
+};
+
 constexpr size_t kLatencyBuckets = 32;
 
 // What became of facts since the engine was opened, in this process.
@@ -266,6 +288,10 @@ class Engine {
   // Refuses what cannot be decided: STATE_UNAVAILABLE, with its fact. The definitions at hand are
   // not the newest, so nothing is looked up in them.
   void give_up(const Request& request, std::string_view detail, Decision* decision);
+  // Leaves the fact of a refusal that is no decision: a limit written at an endpoint, a quota or a
+  // right asked for by itself. `within`: the decision of the request in which it was made, which
+  // says who asked and from where; null: tenant and principal are those that `request` names.
+  void note_refusal(const Request& request, const Refusal& refusal, const Decision* within);
   // Settles reservations and leases once: commit below 500, release from 500 on.
   void finish(Decision* decision, int http_status);
 

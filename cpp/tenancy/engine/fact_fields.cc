@@ -10,11 +10,12 @@ namespace tenancy {
 namespace {
 
 constexpr size_t kTextBytesMax = 512;
+constexpr size_t kForeignBytesMax = 4096;  // of which so much is looked at
 
 // Cut between two characters.
-std::string_view shortened(std::string_view text) {
-  if (text.size() <= kTextBytesMax) return text;
-  size_t end = kTextBytesMax;
+std::string_view shortened(std::string_view text, size_t most = kTextBytesMax) {
+  if (text.size() <= most) return text;
+  size_t end = most;
   while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;
   return text.substr(0, end);
 }
@@ -23,6 +24,20 @@ std::string_view without_secret(std::string_view text) {
   constexpr std::string_view kSession = "sess_";
   if (text.starts_with("tk_")) return text.substr(0, kApiKeyPublicChars);
   return text.starts_with(kSession) ? kSession : text;
+}
+
+// "/hooks/tk_live_…/send" without what makes the key a secret.
+std::string without_secrets(std::string_view text) {
+  std::string out;
+  while (true) {
+    const size_t at = std::min(text.find("tk_"), text.find("sess_"));
+    out += text.substr(0, at);
+    if (at == std::string_view::npos) return out;
+    text.remove_prefix(at);
+    const size_t end = std::min(text.find_first_of("/ "), text.size());
+    out += without_secret(text.substr(0, end));
+    text.remove_prefix(end);
+  }
 }
 
 std::string spelled_out(std::string_view bytes) {
@@ -46,6 +61,16 @@ void FactFields::put(log::FieldId id, std::string_view name, std::string_view va
     value = made_.front();
   }
   add({id, log::Value::text(shortened(value)), name});
+}
+
+void FactFields::foreign(log::FieldId id, std::string_view name, std::string_view value) {
+  value = shortened(value, kForeignBytesMax);
+  if (value.find("tk_") != std::string_view::npos ||
+      value.find("sess_") != std::string_view::npos) {
+    made_.push_front(without_secrets(value));
+    value = made_.front();
+  }
+  put(id, name, value);
 }
 
 void FactFields::address(std::string_view ip) {

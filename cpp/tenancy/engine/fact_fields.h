@@ -29,6 +29,8 @@ class FactFields {
   void named(std::string_view name, std::string_view value) {
     put(log::FieldId::kNamed, name, value);
   }
+  // What a stranger wrote at length: a credential anywhere in it is cut.
+  void foreign(log::FieldId id, std::string_view name, std::string_view value);
   void number(log::FieldId id, uint64_t value) {
     add({id, log::Value::unsigned_integer(value), {}});
   }

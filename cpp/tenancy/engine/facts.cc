@@ -16,6 +16,7 @@ using log::FieldId;
 
 constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr unsigned kCountBits = 24;
+constexpr std::string_view kSystem = "system";  // a program that acts for nobody
 
 std::string_view fact_type(const Decision& decision) {
   if (decision.suspected_crossing) return "cross_tenant";
@@ -85,8 +86,12 @@ std::string_view who(const Decision& decision) {
   return decision.key != nullptr ? std::string_view(decision.key->id) : "anonymous";
 }
 
+RequestOrigin origin_of(const Request& request) {
+  return request.origin == nullptr ? RequestOrigin() : request.origin->origin();
+}
+
 void put_request(std::string_view type, std::string_view result, const Request& request,
-                 const Decision& decision, FactFields* fields) {
+                 const RequestOrigin& origin, const Decision& decision, FactFields* fields) {
   fields->text(FieldId::kType, type);
   fields->text(FieldId::kAction, action_of(request, decision));
   const size_t slash = request.resource.find('/');
@@ -97,6 +102,7 @@ void put_request(std::string_view type, std::string_view result, const Request& 
   fields->text(FieldId::kPrincipal, who(decision));
   fields->text(FieldId::kResult, result);
   fields->address(decision.ip);
+  fields->foreign(FieldId::kUserAgent, {}, origin.user_agent);
   fields->text(FieldId::kRequestId, decision.request_id);
   fields->number(FieldId::kPolicyRevision, decision.definitions->revision);
   fields->text(FieldId::kReason, reason_code(decision.reason));
@@ -137,8 +143,14 @@ FactCounts Facts::counts() const {
 bool Facts::record(const Request& request, bool opening, const Decision& decision) {
   bool kept = true;
   if (opening && decision.key != nullptr) kept &= key_used(request, decision);
-  if (decision.reason != Reason::kAllowed) kept &= refused(request, decision);
+  if (decision.reason != Reason::kAllowed) {
+    kept &= refused(class_of(request, decision), request, decision);
+  }
   return kept;
+}
+
+void Facts::note(const Request& request, bool question, const Decision& told) {
+  (void)refused(question ? AuditClass::kQuestions : class_of(request, told), request, told);
 }
 
 bool Facts::wanted(AuditClass of, const Decision& decision) {
@@ -179,7 +191,7 @@ bool Facts::append(const TenantEntry* tenant, std::span<const log::Field> fields
   if (tenant != nullptr) entry.tenant = tenant->id;
   entry.fields = fields;
   PersonalMarks marks;
-  if (!decision.principal_is_hint && !decision.principal.empty()) {
+  if (!decision.principal_is_hint && !decision.principal.empty() && decision.principal != kSystem) {
     entry.subject = decision.principal;
     entry.fields = marks.marked(fields, decision.definitions->catalog->audit().personal);
   }
@@ -196,25 +208,30 @@ bool Facts::append(const TenantEntry* tenant, std::span<const log::Field> fields
   return decision.definitions->catalog->audit().count_when_full;
 }
 
-bool Facts::refused(const Request& request, const Decision& decision) {
-  const AuditClass of = class_of(request, decision);
+bool Facts::refused(AuditClass of, const Request& request, const Decision& decision) {
   if (!wanted(of, decision)) return true;
+  const RequestOrigin origin = origin_of(request);
   FactFields fields;
-  put_request(fact_type(decision), "denied", request, decision, &fields);
+  put_request(fact_type(decision), "denied", request, origin, decision, &fields);
   fields.named("detail", decision.detail);
   fields.named("endpoint", decision.endpoint);
+  fields.named("method", origin.method);
   if (decision.suspected_crossing || decision.tenant == nullptr) {
     fields.named("named_tenant", named_tenant(request));
   }
+  fields.foreign(FieldId::kNamed, "path", origin.path);
   return append(owner(decision), fields.fields(), decision);
 }
 
 bool Facts::key_used(const Request& request, const Decision& decision) {
   if (!wanted(AuditClass::kKeyUse, decision)) return true;
+  const RequestOrigin origin = origin_of(request);
   FactFields fields;
   const bool allowed = decision.reason == Reason::kAllowed;
-  put_request("key_used", allowed ? "success" : "denied", request, decision, &fields);
+  put_request("key_used", allowed ? "success" : "denied", request, origin, decision, &fields);
   fields.named("endpoint", decision.endpoint);
+  fields.named("method", origin.method);
+  fields.foreign(FieldId::kNamed, "path", origin.path);
   return append(owner(decision), fields.fields(), decision);
 }
 
@@ -248,6 +265,41 @@ bool Engine::threshold_wanted(bool refused) const {
   Facts* const facts = facts_.load(std::memory_order_acquire);
   if (facts == nullptr || definitions == nullptr) return true;
   return facts->threshold_wanted(definitions->catalog->audit(), refused, clock_->wall_ns());
+}
+
+// What is told is put together as if it had been decided by the newest definitions.
+void Engine::note_refusal(const Request& request, const Refusal& refusal, const Decision* within) {
+  Facts* const facts = facts_.load(std::memory_order_acquire);
+  Decision told;
+  told.definitions = definitions();
+  if (facts == nullptr || told.definitions == nullptr) return;
+  const Registry& registry = *told.definitions->registry;
+  told.reason = refusal.reason;
+  told.detail.assign(refusal.detail);
+  told.now_wall_ns = clock_->wall_ns();
+  told.ip.assign(request.ip);
+  told.request_id.assign(request.request_id);
+  told.endpoint.assign(request.endpoint);
+  if (within != nullptr && within->tenant != nullptr) {
+    // Of definitions that `within` keeps, where the newest have it no longer.
+    const TenantEntry* const tenant = registry.by_id(within->tenant->id);
+    told.tenant = tenant != nullptr ? tenant : within->tenant;
+    told.key = within->key;
+    told.session = within->session;
+    told.principal = within->principal;
+    told.principal_is_hint = within->principal_is_hint;
+    told.ip = within->ip;
+    told.request_id = within->request_id;
+    if (told.endpoint.empty()) told.endpoint = within->endpoint;
+  } else if (!request.tenant.empty()) {
+    told.tenant = registry.by_reference(request.tenant);
+  }
+  told.belongs = told.tenant != nullptr;
+  if (!request.principal.empty()) {
+    told.principal.assign(request.principal);
+    told.principal_is_hint = false;
+  }
+  facts->note(request, refusal.question, told);
 }
 
 // What was decided goes into the log, or is taken back.

@@ -43,13 +43,15 @@ class Facts {
   }
   // False: a fact found no place in the log, and the policy wants its decision refused.
   bool record(const Request& request, bool opening, const Decision& decision);
+  // The fact of a refusal that is no decision; `told` says what one would.
+  void note(const Request& request, bool question, const Decision& told);
 
   // What the rule of thresholds says of one that was reached just now.
   bool threshold_wanted(const AuditPolicy& policy, bool refused, int64_t now_wall_ns);
   FactCounts counts() const;
 
  private:
-  bool refused(const Request& request, const Decision& decision);
+  bool refused(AuditClass of, const Request& request, const Decision& decision);
   bool key_used(const Request& request, const Decision& decision);
   // What the rule says now; what it holds back is counted.
   bool wanted(AuditClass of, const Decision& decision);

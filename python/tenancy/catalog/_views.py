@@ -231,6 +231,8 @@ class AuditPolicy:
     key_use: AuditRule
     cross_tenant: AuditRule
     thresholds: AuditRule
+    questions: AuditRule
+    """Questions about rights that were answered with no, which refuses nothing."""
     on_full: Literal["refuse", "count"]
     """What becomes of a decision whose fact the log has no room for."""
     retention: Mapping[str, int]

@@ -46,6 +46,7 @@ from .directory import DataDirectory
 from .facts import Facts
 from .hooks import Hooks
 from .records import Tenant
+from .refusals import Refusals
 from .rehearsal import Rehearsal, private_engine
 from .revision import RevisionWord, newest_revision
 
@@ -104,6 +105,7 @@ class Host:
         self.database = Database(directory)
         self.facts = Facts(directory, self.database, clock)
         self.engine.set_log(self.facts.log.core)
+        self.refusals = Refusals(self)
         _hosts.add(self)
 
     # ------------------------------------------------------------------------------ catalog

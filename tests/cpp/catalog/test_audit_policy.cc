@@ -35,6 +35,7 @@ TEST_CASE("without a policy refusals are recorded, strangers in bounds, and no u
   CHECK(policy.rule(AuditClass::kKeyUse).mode == AuditRule::Mode::kNever);
   CHECK(policy.rule(AuditClass::kCrossTenant).mode == AuditRule::Mode::kAlways);
   CHECK(policy.rule(AuditClass::kThresholds).mode == AuditRule::Mode::kAlways);
+  CHECK(policy.rule(AuditClass::kQuestions).mode == AuditRule::Mode::kNever);
   CHECK_FALSE(policy.count_when_full);
 }
 

@@ -39,6 +39,7 @@ std::string name_of(const log::Field& field) {
     case FieldId::kPrincipal: return "principal";
     case FieldId::kResult: return "result";
     case FieldId::kIp: return "ip";
+    case FieldId::kUserAgent: return "user_agent";
     case FieldId::kRequestId: return "request_id";
     case FieldId::kPolicyRevision: return "policy_revision";
     case FieldId::kReason: return "reason";
@@ -153,6 +154,120 @@ TEST_CASE("personal fields of a fact about somebody are sealed, of a stranger's 
   CHECK(facts[0]["action"] == "billing:read");
   CHECK(facts[1]["ip"] == "192.0.2.8");
   REQUIRE(t.log->erase("ten_bob", "bob", "op", "asked").ok());
+}
+
+struct AskedOrigin final : OriginSource {
+  RequestOrigin origin() override {
+    ++asked;
+    return from;
+  }
+  RequestOrigin from{"GET", "/bills/7", "curl/8.5"};
+  int asked = 0;
+};
+
+TEST_CASE("method, path and user agent are asked for where a fact is written, and only there") {
+  AuditedEngine t(R"({"personal": ["user_agent", "path"], "anonymous": "never"})");
+  AskedOrigin origin;
+  Request r = t.request(t.bob);
+  r.origin = &origin;
+  REQUIRE(t.check(r).allowed());
+  Request stranger;
+  stranger.origin = &origin;
+  REQUIRE_FALSE(t.check(stranger).allowed());
+  CHECK(origin.asked == 0);
+  r.permission = "billing:read";
+  REQUIRE_FALSE(t.check(r).allowed());
+  CHECK(origin.asked == 1);
+  t.put(R"({"key_use": "always"})");
+  r.permission = {};
+  REQUIRE(t.check(r).allowed());
+  const auto facts = t.facts();
+  REQUIRE(facts.size() == 2);
+  CHECK(facts[0]["method"] == "GET");
+  CHECK(facts[0]["path"].size() > 45);  // sealed: key, nonce, tag
+  CHECK(facts[0]["user_agent"].size() > 45);
+  CHECK(facts[1]["type"] == "key_used");
+  CHECK(facts[1]["path"] == "/bills/7");
+  CHECK(facts[1]["user_agent"] == "curl/8.5");
+}
+
+TEST_CASE("what a stranger wrote is bounded, made text, and has no secrets in it") {
+  AuditedEngine t;
+  AskedOrigin origin;
+  const std::string path = "/hooks/" + t.acme.text + "/sess_0123456789/send";
+  const std::string agent = "\xff" + std::string(100'000, 'x');
+  origin.from = {"BREW", path, agent};
+  Request r = t.request(t.bob);
+  r.permission = "billing:read";
+  r.origin = &origin;
+  REQUIRE_FALSE(t.check(r).allowed());
+  const Fact fact = t.facts().at(0);
+  CHECK(fact["path"] == "/hooks/" + t.acme.text.substr(0, kApiKeyPublicChars) + "/sess_/send");
+  CHECK(fact["user_agent"] == "?" + std::string(511, 'x'));
+}
+
+TEST_CASE("a refusal that is no decision is told like one, with who asked in which request") {
+  AuditedEngine t;
+  AskedOrigin origin;
+  Request r = t.request(t.bob);
+  r.ip = "192.0.2.7";
+  r.request_id = "q1";
+  const Decision within = t.check(r);
+  REQUIRE(within.allowed());
+  t.put("{}");  // newer definitions
+  Request asked;
+  asked.origin = &origin;
+  asked.endpoint = "/export";
+  t.engine->note_refusal(asked, {Reason::kRateLimitExceeded, "exports", false}, &within);
+  Request named;
+  named.tenant = "ten_acme";
+  named.principal = "system";
+  named.permission = "quota:consume";
+  t.engine->note_refusal(named, {Reason::kQuotaExceeded, "tokens", false}, nullptr);
+  const auto facts = t.facts();
+  REQUIRE(facts.size() == 2);
+  CHECK(facts[0].tenant == "ten_bob");
+  CHECK(facts[0]["type"] == "limit_exceeded");
+  CHECK(facts[0]["reason"] == "RATE_LIMIT_EXCEEDED");
+  CHECK(facts[0]["result"] == "denied");
+  CHECK(facts[0]["detail"] == "exports");
+  CHECK(facts[0]["endpoint"] == "/export");
+  CHECK(facts[0]["principal"] == "bob");
+  CHECK(facts[0]["key_id"] == t.bob.row.id);
+  CHECK(facts[0]["ip"] == "192.0.2.7");
+  CHECK(facts[0]["request_id"] == "q1");
+  CHECK(facts[0]["path"] == "/bills/7");
+  CHECK(facts[0]["policy_revision"] == "3");
+  CHECK(facts[1].tenant == "ten_acme");
+  CHECK(facts[1]["type"] == "quota_exceeded");
+  CHECK(facts[1]["principal"] == "system");
+  CHECK(facts[1]["action"] == "quota:consume");
+  CHECK_FALSE(facts[1].fields.contains("ip"));
+  CHECK(t.engine->facts().recorded == 2);
+}
+
+TEST_CASE("a question is told only where the catalog says so, and the program is nobody to seal") {
+  AuditedEngine t(R"({"personal": ["principal"]})");
+  Request asked;
+  asked.tenant = "ten_bob";
+  asked.principal = "ann";
+  asked.permission = "billing:read";
+  const Refusal question{Reason::kPermissionDenied, "billing:read", true};
+  t.engine->note_refusal(asked, question, nullptr);
+  CHECK(t.facts().empty());
+  CHECK(t.engine->facts().suppressed == 0);
+  t.put(R"({"questions": "always", "refusals": "never", "personal": ["principal"]})");
+  t.engine->note_refusal(asked, question, nullptr);
+  asked.principal = "system";
+  t.engine->note_refusal(asked, question, nullptr);
+  t.engine->note_refusal(asked, {Reason::kPermissionDenied, "billing:read", false}, nullptr);
+  const auto facts = t.facts();
+  REQUIRE(facts.size() == 2);
+  CHECK(facts[0]["principal"].size() > 45);
+  CHECK(facts[1]["principal"] == "system");
+  CHECK(facts[1]["type"] == "permission_denied");
+  t.engine->set_log(nullptr);
+  t.engine->note_refusal(asked, question, nullptr);
 }
 
 TEST_CASE("what is allowed leaves nothing, and so do dry runs and an engine without a log") {
