@@ -90,6 +90,8 @@ class PurgeCertificate(Record):
     """Where records go first; `none`: nowhere; None: not said, so nothing is deleted."""
     chains: Mapping[str, RetainedChain]
     not_known: Sequence[str] = ELSEWHERE
+    made_up: bool = False
+    """The run was killed after it had deleted; the next one says what is gone."""
     event: str | None = None
     """Id of the fact that has the `sha256`; None when there was nothing to tell."""
 

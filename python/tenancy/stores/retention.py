@@ -5,12 +5,15 @@ Invariants:
  2. Holds are looked at in the transaction in which records go: one that was placed before is kept.
  3. A chain is pruned from its front only, in whole segments: what must stay keeps all behind it.
  4. One run at a time on a host: the seat is a file lock that the kernel frees at death.
+ 5. What was deleted has its certificate and its fact, once: those of a run that was killed are made
+    up for by the next one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from .. import _core
 from .._text import to_datetime
@@ -22,6 +25,7 @@ from .election import Election
 from .holds import Standing, standing
 from .host import Host
 from .purge_certificate import Kept, PurgeCertificate, Purged, RetainedChain
+from .purge_pending import Pending
 from .whole_file import write_whole
 
 __all__ = ["EVERY_S", "FIRST_S", "Retention", "RetentionJob"]
@@ -81,46 +85,81 @@ class Retention:
 
     def _run(self, *, dry_run: bool, by: str | None) -> PurgeCertificate:
         self._host.facts.settle()
+        if not dry_run:
+            self._make_up()
         policy = self._host.catalog.audit
         now_ns = self._host.clock.wall_ns()
         time = to_datetime(now_ns)
         assert time is not None
-        chains = {
-            chain: _ChainRun(self._host, chain, now_ns, dry_run=dry_run, by=by).run()
-            for chain in CHAINS
-        }
         made = PurgeCertificate(
             log=self._host.facts.log.id,
             time=time,
             dry_run=dry_run,
             archive=None if policy.archive is None else _public(policy.archive),
-            chains=chains,
+            chains={},
         )
-        if dry_run or (made and not made.purged):
+        pending = None if dry_run else Pending.begin(self._directory, made, by, now_ns)
+        chains = {
+            chain: _ChainRun(self._host, chain, now_ns, pending, by=by).run() for chain in CHAINS
+        }
+        made = replace(made, chains=chains)
+        if pending is None:
             return made
-        return self._tell(made, by)
+        if made and not made.purged:
+            pending.forget()
+            return made
+        return self._tell(made, pending)
 
-    def _tell(self, made: PurgeCertificate, by: str | None) -> PurgeCertificate:
+    @property
+    def _directory(self) -> Path:
+        return self._host.directory.path / DIRECTORY
+
+    def _make_up(self) -> None:
+        """Certificate and fact of a run that was killed behind its deletion."""
+        left = Pending.left(self._directory)
+        if left is None:
+            return
+        if self._host.facts.find(left.run) is None:
+            left.take_back()
+            made = left.made_up({chain: self._stubs(chain) for chain in CHAINS})
+            if made.purged:
+                self._tell(made, left)
+        left.forget()
+
+    def _stubs(self, chain: str) -> dict[int, tuple[int, str]]:
+        directory = self._host.facts.log.directory
+        with translated_log(directory):
+            found = _core.log_segments(str(directory), chain)
+        return {
+            first: (size, stub.hex())
+            for first, _, pruned, size, stub in found
+            if pruned and size is not None and stub is not None
+        }
+
+    def _tell(self, made: PurgeCertificate, pending: Pending) -> PurgeCertificate:
         """The certificate as a file, and its digest as a fact."""
-        directory = self._host.directory.path / DIRECTORY
-        directory.mkdir(mode=0o700, exist_ok=True)
+        directory = self._directory
         stamp = made.time.strftime("%Y%m%dT%H%M%S.%fZ")
         path = directory / f"{stamp}-{made.sha256[:16]}.json"
+        pending.certify(path.name)
         write_whole(path, [made.to_json().encode()])
         gone = {chain: one.kept_from for chain, one in made.chains.items() if one.purged}
-        with self._host.write(by) as change:
+        with self._host.write(pending.by) as change:
             event = change.fact(
                 "retention_policy_applied",
                 "audit:retain",
                 resource="audit",
+                event_id=pending.run,
                 result="success" if made else "failure",
                 context={
                     "certificate_sha256": made.sha256,
                     "certificate": f"{DIRECTORY}/{path.name}",
                     "purged": made.purged,
                     "kept_from": gone,
+                    **({"made_up": True} if made.made_up else {}),
                 },
             )
+        pending.forget()
         self._host.facts.settle()
         return replace(made, event=event)
 
@@ -129,10 +168,11 @@ class _ChainRun:
     """One retention class in one run."""
 
     def __init__(
-        self, host: Host, chain: str, now_ns: int, *, dry_run: bool, by: str | None
+        self, host: Host, chain: str, now_ns: int, pending: Pending | None, *, by: str | None
     ) -> None:
+        """`pending` is told before anything is deleted; None: nothing is, this is a rehearsal."""
         policy = host.catalog.audit
-        self._host, self._chain, self._dry, self._by = host, chain, dry_run, by
+        self._host, self._chain, self._pending, self._by = host, chain, pending, by
         self._log = host.facts.log
         self._days = policy.retention[chain]
         self._before_ns = max(now_ns - self._days * _DAY_NS, 0)
@@ -142,12 +182,15 @@ class _ChainRun:
         self._records: list[int] = []
 
     def run(self) -> RetainedChain:
-        if self._dry:
+        if self._pending is None:
             going, self._kept = self._plan(self._standing(), 1 << 62)
             self._purged = [segment.purged(None) for segment in going]
         else:
-            while self._batch():
+            while self._batch(self._pending):
                 pass
+        return self._state()
+
+    def _state(self) -> RetainedChain:
         before = to_datetime(self._before_ns)
         assert before is not None
         return RetainedChain(
@@ -161,7 +204,7 @@ class _ChainRun:
 
     # ------------------------------------------------------------------------------- a batch
 
-    def _batch(self) -> bool:
+    def _batch(self, pending: Pending) -> bool:
         """Archive and prune some segments; whether there may be more."""
         planned = self._standing()
         going, self._kept = self._plan(planned, _BATCH)
@@ -172,7 +215,7 @@ class _ChainRun:
         except (TenancyError, OSError) as error:
             self._stop("archive_failed", going[len(archived)], f"the archive failed: {error}")
         going = going[: len(archived)]
-        done = bool(going) and self._prune(going, archived, planned)
+        done = bool(going) and self._prune(going, archived, planned, pending)
         return done and len(going) == _BATCH
 
     def _archive(self, segment: _Segment) -> str | None:
@@ -182,7 +225,11 @@ class _ChainRun:
         return part.name
 
     def _prune(
-        self, going: Sequence[_Segment], archived: Sequence[str | None], planned: Standing
+        self,
+        going: Sequence[_Segment],
+        archived: Sequence[str | None],
+        planned: Standing,
+        pending: Pending,
     ) -> bool:
         """Nobody places a hold while this looks at them and deletes."""
         try:
@@ -192,6 +239,8 @@ class _ChainRun:
                 if not free:
                     self._kept = self._plan(holds, _BATCH)[1]
                     return False
+                doomed = [one.purged(part) for one, part in zip(free, archived, strict=False)]
+                pending.announce(self._chain, self._state(), doomed)
                 done = self._log.prune(self._chain, free[-1].end)
         except TenancyError as error:
             self._stop("failed", going[0], f"nothing was deleted: {error}")
