@@ -10,6 +10,10 @@ A drain that finds a batch announced and not done reads the log from the announc
 appends what is not there; before it does, it announces again, at places that are not later. Only
 one drain of the host runs at a time: the seat is a file lock that the kernel frees at death.
 
+A fact is in the log once by its id, whatever else happens: what the projection knows is not
+appended. So a store that was put back to an older copy beside its log, which has rows that the log
+has already, doubles nothing; `_check_age` notices it and says so with a fact.
+
 Rows leave the outbox when the projection has them as well, so that a search which reads the outbox
 and then the projection always finds every fact.
 """
@@ -25,7 +29,9 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from .. import _core
 from ..errors import StoreBusy
+from . import outbox
 from .audit_events import CHAINS, OutboxRow, log_id_of, outbox_serial, record_of
 from .audit_log import AuditLog
 from .database import Database
@@ -33,6 +39,7 @@ from .directory import DataDirectory
 from .election import Election
 from .loading import catalog_document
 from .projection import Projection
+from .revision import newest_revision
 
 __all__ = ["EVERY_S", "OUTBOX_COLUMNS", "Drain"]
 
@@ -71,14 +78,21 @@ class Drain:
     """Moves facts from the outbox through the log into the projection. Any thread."""
 
     def __init__(
-        self, directory: DataDirectory, database: Database, log: AuditLog, projection: Projection
+        self,
+        directory: DataDirectory,
+        database: Database,
+        log: AuditLog,
+        projection: Projection,
+        clock: _core.Clock,
     ) -> None:
+        self._clock = clock
         self._database = database
         self._log = log
         self._projection = projection
         self._seat = Election(directory.path / "drain")
         self._lock = threading.Lock()
         self._projected: dict[str, int] = {}
+        self._age_checked = False
         self._document = ""
         self._names: frozenset[str] = frozenset()
 
@@ -152,6 +166,7 @@ class Drain:
             if not self._seat.win():
                 return False
             try:
+                self._check_age()
                 for _ in range(turns):
                     state, rows = self._look()
                     if not rows:
@@ -163,13 +178,44 @@ class Drain:
                 self._seat.resign()
         return True
 
+    def _check_age(self) -> None:
+        """Once in each process: is the store older than its log? Then the next facts must not get
+        serials that facts in the log have."""
+        if self._age_checked:
+            return
+        newest = self._projection.newest_serial()
+        state, _ = self._look(0)
+        if state.log_id == self._log.id and newest > state.through:
+            with self._database.write(timeout_s=WAIT_S) as connection:
+                connection.exec_driver_sql(
+                    "UPDATE sqlite_sequence SET seq = ? WHERE name = 'outbox' AND seq < ?",
+                    (newest, newest),
+                )
+                outbox.append(
+                    connection,
+                    now_ns=self._clock.wall_ns(),
+                    by="system",
+                    type="suspicious_activity",
+                    action="store:restored",
+                    resource="store",
+                    result="failure",
+                    context={
+                        "reason": "tenancy.db is older than the log: put back from a backup?",
+                        "drained": state.through,
+                        "in_log": newest,
+                    },
+                    revision=newest_revision(connection),
+                )
+                connection.commit()
+        self._age_checked = True
+
     def __call__(self) -> Sequence[str]:
         """As a background job. Also finishes an erasure whose process died."""
         self.run(rows=ROWS)
         self._log.finish_erasure()
         return ()
 
-    def _look(self) -> tuple[_State, list[OutboxRow]]:
+    def _look(self, batch: int = BATCH) -> tuple[_State, list[OutboxRow]]:
         with self._database.cursor() as cursor:
             found = cursor.execute(
                 "SELECT log_id, drained, through, positions FROM drain WHERE id = 1"
@@ -179,7 +225,7 @@ class Drain:
                 state = _State(found[0], found[1], found[2], json.loads(found[3]))
             # A batch under way is finished as it was announced, however long one is elsewhere:
             # each of its rows may be in the log.
-            last, most = (state.through, -1) if state.under_way else (1 << 62, BATCH)
+            last, most = (state.through, -1) if state.under_way else (1 << 62, batch)
             cursor.execute(
                 f"SELECT {OUTBOX_COLUMNS} FROM outbox"  # noqa: S608
                 " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
@@ -196,6 +242,8 @@ class Drain:
             else:
                 positions = dict.fromkeys(CHAINS, 0)  # another log took its place
             present = self._present(positions, rows)
+        ids = {log_id_of(row.event_id): row.seq for row in rows}
+        present.update(ids[known] for known in self._projection.known(list(ids)))
         through = rows[-1].seq
         self._write(_State(self._log.id, state.drained, through, positions))
         personal = self._personal()

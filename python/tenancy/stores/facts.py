@@ -37,7 +37,7 @@ class Facts:
         self._database = database
         self.log = AuditLog(directory, clock)
         self.projection = Projection(directory.path / FILE)
-        self.drain = Drain(directory, database, self.log, self.projection)
+        self.drain = Drain(directory, database, self.log, self.projection, clock)
         self._database, self._clock = database, clock
         self.projection.on_damage = self._projection_damaged
         self._search = AuditSearch(database, self.projection, self.drain)

@@ -16,8 +16,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ FORMAT = 2
 APPLICATION_ID = 0x74656E62  # "tenb"
 SHIFT = 60
 """A position is the chain's code, shifted, and the sequence."""
+_IDS = 500
+_LAST = 1000
 _FORGET = "DELETE FROM events WHERE position >= ? AND position < ?"
 EVENT, ERASED = 0, 9
 _ANOTHER = 1 << 62
@@ -142,6 +144,35 @@ class Projection:
             return False
         progress = self.progress()
         return all(progress[chain] >= place for chain, place in positions.items())
+
+    def known(self, event_ids: Sequence[str]) -> set[str]:
+        """Which of these ids, as the log has them, events bear. A table that is not there knows
+        none."""
+        found: set[str] = set()
+        if not self.usable():
+            return found
+        with self.cursor() as cursor:
+            for start in range(0, len(event_ids), _IDS):
+                some = event_ids[start : start + _IDS]
+                marks = ", ".join("?" * len(some))
+                cursor.execute(f"SELECT event_id FROM events WHERE event_id IN ({marks})", some)  # noqa: S608
+                found.update(event_id for (event_id,) in cursor)
+        return found
+
+    def newest_serial(self) -> int:
+        """The newest row of an outbox among the last records of each class; 0: there is none."""
+        if not self.usable():
+            return 0
+        newest = 0
+        with self.cursor() as cursor:
+            for code in range(len(CHAINS)):
+                cursor.execute(
+                    "SELECT max(serial) FROM (SELECT serial FROM events WHERE position >= ?"
+                    " AND position < ? ORDER BY position DESC LIMIT ?)",
+                    (code << SHIFT, (code + 1) << SHIFT, _LAST),
+                )
+                newest = max(newest, cursor.fetchone()[0] or 0)
+        return newest
 
     # ------------------------------------------------------------------------------ writing
 
