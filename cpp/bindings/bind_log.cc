@@ -103,6 +103,15 @@ py::tuple erase(log::Log& self, const py::str& subject, const py::object& tenant
   return py::make_tuple(to_str(log::hex(done.key_id)), done.sequence, done.time_ns);
 }
 
+py::object subject_key(log::Log& self, const py::str& subject, const py::object& tenant) {
+  const std::string_view name = utf8_view(subject);
+  std::optional<std::string_view> of;
+  if (!tenant.is_none()) of = utf8_view(tenant);
+  const auto found = unlocked([&] { return self.subject_key(of, name); });
+  if (!found && found.error().code == Code::kNotFound) return py::none();
+  return to_str(log::hex(value_or_raise(found)));
+}
+
 py::dict health(const log::Log& self) {
   const log::Health found = unlocked([&] { return self.health(); });
   py::dict next_sequence;
@@ -157,6 +166,8 @@ void bind_log(py::module_& module) {
              return to_str(value_or_raise(unlocked([&] { return self.checkpoint(); })));
            })
       .def("prune", &prune_log, py::arg("chain"), py::arg("before_sequence"))
+      .def("subject_key", &subject_key, py::arg("subject"), py::kw_only(),
+           py::arg("tenant") = py::none())
       .def("erase", &erase, py::arg("subject"), py::kw_only(), py::arg("tenant") = py::none(),
            py::arg("by"), py::arg("reason"))
       .def("finish_erasure",

@@ -145,6 +145,9 @@ class Log {
   // under a key of the subject.
   virtual Result<Erasure> erase(std::optional<std::string_view> tenant, std::string_view subject,
                                 std::string_view by, std::string_view reason) = 0;
+  // The id of the key that seals what is about that subject of that tenant now. kNotFound: none.
+  virtual Result<std::array<uint8_t, 16>> subject_key(std::optional<std::string_view> tenant,
+                                                      std::string_view subject) = 0;
   // Finishes an erasure whose process died; nothing to do is no error.
   virtual Status finish_erasure() = 0;
 

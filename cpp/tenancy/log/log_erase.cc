@@ -54,6 +54,16 @@ Result<Erasure> LogImpl::erase(std::optional<std::string_view> tenant, std::stri
   return finish(subjects, erasing, false);
 }
 
+Result<SubjectKeyId> LogImpl::subject_key(std::optional<std::string_view> tenant,
+                                          std::string_view subject) {
+  const Result<Worker*> found = worker();
+  if (!found) return found.status();
+  Result<SubjectSlot> slot = (*found)->subjects.find(tenant, subject);
+  if (!slot) return slot.status();
+  cleanse(slot->key);
+  return slot->id;
+}
+
 Status LogImpl::finish_erasure() {
   const Result<Worker*> found = worker();
   if (!found) return found.status();

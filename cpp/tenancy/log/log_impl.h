@@ -59,6 +59,8 @@ class LogImpl final : public Log {
   Status tend() override;
   Result<Erasure> erase(std::optional<std::string_view> tenant, std::string_view subject,
                         std::string_view by, std::string_view reason) override;
+  Result<SubjectKeyId> subject_key(std::optional<std::string_view> tenant,
+                                   std::string_view subject) override;
   Status finish_erasure() override;
   uint64_t position(Class chain) const override {
     return ring_->header().chains[index(chain)].next_sequence.load();

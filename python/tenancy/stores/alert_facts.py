@@ -6,12 +6,13 @@ Not only events: what the log says about itself (`repair`, `alarm`) is a fact he
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from .audit_events import LogRow, event_of_log
 from .projection import EVENT
 
-__all__ = ["OWN", "kind_of", "texts_of"]
+__all__ = ["OWN", "kind_of", "named_in", "text_of", "texts_of"]
 
 OWN = "security_alert"
 """What alerts themselves leave begins so, and is never counted."""
@@ -20,6 +21,11 @@ _LOG_KINDS = {6: "log_repair", 10: "log_alarm"}
 _TEXT_MAX = 512
 _REASONS = ("code", "reason", "repair_reason")
 _NOBODY = ("", "anonymous")
+_NAMED_IN: Mapping[str, tuple[str, ...]] = {
+    "source": ("key_id", "key", "principal", "ip"),
+    "key": ("key_id", "key"),
+    "target": ("named_tenant", "tenant"),
+}
 
 
 def kind_of(row: LogRow) -> str | None:
@@ -53,10 +59,17 @@ def texts_of(row: LogRow) -> dict[str, str]:
         "target": context.get("named_tenant") or context.get("tenant") or event.tenant,
     }
     found |= {f"context.{name}": value for name, value in context.items()}
-    return {name: text for name, value in found.items() if (text := _text(value))}
+    return {name: text for name, value in found.items() if (text := text_of(value))}
 
 
-def _text(value: Any) -> str:
+def named_in(field: str) -> tuple[str, ...]:
+    """The names, of fields of a fact or members of its context, that a field of rules is taken
+    from: those that a catalog may list as personal."""
+    return _NAMED_IN.get(field) or (field.removeprefix("context."),)
+
+
+def text_of(value: Any) -> str:
+    """A value as rules see it; empty for what they do not see."""
     if isinstance(value, str):
         return value[:_TEXT_MAX]
     if isinstance(value, (bool, int, float)):

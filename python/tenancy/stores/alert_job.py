@@ -12,7 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 from .._text import NS, to_datetime
 from . import alert_store, outbox
 from .alert_conditions import Conditions
-from .alert_facts import kind_of, texts_of
+from .alert_facts import kind_of, named_in, texts_of
 from .alert_reader import LogMoved, read
 from .alert_records import Alert
 from .alert_rules import Rule
@@ -171,7 +171,7 @@ class AlertJob:
     def _raise(
         self, connection: Connection, one: _Found, group: str, window: Sequence[Hit], now_ns: int
     ) -> Alert:
-        rule = one.rule
+        rule, personal = one.rule, self._host.catalog.audit.personal
         values = sorted({hit.value for hit in window}) if rule.distinct is not None else []
         times = {
             "time_ns": now_ns,
@@ -196,7 +196,7 @@ class AlertJob:
             values=tuple(values[:SHOWN]),
         )
         if alert_store.add_alert(connection, alert, times, group, rule):
-            self._tell(connection, alert, now_ns)
+            self._tell(connection, _unsealed(alert, rule, personal), now_ns)
             alert_store.add_deliveries(connection, alert.id, self._destinations, now_ns)
         return alert
 
@@ -224,3 +224,15 @@ class AlertJob:
             event_id=alert.id,
             revision=newest_revision(connection),
         )
+
+
+def _unsealed(alert: Alert, rule: Rule, personal: Collection[str]) -> Alert:
+    """What of an alert may stand in the log for good: a value that facts have sealed could not be
+    erased there. The facts that are named have it, as long as their keys are there."""
+
+    def sealed(field: str) -> bool:
+        return any(name in personal for name in named_in(field))
+
+    group = {field: value for field, value in alert.group.items() if not sealed(field)}
+    values = () if rule.distinct is not None and sealed(rule.distinct) else alert.values
+    return replace(alert, group=group, values=values)

@@ -119,6 +119,11 @@ class AuditLog:
         """Opens what is sealed, as far as its keys are there."""
         return _core.LogReader(str(self.directory), str(self.keys))
 
+    def subject_key(self, subject: str, tenant: str | None) -> str | None:
+        """The id of the key that seals what is about a subject; None when it has none."""
+        with translated_log(self.directory):
+            return self.core.subject_key(subject, tenant=tenant)
+
     def erase(self, subject: str, tenant: str | None, by: str, reason: str) -> Erased | None:
         """Destroy the key of a subject; None when nothing is sealed under one."""
         with translated_log(self.directory):

@@ -31,7 +31,7 @@ _ALWAYS = (
     "not sealed",
     "copies that were made of the data directory: a backup of keys/subjects brings the key back, "
     "and `verify` then says erased_undone",
-    "alerts that its facts raised, with what was sent of them",
+    "what was sent of alerts that its facts raised",
     "receipts, exports, feeds and archives that were handed out: they show what was not sealed, "
     "and sealed fields that nobody can open any more",
     "older copies of an overwritten block that a file system or a drive keeps by itself",
@@ -61,6 +61,8 @@ class ErasureCertificate(Record):
     """By class, how many records name the subject as their principal and still can be read."""
     definitions: Mapping[str, int]
     """Rows of `tenancy.db` that name the subject."""
+    alerts: int
+    """Alerts out of which values were taken that were sealed with the key."""
     not_deleted: Sequence[str]
     """What is left, in words."""
 
@@ -82,6 +84,7 @@ def certify(
     projection: Projection,
     database: Database,
     emptied: bool,
+    alerts: int,
 ) -> ErasureCertificate:
     """Count what was sealed with the key, and what names the subject still."""
     records, fields, readable = _counts(projection, done.key, subject, tenant)
@@ -101,6 +104,7 @@ def certify(
         fields=fields,
         readable=readable,
         definitions=definitions,
+        alerts=alerts,
         not_deleted=tuple(_left(fields, readable, definitions, emptied)),
     )
 

@@ -10,6 +10,7 @@ from .. import _core
 from .._text import shown
 from ..errors import NotFound, StoreBusy, TenancyError
 from . import outbox
+from .alert_erasure import Sealed, erase_alerts, sealed_values
 from .audit_events import LogRow
 from .audit_log import AuditLog
 from .audit_search import AuditSearch
@@ -85,7 +86,11 @@ class Facts:
     ) -> ErasureCertificate:
         """Destroy the key of a subject and clear what was opened with it here."""
         self.settle()
+        # First, so that a key that is gone has left nothing; and again for what came meanwhile.
+        sealed = sealed_values(self.projection, self.log.subject_key(subject, tenant_id), subject)
+        cleared = self._erase_alerts(tenant_id, sealed)
         done = self.log.erase(subject, tenant_id, by, reason)
+        cleared += self._erase_alerts(tenant_id, sealed)
         if done is None:
             raise NotFound(
                 f"nothing in the log is sealed under a key of {shown(subject)}",
@@ -105,7 +110,14 @@ class Facts:
             projection=self.projection,
             database=self._database,
             emptied=all(emptied),
+            alerts=cleared,
         )
+
+    def _erase_alerts(self, tenant_id: str | None, sealed: Sealed) -> int:
+        with self._database.write() as connection:
+            cleared = erase_alerts(connection, tenant_id, sealed)
+            connection.commit()
+        return cleared
 
     def problems(self) -> list[str]:
         """What an operator should look at."""

@@ -144,8 +144,12 @@ TEST_CASE("erasing closes a subject's fields for good, is recorded, and no other
   CHECK(log->erase("globex", "ada", "op", "asked").error().code == Code::kNotFound);
   CHECK(log->erase("acme", "eve", "op", "asked").error().code == Code::kNotFound);
   CHECK(log->erase("acme", "ada", "", "asked").error().code == Code::kInvalidArgument);
+  const auto key = log->subject_key("acme", "ada");
+  REQUIRE(key.ok());
   const Result<Erasure> done = other->erase("acme", "ada", "op", "asked");
   REQUIRE(done.ok());
+  CHECK(done->key_id == *key);
+  CHECK(log->subject_key("acme", "ada").error().code == Code::kNotFound);
   auto events = opened(directory.path(), Files::system());
   CHECK(events[0].at("principal") == "closed");
   CHECK(events[0].at("age") == "closed");
