@@ -209,7 +209,7 @@ def test_a_request_that_could_not_be_decided_leaves_a_fact(served: Served) -> No
         raise RuntimeError("the directory is away")
 
     answer = served.ask(served.app(identify=broken), {"X-Request-ID": "req-7"})
-    assert answer.status == 503
+    assert answer.status == 500
     (fact,) = served.shop.t._host.facts.every({"type": "state_unavailable"})
     assert (fact.tenant, fact.context["detail"]) == (None, "RuntimeError")
     assert (fact.context["path"], fact.context["ip"]) == ("/docs/7", "203.0.113.7")
