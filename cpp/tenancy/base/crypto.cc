@@ -13,7 +13,7 @@
 #include <memory>
 
 #if defined(__x86_64__)
-#include <nmmintrin.h>
+#include <immintrin.h>
 #endif
 
 namespace tenancy {
@@ -113,24 +113,76 @@ uint32_t crc32c_portable(uint32_t crc, std::string_view bytes) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) uint32_t crc32c_sse42(uint32_t crc, std::string_view bytes) {
-  uint64_t wide = crc;
-  while (bytes.size() >= 8) {
-    uint64_t word;
-    std::memcpy(&word, bytes.data(), 8);
-    wide = _mm_crc32_u64(wide, word);
-    bytes.remove_prefix(8);
+constexpr size_t kCrcWordsMax = 64;  // in each of three parts
+
+// For a CRC that n words of zeros follow: x^(64 n - 33) modulo the polynomial, bits reversed.
+// Multiplied with it the CRC is a word, whose own CRC is the one that is wanted: that multiplies
+// with x^32 more, and the product of two reversed numbers lacks one bit. (V. Gopal et al., "Fast
+// CRC Computation for iSCSI Polynomial Using CRC32 Instruction", Intel, 2011.)
+constexpr auto make_crc_shifts() {
+  std::array<uint32_t, 2 * kCrcWordsMax + 1> shifts{};
+  uint32_t power = 0x80000000;
+  for (size_t exponent = 0, words = 1; words < shifts.size(); ++exponent) {
+    if (exponent == 64 * words - 33) shifts[words++] = power;
+    power = (power >> 1) ^ ((power & 1) != 0 ? kCrcPolynomial : 0);
   }
+  return shifts;
+}
+
+template <class Word>
+Word crc_word(const char* at) {
+  Word word;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+}
+
+// The instruction gives its result after three cycles and begins one in each: three parts of the
+// bytes at once take the time of one.
+__attribute__((target("sse4.2,pclmul"))) uint32_t crc32c_native(uint32_t crc,
+                                                                std::string_view bytes) {
+  static constexpr auto kShifts = make_crc_shifts();
+  constexpr size_t kApartMin = 96;  // fewer bytes: joining the parts takes longer
+  const char* at = bytes.data();
+  size_t left = bytes.size();
+  while (left >= kApartMin) {
+    const size_t words = std::min(left / 24, kCrcWordsMax);
+    uint64_t parts[3] = {crc, 0, 0};
+    for (size_t i = 0; i < words; ++i, at += 8) {
+      parts[0] = _mm_crc32_u64(parts[0], crc_word<uint64_t>(at));
+      parts[1] = _mm_crc32_u64(parts[1], crc_word<uint64_t>(at + 8 * words));
+      parts[2] = _mm_crc32_u64(parts[2], crc_word<uint64_t>(at + 16 * words));
+    }
+    const auto times = [](uint64_t part, uint32_t shift) __attribute__((target("sse4.2,pclmul"))) {
+      return _mm_clmulepi64_si128(_mm_cvtsi64_si128(static_cast<int64_t>(part)),
+                                  _mm_cvtsi32_si128(static_cast<int>(shift)), 0);
+    };
+    const __m128i both =
+        _mm_xor_si128(times(parts[0], kShifts[2 * words]), times(parts[1], kShifts[words]));
+    crc = static_cast<uint32_t>(_mm_crc32_u64(0, static_cast<uint64_t>(_mm_cvtsi128_si64(both))) ^
+                                parts[2]);
+    at += 16 * words;
+    left -= 24 * words;
+  }
+  uint64_t wide = crc;
+  for (; left >= 8; left -= 8, at += 8) wide = _mm_crc32_u64(wide, crc_word<uint64_t>(at));
   crc = static_cast<uint32_t>(wide);
-  for (const char c : bytes) crc = _mm_crc32_u8(crc, static_cast<uint8_t>(c));
-  return crc;
+  if ((left & 4) != 0) {
+    crc = _mm_crc32_u32(crc, crc_word<uint32_t>(at));
+    at += 4;
+  }
+  if ((left & 2) != 0) {
+    crc = _mm_crc32_u16(crc, crc_word<uint16_t>(at));
+    at += 2;
+  }
+  return (left & 1) != 0 ? _mm_crc32_u8(crc, crc_word<uint8_t>(at)) : crc;
 }
 #endif
 
 uint32_t crc32c_update(uint32_t crc, std::string_view bytes) {
 #if defined(__x86_64__)
-  static const bool kHasInstruction = __builtin_cpu_supports("sse4.2") != 0;
-  if (kHasInstruction) return crc32c_sse42(crc, bytes);
+  static const bool kHasInstructions =
+      __builtin_cpu_supports("sse4.2") != 0 && __builtin_cpu_supports("pclmul") != 0;
+  if (kHasInstructions) return crc32c_native(crc, bytes);
 #endif
   return crc32c_portable(crc, bytes);
 }
