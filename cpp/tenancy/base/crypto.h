@@ -32,8 +32,6 @@ class Sha256 {
   Digest256 finish();  // once
 
  private:
-  friend class HmacKey;
-  friend class Hmac;
   std::array<uint32_t, 8> words_;
   uint64_t bytes_ = 0;  // absorbed, with those that wait in `rest_`
   std::array<unsigned char, 64> rest_;
@@ -57,16 +55,19 @@ class HmacKey {
   States states_{};
 };
 
-// A MAC over bytes that come in parts.
+// A MAC over bytes that lie in one piece and come to be known from the front to the back. It keeps
+// what it has absorbed and none of the bytes: each call gets them all.
 class Hmac {
  public:
   explicit Hmac(const HmacKey& key);
-  void add(std::string_view bytes) { inner_.add(bytes); }
-  Digest256 finish();  // once
+  // Whole blocks of what is known by now: the bytes of the calls before, and others behind them.
+  void absorb(std::string_view known);
+  Digest256 finish(std::string_view all) const;
 
  private:
-  Sha256 inner_;
+  std::array<uint32_t, 8> inner_;
   std::array<uint32_t, 8> outer_;
+  size_t done_ = 0;  // bytes absorbed
 };
 
 // The MAC of some bytes and the SHA-256 of a byte and others, for whoever needs both: where the

@@ -92,25 +92,22 @@ HmacKey HmacKey::from_states(const States& states) {
 
 void HmacKey::forget() { OPENSSL_cleanse(states_.data(), sizeof states_); }
 
-Digest256 HmacKey::mac(std::string_view bytes) const {
-  Hmac hmac(*this);
-  hmac.add(bytes);
-  return hmac.finish();
-}
+Digest256 HmacKey::mac(std::string_view bytes) const { return Hmac(*this).finish(bytes); }
 
 Hmac::Hmac(const HmacKey& key) {
-  std::memcpy(inner_.words_.data(), key.states_.data(), sizeof inner_.words_);
-  inner_.bytes_ = kBlockBytes;
+  std::memcpy(inner_.data(), key.states_.data(), sizeof inner_);
   std::memcpy(outer_.data(), key.states_.data() + 4, sizeof outer_);
 }
 
-Digest256 Hmac::finish() {
-  const Digest256 inner = inner_.finish();
-  std::array<unsigned char, kBlockBytes> last;
-  std::copy(inner.begin(), inner.end(), last.begin());
-  (void)pad(last.data(), kBlockBytes + inner.size());
-  sha256_absorb(&outer_, last.data(), 1);
-  return sha256_digest(outer_);
+void Hmac::absorb(std::string_view known) {
+  const size_t blocks = (known.size() - done_) / kBlockBytes;
+  if (blocks == 0) return;
+  sha256_absorb(&inner_, reinterpret_cast<const unsigned char*>(known.data()) + done_, blocks);
+  done_ += blocks * kBlockBytes;
+}
+
+Digest256 Hmac::finish(std::string_view all) const {
+  return hmac_finish(inner_, outer_, all, done_);
 }
 
 std::string hkdf_sha256(std::string_view salt, std::string_view key, std::string_view info,

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 #include "tenancy/base/crypto.h"
 
@@ -25,6 +26,14 @@ void sha256_absorb(Sha256Words* words, const unsigned char* blocks, size_t count
 void sha256_absorb_two(Sha256Words* words, const unsigned char* const* blocks, size_t count);
 // As sha256_absorb, by OpenSSL, which is what processors without the instructions do.
 void sha256_absorb_portable(Sha256Words* words, const unsigned char* blocks, size_t count);
+
+// The rest of an HMAC over `bytes`, of whose blocks the first `done` bytes are in `inner`: the last
+// ones with their padding, and the outer hash.
+Digest256 hmac_finish(const Sha256Words& inner, const Sha256Words& outer, std::string_view bytes,
+                      size_t done);
+// The same as processors without the instructions do it.
+Digest256 hmac_finish_portable(const Sha256Words& inner, const Sha256Words& outer,
+                               std::string_view bytes, size_t done);
 
 inline Digest256 sha256_digest(const Sha256Words& words) {
   Digest256 digest;

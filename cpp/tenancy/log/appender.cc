@@ -23,7 +23,8 @@ struct Appender::Scratch {
 
 namespace {
 
-constexpr size_t kChainPartBytes = kRecordTailBytes - 36;  // sequence … previous tag of the tenant
+constexpr size_t kTagTailBytes = sizeof(Tag) + 4;                     // the tag and the CRC
+constexpr size_t kChainPartBytes = kRecordTailBytes - kTagTailBytes;  // sequence … previous tag
 
 }  // namespace
 
@@ -40,7 +41,7 @@ Appender::Outcome Appender::append(RecordDraft draft, int64_t wait_ns, Committed
     const std::string_view early =
         std::string_view(scratch.record).substr(0, scratch.record.size() - kRecordTailBytes);
     Hmac hmac(key.key);
-    hmac.add(early);
+    hmac.absorb(early);
     const uint32_t crc = crc32c(early);
     const RingLock lock(ring_, wait_ns);
     if (!lock.held()) return Outcome::kBusy;
@@ -64,11 +65,11 @@ Appender::Outcome Appender::append_locked(RecordDraft draft, Committed* committe
   const std::string_view early =
       std::string_view(scratch.record).substr(0, scratch.record.size() - kRecordTailBytes);
   Hmac hmac(keys_.read(draft.chain).key);
-  hmac.add(early);
+  hmac.absorb(early);
   return commit(draft, scratch, hmac, crc32c(early), committed, error);
 }
 
-Appender::Outcome Appender::commit(const RecordDraft& draft, Scratch& scratch, Hmac hmac,
+Appender::Outcome Appender::commit(const RecordDraft& draft, Scratch& scratch, const Hmac& hmac,
                                    uint32_t crc, Committed* committed, Status* error) {
   std::string& record = scratch.record;
   if (record.size() * 2 > ring_.ring_bytes()) {
@@ -98,8 +99,7 @@ Appender::Outcome Appender::commit(const RecordDraft& draft, Scratch& scratch, H
   std::memcpy(tail + 8, state.tag.data(), sizeof(Tag));
   put(tail + 40, tenant.sequence);
   std::memcpy(tail + 48, tenant.tag.data(), sizeof(Tag));
-  hmac.add({tail, kChainPartBytes});
-  state.tag = hmac.finish();
+  state.tag = hmac.finish(std::string_view(record).substr(0, record.size() - kTagTailBytes));
   std::memcpy(tail + kChainPartBytes, state.tag.data(), sizeof(Tag));
   put(tail + kRecordTailBytes - 4, crc32c({tail, kRecordTailBytes - 4}, crc));
   ++state.next_sequence;

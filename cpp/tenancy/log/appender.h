@@ -33,7 +33,7 @@ class Appender {
 
  private:
   struct Scratch;
-  Outcome commit(const RecordDraft& draft, Scratch& scratch, Hmac hmac, uint32_t crc,
+  Outcome commit(const RecordDraft& draft, Scratch& scratch, const Hmac& hmac, uint32_t crc,
                  Committed* committed, Status* error);
 
   Ring& ring_;
