@@ -26,8 +26,9 @@ Lead lead_of(uint8_t byte) {
 
 constexpr uint64_t kHighBits = 0x8080808080808080;
 
-uint64_t word_at(const char* at) {
-  uint64_t word;
+template <class Word = uint64_t>
+Word word_at(const char* at) {
+  Word word;
   std::memcpy(&word, at, sizeof word);
   return word;
 }
@@ -35,9 +36,14 @@ uint64_t word_at(const char* at) {
 // Most texts are, and without a branch for each of their bytes.
 bool is_ascii(std::string_view bytes) {
   uint64_t seen = 0;
-  if (bytes.size() < sizeof(uint64_t)) {
+  if (bytes.size() < sizeof(uint32_t)) {
     for (const char c : bytes) seen |= static_cast<uint8_t>(c);
     return (seen & 0x80) == 0;
+  }
+  if (bytes.size() < sizeof(uint64_t)) {
+    seen = word_at<uint32_t>(bytes.data()) |
+           word_at<uint32_t>(bytes.data() + bytes.size() - sizeof(uint32_t));
+    return (seen & kHighBits) == 0;
   }
   for (size_t at = 0; at + sizeof(uint64_t) <= bytes.size(); at += sizeof(uint64_t)) {
     seen |= word_at(bytes.data() + at);

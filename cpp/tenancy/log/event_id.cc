@@ -11,8 +11,8 @@ namespace {
 
 // Random bytes drawn ahead, for one thread of one process.
 struct Pool {
-  std::array<uint8_t, 1000> bytes{};
-  size_t used = 1000;
+  std::array<uint8_t, 4000> bytes{};
+  size_t used = 4000;
   uint64_t forks = 0;
 
   void take(uint8_t* out, size_t count) {

@@ -57,23 +57,20 @@ constexpr size_t kFieldHeadBytes = 2 + 1 + 4;  // id, type, length
 constexpr size_t kNameHeadBytes = 2;
 constexpr size_t kUuidBytes = 16;
 
-// Whether the field may be recorded; adds what it takes to `*total`.
-Status measure(const Field& field, size_t* total) {
-  const bool named = field.id == FieldId::kNamed;
-  if (field.id == FieldId{0}) return refuse(field, "0 is no field id");
-  if (named && (field.name.empty() || field.name.size() > kNameBytesMax || !is_utf8(field.name))) {
-    return refuse(field, "expected a name of 1 to 255 bytes of UTF-8");
+// Why the field may not be recorded, whatever its size; null when it may. `*bytes`: of its value.
+const char* field_fault(const Field& field, size_t* bytes) {
+  if (field.id == FieldId::kNamed) {
+    const bool fits = !field.name.empty() && field.name.size() <= kNameBytesMax;
+    if (!fits || !is_utf8(field.name)) return "expected a name of 1 to 255 bytes of UTF-8";
+  } else if (field.id == FieldId{0}) {
+    return "0 is no field id";
+  } else if (!field.name.empty()) {
+    return "only field 65535 has a name";
   }
-  if (!named && !field.name.empty()) return refuse(field, "only field 65535 has a name");
   std::array<char, 8> number;
-  const std::string_view bytes = value_bytes(field.value, &number);
-  if (const char* fault = value_fault(field.value.type, bytes)) return refuse(field, fault);
-  if (bytes.size() > kRecordBytesMax) {
-    return refuse(field, "expected less than 1 MiB, got " + std::to_string(bytes.size()) +
-                             " bytes; store it elsewhere and log its hash");
-  }
-  *total += kFieldHeadBytes + bytes.size() + (named ? kNameHeadBytes + field.name.size() : 0);
-  return {};
+  const std::string_view value = value_bytes(field.value, &number);
+  *bytes = value.size();
+  return value_fault(field.value.type, value);
 }
 
 // Of all fields, in the order in which they stand.
@@ -88,11 +85,41 @@ Status measure_fields(const RecordDraft& draft, size_t* total) {
     if (!ascends(field, last_id, last_name)) {
       return refuse(field, "comes twice or out of order; fields ascend by id, named ones by name");
     }
-    if (Status status = measure(field, total); !status) return status;
+    size_t bytes = 0;
+    if (const char* fault = field_fault(field, &bytes)) return refuse(field, fault);
+    if (bytes > kRecordBytesMax) {
+      return refuse(field, "expected less than 1 MiB, got " + std::to_string(bytes) +
+                               " bytes; store it elsewhere and log its hash");
+    }
+    *total += kFieldHeadBytes + bytes;
+    if (!field.name.empty()) *total += kNameHeadBytes + field.name.size();
     last_id = static_cast<int32_t>(field.id);
     last_name = field.name;
   }
   return {};
+}
+
+template <size_t kBytes>
+void copy_ends(char* to, const char* from, size_t bytes) {
+  std::memcpy(to, from, kBytes);
+  std::memcpy(to + bytes - kBytes, from + bytes - kBytes, kBytes);
+}
+
+// Most values are short, and a call of memcpy takes longer than copying them.
+void copy_short(char* to, const char* from, size_t bytes) {
+  if (bytes > 32) {
+    std::memcpy(to, from, bytes);
+  } else if (bytes >= 16) {
+    copy_ends<16>(to, from, bytes);
+  } else if (bytes >= 8) {
+    copy_ends<8>(to, from, bytes);
+  } else if (bytes >= 4) {
+    copy_ends<4>(to, from, bytes);
+  } else if (bytes >= 2) {
+    copy_ends<2>(to, from, bytes);
+  } else if (bytes == 1) {
+    *to = *from;
+  }
 }
 
 // Writes one after the other into memory that was measured before.
@@ -105,7 +132,7 @@ class Pen {
     at_ += sizeof value;
   }
   void bytes(std::string_view bytes) {
-    if (!bytes.empty()) std::memcpy(at_, bytes.data(), bytes.size());
+    copy_short(at_, bytes.data(), bytes.size());
     at_ += bytes.size();
   }
   void field(const Field& field) {
@@ -210,33 +237,30 @@ Status encode_record(const RecordDraft& draft, std::string* out) {
   return {};
 }
 
-bool FieldCursor::take(size_t bytes, std::string_view* out) {
-  if (bytes > rest_.size()) return false;
-  *out = rest_.substr(0, bytes);
-  rest_.remove_prefix(bytes);
-  return true;
-}
-
 bool FieldCursor::next(Field* field) {
   if (left_ == 0 || !ok_) return false;
   --left_;
   ok_ = false;
-  std::string_view part;
-  if (!take(3, &part)) return false;
-  field->id = static_cast<FieldId>(get<uint16_t>(part.data()));
-  const auto type = static_cast<ValueType>(part[2]);
+  if (rest_.size() < kFieldHeadBytes) return false;
+  field->id = static_cast<FieldId>(get<uint16_t>(rest_.data()));
+  const auto type = static_cast<ValueType>(rest_[2]);
   field->name = {};
   field->personal = false;
+  size_t at = 3;
   if (field->id == FieldId::kNamed) {
-    if (!take(2, &part) || !take(get<uint16_t>(part.data()), &field->name)) return false;
-    if (field->name.empty() || field->name.size() > kNameBytesMax || !is_utf8(field->name)) {
-      return false;
-    }
+    const auto bytes = get<uint16_t>(rest_.data() + at);
+    at += kNameHeadBytes;
+    if (bytes == 0 || bytes > kNameBytesMax || at + bytes + 4 > rest_.size()) return false;
+    field->name = rest_.substr(at, bytes);
+    if (!is_utf8(field->name)) return false;
+    at += bytes;
   }
-  std::string_view bytes;
-  if (!take(4, &part) || !take(get<uint32_t>(part.data()), &bytes)) return false;
+  const size_t bytes = get<uint32_t>(rest_.data() + at);
+  at += 4;
+  if (bytes > rest_.size() - at) return false;
   if (field->id == FieldId{0} || !ascends(*field, last_id_, last_name_)) return false;
-  if (!read_value(type, bytes, &field->value)) return false;
+  if (!read_value(type, rest_.substr(at, bytes), &field->value)) return false;
+  rest_.remove_prefix(at + bytes);
   last_id_ = static_cast<int32_t>(field->id);
   last_name_ = field->name;
   ok_ = true;

@@ -154,8 +154,6 @@ class FieldCursor {
   bool at_end() const { return left_ == 0 && rest_.empty(); }
 
  private:
-  bool take(size_t bytes, std::string_view* out);
-
   std::string_view rest_;
   uint16_t left_;
   bool ok_ = true;

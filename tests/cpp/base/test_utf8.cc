@@ -50,6 +50,14 @@ TEST_CASE("malformed bytes are not UTF-8, wherever they stand") {
       REQUIRE_FALSE(is_utf8(std::string(before, 'a') + bytes + "aaaaaaaaaa"));
     }
   }
+  for (size_t length = 1; length <= 20; ++length) {
+    for (size_t at = 0; at < length; ++at) {
+      std::string text(length, 'a');
+      REQUIRE(is_utf8(text));
+      text[at] = '\xff';
+      REQUIRE_FALSE(is_utf8(text));
+    }
+  }
   REQUIRE(is_utf8(""));
   REQUIRE(is_utf8(std::string("a\0b", 3)));
 }
