@@ -11,6 +11,9 @@ namespace {
 
 constexpr uint64_t kRoomMin = uint64_t{64} << 10;
 constexpr uint64_t kRoomStepMax = uint64_t{4} << 20;
+// Zeros that are written ahead of the records, and the largest write that takes them along.
+constexpr uint64_t kFillBytes = uint64_t{256} << 10;
+constexpr uint64_t kFillForBytesMax = kFillBytes / 4;
 
 }  // namespace
 
@@ -33,7 +36,8 @@ Status ChainFile::load(const ChainMark& mark) {
   if (!file) return file.status();
   const Result<uint64_t> size = (*file)->size();
   if (!size) return size.status();
-  room_ = *size;
+  // What lies there may be records that a dead leader wrote: nothing is filled over them.
+  room_ = filled_ = *size;
   file_ = std::move(*file);
   return {};
 }
@@ -122,11 +126,24 @@ bool ChainFile::add(std::string_view record) {
 Status ChainFile::write() {
   if (buffer_.empty()) return {};
   dirty_ = true;
-  if (Status status = make_room(mark_.offset + buffer_.size()); !status) return status;
+  const uint64_t end = mark_.offset + buffer_.size();
+  if (Status status = make_room(end); !status) return status;
+  fill_ahead(end);
   if (Status status = file_->write_at(mark_.offset, buffer_); !status) return status;
-  mark_.offset += buffer_.size();
+  mark_.offset = end;
   buffer_.clear();
   return {};
+}
+
+// To write into allocated space for the first time changes the file system's own tables, and a sync
+// has to wait for its journal too. So a small write takes zeros along, and the syncs after it find
+// space that was written before. A large one would double what is written and gain nothing.
+void ChainFile::fill_ahead(uint64_t end) {
+  if (end <= filled_) return;
+  filled_ = end;
+  if (buffer_.size() > kFillForBytesMax) return;
+  filled_ = std::max(end, std::min(room_, end + kFillBytes));
+  buffer_.append(filled_ - end, '\0');
 }
 
 // Space is taken ahead, in steps that double: a quiet log is small, a busy one seldom stops for it,
@@ -221,6 +238,7 @@ Status ChainFile::make_segment(const FileKey& key, uint64_t segment_bytes) {
   if (Status status = files_.sync_directory(paths_.segments); !status) return status;
   file_ = std::move(*file);
   room_ = room;
+  filled_ = kSegmentHeaderBytes;
   header_ = std::move(header);
   before_ = tree;
   range_ = durable_range_ = CompactRange(header_.first);

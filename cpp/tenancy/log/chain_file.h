@@ -75,6 +75,7 @@ class ChainFile {
   }
   Status scan(uint64_t end);
   Status make_room(uint64_t end);
+  void fill_ahead(uint64_t end);
   Status finish_seal(uint64_t end);
 
   Files& files_;
@@ -82,7 +83,8 @@ class ChainFile {
   const LogId log_id_;
   const Class chain_;
   std::unique_ptr<File> file_;
-  uint64_t room_ = 0;  // up to where space of the file is taken
+  uint64_t room_ = 0;    // up to where space of the file is taken
+  uint64_t filled_ = 0;  // up to where it was written, records or zeros
   ChainMark mark_;
   ChainMark durable_;
   SegmentHeader header_;  // of the active segment
