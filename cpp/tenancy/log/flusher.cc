@@ -102,7 +102,7 @@ void Flusher::step_down() {
 }
 
 // Everything in hand is durable.
-void Flusher::settle() {
+void Flusher::settle(int64_t sync_ns) {
   std::array<ChainMark, kClasses> marks;
   for (size_t i = 0; i < kClasses; ++i) {
     chains_[i]->settle();
@@ -115,8 +115,12 @@ void Flusher::settle() {
   const Status told = head_file_.write(log_id_, file_key(), head(), false);
   store_progress(ring_.header(), synced_, marks);
   RingHeader& header = ring_.header();
+  const uint32_t came = header.wake.load();
   header.durable.fetch_add(1);
-  futex_wake(header.durable, groups_.settle(synced_));
+  woken_ = static_cast<uint32_t>(std::max(futex_wake(header.durable, groups_.settle(synced_)), 0));
+  const int64_t wait_ns = patience_.wait_ns(woken_, ring_.tail() > synced_, sync_ns);
+  gather_until_ = wait_ns == 0 ? 0 : real_ns() + wait_ns;
+  gathered_at_ = came + woken_;
   header.done.fetch_add(1);
   futex_wake_all(header.done);
   if (!told) {
@@ -136,9 +140,27 @@ Status Flusher::pump(uint64_t upto, bool sync) {
   return {};
 }
 
+// Waits for those whom the last sync woke: each of them raises `wake` when it commits again.
+void Flusher::gather() {
+  if (gather_until_ == 0) return;
+  RingHeader& header = ring_.header();
+  header.awaited.store(gathered_at_);
+  int32_t missing = 0;
+  while (true) {
+    missing = static_cast<int32_t>(gathered_at_ - header.wake.load());
+    const int64_t left = gather_until_ - real_ns();
+    if (missing <= 0 || left <= 0) break;
+    futex_wait(header.awaited, gathered_at_, left);
+  }
+  header.awaited.store(0);
+  gather_until_ = 0;
+  patience_.tell(woken_, static_cast<uint32_t>(std::max(missing, 0)));
+}
+
 Result<bool> Flusher::pump_due() {
   RingHeader& header = ring_.header();
   if (failing() && real_ns() < retry_at_) return false;
+  gather();
   const uint64_t tail = ring_.tail();
   const bool wrote = written_ < tail;
   // One group at a time: whoever waits for a sync does not wait for all that came after.
@@ -219,12 +241,13 @@ Status Flusher::write_all() {
 }
 
 Status Flusher::sync_all() {
+  const int64_t began = real_ns();
   for (auto& chain : chains_) {
     if (!chain->has_unsynced()) continue;
     ring_.header().syncs.fetch_add(1, std::memory_order_relaxed);
     if (Status status = chain->sync(); !status) return fail(chain.get(), status);
   }
-  settle();
+  settle(real_ns() - began);
   return {};
 }
 

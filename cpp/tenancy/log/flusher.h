@@ -85,13 +85,14 @@ class Flusher {
   Status add(Class chain, std::string_view record);
   Status write_all();
   Status sync_all();
+  void gather();
   Status roll(ChainFile& chain);
   Status ensure_segment(ChainFile& chain);
   Status write_manifest();
   Status fail(ChainFile* culprit, Status status);
   void recovered();
   void report(const Status& status);
-  void settle();
+  void settle(int64_t sync_ns);
   Head head() const;
   FileKey file_key();
   Status append(const RecordDraft& draft, Committed* committed);
@@ -124,6 +125,10 @@ class Flusher {
   uint64_t synced_ = 0;
   int64_t unsynced_since_ = 0;  // real time; 0: nothing is unsynced
   Groups groups_;
+  Patience patience_;
+  uint32_t woken_ = 0;        // by the last sync
+  uint32_t gathered_at_ = 0;  // the value of `wake` when all of them have come back
+  int64_t gather_until_ = 0;  // real time; 0: nobody is waited for
   std::vector<std::unique_ptr<ChainFile>> chains_;
   Manifest manifest_;
   bool manifest_due_ = false;

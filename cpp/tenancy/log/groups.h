@@ -1,14 +1,16 @@
-// Groups: whom a sync wakes. What the leader takes from the ring in one go is a group; groups are
-// numbered modulo 32, and whoever waits for its record to be durable sleeps with the bit of its
-// group, so that nobody is woken for another's. Internal. (LOG_FORMAT.md, 9.4)
+// Groups: whom a sync wakes, and whom the next one waits for. What the leader takes from the ring
+// in one go is a group; groups are numbered modulo 32, and whoever waits for its record to be
+// durable sleeps with the bit of its group, so that nobody is woken for another's. Internal.
+// (LOG_FORMAT.md, 9.4)
 //
 // Invariant: whoever looked at the word `durable`, then at `synced`, then chose a bit from
 // `gathered`, and sleeps only if `durable` is still the same, is woken by the next sync that covers
 // its record.
 //
-// Thread safety: Gathered is a plain value. Groups: one thread at a time, the leader's.
+// Thread safety: Gathered is a plain value. Groups, Patience: one thread at a time, the leader's.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -64,6 +66,36 @@ class Groups {
   std::atomic<uint64_t>& gathered_;
   Gathered last_;
   uint32_t pending_ = kAllWaiters;
+};
+
+// How long the leader waits, before it takes the next group, for those whom the last sync woke.
+// They as a rule commit again at once; without them the group has those alone who came during the
+// sync, and two halves take turns at syncs that would have had room for both. Waiting for longer
+// than a sync could gain nothing, and where they do not come back it is soon given up.
+class Patience {
+ public:
+  static constexpr int64_t kWaitNsMax = 2'000'000;
+  static constexpr uint32_t kSkipsMax = 63;
+
+  // A sync that took `sync_ns` woke `woken` waiters; `others`: somebody waits for the next one
+  // already. 0: not at all.
+  int64_t wait_ns(uint32_t woken, bool others, int64_t sync_ns) {
+    if (woken == 0 || (woken == 1 && !others)) return 0;
+    if (skips_left_ != 0) {
+      --skips_left_;
+      return 0;
+    }
+    return std::min(sync_ns / 2, kWaitNsMax);
+  }
+  // After a wait: so many of those that were woken did not come in time.
+  void tell(uint32_t woken, uint32_t missing) {
+    skips_ = missing * 2 <= woken ? 0 : std::min(skips_ * 2 + 1, kSkipsMax);
+    skips_left_ = skips_;
+  }
+
+ private:
+  uint32_t skips_ = 0;  // how many groups were taken at once after the last wait
+  uint32_t skips_left_ = 0;
 };
 
 }  // namespace tenancy::log

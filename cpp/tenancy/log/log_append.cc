@@ -23,8 +23,11 @@ void raise_to(Word& word, uint64_t value) {
 
 void LogImpl::wake_leader() {
   RingHeader& header = ring_->header();
-  header.wake.fetch_add(1);
+  const uint32_t count = header.wake.fetch_add(1) + 1;
   if (header.sleeping.load() != 0) futex_wake_all(header.wake);
+  if (header.awaited.load() != count) return;
+  header.awaited.store(0);  // changed, so that the leader cannot fall asleep after this
+  futex_wake_all(header.awaited);
 }
 
 Status LogImpl::make_room(const RoomWait& wait) {
@@ -70,7 +73,7 @@ Status LogImpl::commit(const RecordDraft& draft, int64_t wait_ns, Committed* com
   }
 }
 
-Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
+Result<Position> LogImpl::append(const Entry& entry, Ack ack, Turn* turn) {
   const Result<Worker*> found = worker();
   if (!found) return found.status();
   RecordDraft draft;
@@ -104,7 +107,9 @@ Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
     }
     return committed.position;
   }
-  if (Status status = wait_for(committed.end, ack, options_.ack_wait_ns); !status) return status;
+  if (Status status = wait_for(committed.end, ack, options_.ack_wait_ns, turn); !status) {
+    return status;
+  }
   return committed.position;
 }
 
@@ -113,14 +118,14 @@ Result<Position> LogImpl::append_all(std::span<const Entry> entries, Ack ack) {
   Position last;
   for (const Entry& entry : entries) {
     const bool is_last = &entry == &entries.back();
-    const Result<Position> at = append(entry, is_last ? ack : Ack::kRing);
+    const Result<Position> at = append(entry, is_last ? ack : Ack::kRing, nullptr);
     if (!at) return at.status();
     last = *at;
   }
   return last;
 }
 
-Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
+Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns, Turn* turn) {
   const Result<Worker*> found = worker();
   if (!found) return found.status();
   Worker& worker = **found;
@@ -131,6 +136,10 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
   const int64_t deadline = real_ns() + wait_ns;
   const FailureWatch failure_watch(header);
   const FutexWord& word = disk ? header.durable : header.done;
+  if (turn != nullptr && disk && options_.background && ring_->synced() < end) {
+    wake_leader();
+    (void)turn->begin(worker.turns, deadline);  // late: what follows says so
+  }
   bool looks = false;  // whether the leader lives: dear, so only when nothing has come of a wait
   while (true) {
     const uint32_t seen = word.load();

@@ -22,6 +22,7 @@
 #include "tenancy/log/log.h"
 #include "tenancy/log/ring.h"
 #include "tenancy/log/subject_keys.h"
+#include "tenancy/log/turns.h"
 
 namespace tenancy::log {
 
@@ -35,6 +36,7 @@ struct Worker {
         flusher(options, files, clock, paths, log_id, ring, keys, subjects, appender),
         forks(g_fork_count.load()) {}
   std::mutex mutex;
+  Turns turns;
   SubjectKeys subjects;
   Flusher flusher;
   std::thread thread;
@@ -50,7 +52,7 @@ class LogImpl final : public Log {
   ~LogImpl() override { (void)close(); }
 
   Status open();
-  Result<Position> append(const Entry& entry, Ack ack) override;
+  Result<Position> append(const Entry& entry, Ack ack, Turn* turn) override;
   Result<Position> append_all(std::span<const Entry> entries, Ack ack) override;
   Status flush(Ack ack, std::optional<int64_t> wait_ns) override;
   Status rotate() override;
@@ -86,8 +88,8 @@ class LogImpl final : public Log {
   void nap(Worker& worker, uint32_t wake_seen, bool failing, bool idle);
   // Appends, waiting for room; the record's end in the ring.
   Status commit(const RecordDraft& draft, int64_t wait_ns, Committed* committed);
-  Status make_room(const RoomWait& wait);
-  Status wait_for(uint64_t end, Ack ack, int64_t wait_ns);
+  Status make_room(int64_t deadline);
+  Status wait_for(uint64_t end, Ack ack, int64_t wait_ns, Turn* turn = nullptr);
   // Writes up to `end` if this process leads and its thread does not just then.
   void write_here(Worker& worker, uint64_t end);
   // Why nothing can be written; empty when it can, or when that cannot be read in time.

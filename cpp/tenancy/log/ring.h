@@ -114,6 +114,7 @@ struct RingHeader {
   FutexWord durable;            // for those who wait for `synced`, each with the bit of its group
   FutexWord followers;          // for those who might lead
   std::atomic<uint32_t> sleeping;  // the leader waits on `wake`
+  FutexWord awaited;  // the value of `wake` for which the leader waits with a group; 0: it does not
   Journal journal;
   ChainWords chains[kClasses];
   Word progress_current;  // 0 or 1

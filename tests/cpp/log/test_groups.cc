@@ -161,3 +161,59 @@ TEST_CASE("a waiter is woken by its own bits alone") {
   CHECK(futex_wake(word, kAllWaiters) == 0);
   futex_wait(word, 8, kForever);  // differs: returns at once
 }
+
+TEST_CASE("the next group waits for as many as a sync woke, for at most half of a sync") {
+  Patience patience;
+  constexpr int64_t kSync = 200'000;
+  CHECK(patience.wait_ns(0, true, kSync) == 0);
+  CHECK(patience.wait_ns(1, false, kSync) == 0);  // alone: it would wait for itself
+  CHECK(patience.wait_ns(1, true, kSync) == kSync / 2);
+  CHECK(patience.wait_ns(2, false, kSync) == kSync / 2);
+  CHECK(patience.wait_ns(60, true, 60'000'000'000) == Patience::kWaitNsMax);
+}
+
+TEST_CASE("waiting in vain is given up for longer each time, until it is worth it again") {
+  Patience patience;
+  constexpr int64_t kSync = 200'000;
+  const auto groups_at_once = [&] {
+    uint32_t count = 0;
+    while (patience.wait_ns(10, true, kSync) == 0) ++count;
+    return count;
+  };
+  CHECK(groups_at_once() == 0);
+  for (const uint32_t expected : {1U, 3U, 7U, 15U, 31U, 63U, 63U}) {
+    patience.tell(10, 6);
+    CHECK(groups_at_once() == expected);
+  }
+  patience.tell(10, 5);
+  CHECK(groups_at_once() == 0);
+}
+
+TEST_CASE("threads that commit again and again get at most one sync for each group") {
+  const TempDir directory;
+  Options options = options_in(directory.path());
+  options.background = true;
+  const auto log = open(options);
+  REQUIRE(log->flush().ok());
+  const Health before = log->health();
+  constexpr size_t kThreads = 8;
+  constexpr size_t kEach = 50;
+  std::atomic<size_t> failed{0};
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (size_t i = 0; i < kEach; ++i) {
+        const Field fields[] = {{FieldId::kResourceId, Value::text("event"), {}}};
+        if (!log->append({Class::kOther, "ten_1", fields, 0}, Ack::kDisk)) ++failed;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(failed == 0);
+  // Without a flush: each of them was told that its event is durable.
+  CHECK(events_of(directory.path(), Class::kOther).size() == kThreads * kEach);
+  const Health after = log->health();
+  // A segment that is full is synced once more, by itself.
+  const uint64_t rolls = 2 + kThreads * kEach * 300 / options.segment_bytes;
+  CHECK(after.syncs - before.syncs <= after.groups - before.groups + rolls);
+}
