@@ -2,8 +2,12 @@
 // HMAC of the same bytes.
 //
 //   build/release/bench_log [events [emit | durable | verify]]
+//   build/release/bench_log SECONDS commit COMMITTERS      one line, which bench_log.py reads
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +29,13 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Of all threads of this process: what else the machine does is not in it.
+double processor_seconds() {
+  struct timespec now {};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
 [[noreturn]] void fail(const std::string& what) {
@@ -115,7 +126,7 @@ void bench_durable(size_t committers, size_t each, size_t batch) {
   const auto log = open(directory.path, uint64_t{256} << 20);
   const Event event;
   if (!log->flush(Ack::kDisk)) fail("flush");
-  const uint64_t syncs = log->health().syncs;
+  const Health before = log->health();
   const auto start = Clock::now();
   std::vector<std::thread> threads;
   for (size_t t = 0; t < committers; ++t) {
@@ -129,10 +140,45 @@ void bench_durable(size_t committers, size_t each, size_t batch) {
   for (std::thread& thread : threads) thread.join();
   if (!log->flush(Ack::kDisk)) fail("flush");
   const double took = seconds_since(start);
+  const Health after = log->health();
   const auto count = static_cast<double>(committers * each);
-  std::printf("durable, %2zu committers, batches of %5zu: %9.0f events/s, %6llu syncs\n",
-              committers, batch, count / took,
-              static_cast<unsigned long long>(log->health().syncs - syncs));
+  const auto syncs = static_cast<double>(after.syncs - before.syncs);
+  std::printf(
+      "durable, %2zu committers, batches of %5zu: %9.0f events/s, %6.0f syncs, %.2f for each "
+      "group, %.1f events each\n",
+      committers, batch, count / took, syncs,
+      syncs / static_cast<double>(std::max<uint64_t>(after.groups - before.groups, 1)),
+      count / std::max(syncs, 1.0));
+}
+
+// So many threads that commit again and again for so many seconds.
+void bench_commits(double seconds, size_t committers) {
+  const Directory directory;
+  const auto log = open(directory.path, uint64_t{256} << 20);
+  const Event event;
+  if (!log->flush(Ack::kDisk)) fail("flush");
+  const Health before = log->health();
+  std::atomic<bool> over{false};
+  std::atomic<size_t> commits{0};
+  const auto start = Clock::now();
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < committers; ++t) {
+    threads.emplace_back([&] {
+      size_t mine = 0;
+      for (; !over.load(std::memory_order_relaxed); ++mine) {
+        if (!log->append(event.entry(mine), Ack::kDisk)) fail("append");
+      }
+      commits += mine;
+    });
+  }
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+  over = true;
+  for (std::thread& thread : threads) thread.join();
+  const double took = seconds_since(start);
+  const Health after = log->health();
+  std::printf("%.0f %llu %llu\n", static_cast<double>(commits.load()) / took,
+              static_cast<unsigned long long>(after.syncs - before.syncs),
+              static_cast<unsigned long long>(after.groups - before.groups));
 }
 
 void bench_verify_and_recover(size_t events) {
@@ -151,15 +197,16 @@ void bench_verify_and_recover(size_t events) {
   Report report;
   double took = 1e9;
   for (int i = 0; i < 5; ++i) {
-    const auto start = Clock::now();
+    const double start = processor_seconds();
     report = verify(Files::system(), options);
-    took = std::min(took, seconds_since(start));
+    took = std::min(took, processor_seconds() - start);
   }
   if (report.verdict != Verdict::kQualified) fail("not verified: " + report.findings[0].text);
-  std::printf("verify, one core, best of 5 %9.0f records/s (%llu records, %.0f bytes each)\n",
-              static_cast<double>(report.records) / took,
-              static_cast<unsigned long long>(report.records),
-              static_cast<double>(report.bytes) / static_cast<double>(report.records));
+  std::printf(
+      "verify, of a processor's second, best of 5 %9.0f records/s (%llu records, %.0f bytes "
+      "each)\n",
+      static_cast<double>(report.records) / took, static_cast<unsigned long long>(report.records),
+      static_cast<double>(report.bytes) / static_cast<double>(report.records));
   std::filesystem::remove(directory.path + "/log/ring");
   const auto start = Clock::now();
   const auto log = open(directory.path, uint64_t{1} << 30);
@@ -170,6 +217,10 @@ void bench_verify_and_recover(size_t events) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 4 && std::string(argv[2]) == "commit") {
+    bench_commits(std::strtod(argv[1], nullptr), std::strtoull(argv[3], nullptr, 10));
+    return 0;
+  }
   const size_t events = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
   const std::string part = argc > 2 ? argv[2] : "";
   if (part.empty() || part == "emit") bench_emit(events / 2);
