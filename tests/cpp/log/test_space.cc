@@ -84,9 +84,11 @@ TEST_CASE("small groups are written into space that was written before") {
   const auto log = open(watched_options(directory.path(), files));
   REQUIRE(log->flush().ok());
   append(*log, Class::kAccess, "ten_1", "the first of its chain's segment", Ack::kDisk);
-  files.writes.clear();
+  // The chain's genesis took zeros along, as those of the other chains did.
   uint64_t before = 0;
+  for (const WatchedFiles::Written& write : files.writes) before = std::max(before, write.end());
   size_t beyond = 0;
+  files.writes.clear();
   for (int i = 0; i < 400; ++i) {
     append(*log, Class::kAccess, "ten_1", std::string(500, '.'), Ack::kDisk);
   }
@@ -95,8 +97,8 @@ TEST_CASE("small groups are written into space that was written before") {
     if (write.end() > before) ++beyond;
     before = std::max(before, write.end());
   }
-  // 64 KiB, 128 KiB, 256 KiB, 512 KiB: where more space is taken.
-  CHECK(beyond <= 4);
+  // Where more space is taken: at 64, 128 and 256 KiB.
+  CHECK(beyond <= 3);
   CHECK(checked(directory.path()).verdict == Verdict::kQualified);  // unanchored, nothing else
   CHECK(checked(directory.path()).findings.size() == 1);
 }
