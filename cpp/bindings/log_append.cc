@@ -8,7 +8,6 @@
 #include "log_fields.h"
 #include "pybind.h"
 #include "tenancy/log/log.h"
-#include "tenancy/log/turns.h"
 
 namespace tenancy {
 namespace {
@@ -94,11 +93,9 @@ uint64_t append(PyObject* self, const Arguments& given) {
                        given.subject(), given.sealed());
   // To the ring takes less time than giving the GIL away.
   if (level == log::Ack::kRing) return value_or_raise(log.append(event.entry(), level)).sequence;
-  // Ends when the GIL is ours again: whoever is woken before that could only wait for it.
-  log::Turn turn;
   const Result<log::Position> at = [&] {
     const py::gil_scoped_release released;
-    return log.append(event.entry(), level, &turn);
+    return log.append(event.entry(), level);
   }();
   return value_or_raise(at).sequence;
 }

@@ -111,8 +111,6 @@ struct PruneResult {
   std::vector<PrunedSegment> segments{};  // in order
 };
 
-class Turn;  // turns.h
-
 class Log {
  public:
   static Result<std::unique_ptr<Log>> open(const Options& options);
@@ -121,10 +119,7 @@ class Log {
   // kFull: the ring stayed full, or the mutex or the flusher did not move, for that long;
   // nothing was recorded. kInvalidArgument: see encode_record. kIo with "recorded, but": it is
   // recorded, and not (known to be) at `ack` yet.
-  // With a `turn`, which the caller ends when it has what it needs to go on: of those who wait for
-  // kDisk with one, one at a time is woken (turns.h).
-  virtual Result<Position> append(const Entry& entry, Ack ack = Ack::kRing,
-                                  Turn* turn = nullptr) = 0;
+  virtual Result<Position> append(const Entry& entry, Ack ack = Ack::kRing) = 0;
   // All in order, one acknowledgement for the last; stops at the first that fails.
   virtual Result<Position> append_all(std::span<const Entry> entries, Ack ack) = 0;
 

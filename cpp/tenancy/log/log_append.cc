@@ -73,7 +73,7 @@ Status LogImpl::commit(const RecordDraft& draft, int64_t wait_ns, Committed* com
   }
 }
 
-Result<Position> LogImpl::append(const Entry& entry, Ack ack, Turn* turn) {
+Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
   const Result<Worker*> found = worker();
   if (!found) return found.status();
   RecordDraft draft;
@@ -107,9 +107,7 @@ Result<Position> LogImpl::append(const Entry& entry, Ack ack, Turn* turn) {
     }
     return committed.position;
   }
-  if (Status status = wait_for(committed.end, ack, options_.ack_wait_ns, turn); !status) {
-    return status;
-  }
+  if (Status status = wait_for(committed.end, ack, options_.ack_wait_ns); !status) return status;
   return committed.position;
 }
 
@@ -118,14 +116,14 @@ Result<Position> LogImpl::append_all(std::span<const Entry> entries, Ack ack) {
   Position last;
   for (const Entry& entry : entries) {
     const bool is_last = &entry == &entries.back();
-    const Result<Position> at = append(entry, is_last ? ack : Ack::kRing, nullptr);
+    const Result<Position> at = append(entry, is_last ? ack : Ack::kRing);
     if (!at) return at.status();
     last = *at;
   }
   return last;
 }
 
-Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns, Turn* turn) {
+Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
   const Result<Worker*> found = worker();
   if (!found) return found.status();
   Worker& worker = **found;
@@ -136,10 +134,6 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns, Turn* turn) {
   const int64_t deadline = real_ns() + wait_ns;
   const FailureWatch failure_watch(header);
   const FutexWord& word = disk ? header.durable : header.done;
-  if (turn != nullptr && disk && options_.background && ring_->synced() < end) {
-    wake_leader();
-    (void)turn->begin(worker.turns, deadline);  // late: what follows says so
-  }
   bool looks = false;  // whether the leader lives: dear, so only when nothing has come of a wait
   while (true) {
     const uint32_t seen = word.load();

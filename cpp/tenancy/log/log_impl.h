@@ -22,7 +22,6 @@
 #include "tenancy/log/log.h"
 #include "tenancy/log/ring.h"
 #include "tenancy/log/subject_keys.h"
-#include "tenancy/log/turns.h"
 
 namespace tenancy::log {
 
@@ -36,7 +35,6 @@ struct Worker {
         flusher(options, files, clock, paths, log_id, ring, keys, subjects, appender),
         forks(g_fork_count.load()) {}
   std::mutex mutex;
-  Turns turns;
   SubjectKeys subjects;
   Flusher flusher;
   std::thread thread;
@@ -52,7 +50,7 @@ class LogImpl final : public Log {
   ~LogImpl() override { (void)close(); }
 
   Status open();
-  Result<Position> append(const Entry& entry, Ack ack, Turn* turn) override;
+  Result<Position> append(const Entry& entry, Ack ack) override;
   Result<Position> append_all(std::span<const Entry> entries, Ack ack) override;
   Status flush(Ack ack, std::optional<int64_t> wait_ns) override;
   Status rotate() override;
@@ -89,7 +87,7 @@ class LogImpl final : public Log {
   // Appends, waiting for room; the record's end in the ring.
   Status commit(const RecordDraft& draft, int64_t wait_ns, Committed* committed);
   Status make_room(int64_t deadline);
-  Status wait_for(uint64_t end, Ack ack, int64_t wait_ns, Turn* turn = nullptr);
+  Status wait_for(uint64_t end, Ack ack, int64_t wait_ns);
   // Writes up to `end` if this process leads and its thread does not just then.
   void write_here(Worker& worker, uint64_t end);
   // Why nothing can be written; empty when it can, or when that cannot be read in time.

@@ -24,11 +24,11 @@ class DyingLog final : public log::Log {
   DyingLog(std::shared_ptr<log::Log> log, When when, int records)
       : log_(std::move(log)), when_(when), records_(records) {}
 
-  Result<log::Position> append(const log::Entry& entry, log::Ack ack, log::Turn* turn) override {
+  Result<log::Position> append(const log::Entry& entry, log::Ack ack) override {
     const bool dies = --records_ < 0;
     if (dies && when_ == When::kBefore) kill(getpid(), SIGKILL);
     if (dies && when_ == When::kStops) kill(getpid(), SIGSTOP);
-    Result<log::Position> at = log_->append(entry, ack, turn);
+    Result<log::Position> at = log_->append(entry, ack);
     if (dies && when_ == When::kAfter) kill(getpid(), SIGKILL);
     return at;
   }
