@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from billing_cases import DIGITS, Case, cases
+from billing_support import FEBRUARY, JANUARY
 from tenancy.billing import (
+    Adjustment,
     Bill,
     BillLine,
     CreditNote,
@@ -215,6 +217,14 @@ def test_parts_never_come_to_more_than_an_invoice_with_a_line_below_zero() -> No
     assert [line.net for line in rest.lines] == [50, -50]
 
 
+def test_an_invoice_that_gave_money_cannot_be_taken_back() -> None:
+    given_back = compute(
+        Terms("acme", FEBRUARY, "EUR", [], adjustments=[Adjustment("Outage", -5, JANUARY)]), []
+    )
+    with pytest.raises(InvalidValue, match=r"came to -5 EUR: nothing was charged.*Adjustment"):
+        note(invoice_of(given_back))
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases(), st.data())
 def test_parts_of_all_notes_sum_exactly_to_the_invoice(case: Case, data: Any) -> None:
@@ -367,6 +377,17 @@ def damaged(change: Any) -> str:
         (damaged(lambda b: b.update(issued_at="2026-02-01")), r"issued_at: expected a time"),
         (damaged(lambda b: b["bill"].update(total=11.9)), r"bill\.total: expected a number as"),
         (damaged(lambda b: b["bill"].update(total="NaN")), r"bill\.total: expected a number as"),
+        (
+            damaged(lambda b: b["bill"].update(total="1e999999999")),
+            r"bill\.total: expected a number",
+        ),
+        (damaged(lambda b: b["bill"].update(total="1_0")), r"bill\.total: expected a number as"),
+        (damaged(lambda b: b["bill"].update(total="１")), r"bill\.total: expected a number as"),
+        (
+            damaged(lambda b: b.update(issued_at="2026-02-01T00:00:00+05:00Z")),
+            r"issued_at: expected a time",
+        ),
+        (damaged(lambda b: b.update(issued_at="2026-02-31T00:00:00Z")), r"issued_at: expected a t"),
         (damaged(lambda b: b["bill"].update(lines={})), r"bill\.lines: expected a list"),
         (
             damaged(lambda b: b["bill"]["lines"][0].update(kind="gift")),

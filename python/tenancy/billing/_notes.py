@@ -253,6 +253,13 @@ def _tax_share(part: _Wanted, tax: int, scale: int) -> int:
 def _check_total(invoice: Invoice, earlier: Iterable[CreditNote], units: int, digits: int) -> None:
     """Lines below zero make it possible that parts of the others come to more than the invoice."""
     left = units_of(invoice.bill.total, digits)
+    if left < 0:
+        raise InvalidValue(
+            "invoice",
+            f"{invoice.number} came to {invoice.bill.total:f} {invoice.bill.currency}: nothing was"
+            " charged that could be taken back",
+            remedy="put what it gave too much on the next bill, as an Adjustment",
+        )
     left -= sum(units_of(note.total, digits) for note in earlier)
     if not 0 <= units <= left:
         raise InvalidValue(
