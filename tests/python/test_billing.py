@@ -408,6 +408,46 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("a kind of line that is none", lambda: Credit("c", 1, "EUR", kinds=["fee"]), "base_fee"),
     ("half a period", lambda: Discount("d", percent=1, periods_left=-1), "0 or more"),
     ("half a part", lambda: Part(0, 1, total=1), "not both"),
+    # Letter by letter it would be for no metric at all, and take nothing off.
+    ("one metric", lambda: Discount("d", percent=1, metrics="calls"), "metrics: expected a list"),
+    ("one plan", lambda: Credit("c", 1, "EUR", plans="team"), "plans: expected a list of str"),
+    ("one kind", lambda: Discount("d", percent=1, kinds="usage"), "kinds: expected a list of str"),
+    (
+        "a metric that is none",
+        lambda: Credit("c", 1, "EUR", metrics=[7]),
+        r"metrics\[0\]: expected",
+    ),  # type: ignore[list-item]
+    ("half a seat", lambda: span(prices=book(seats=1), seats=2.5), "seats: got a float"),
+    (
+        "seats of no time",
+        lambda: span(prices=book(seats=1), seats=[2]),
+        r"seats\[0\]: expected Seat",
+    ),
+    ("one rate", lambda: TaxRules("DE", TaxRate("DE", 19)), "tax.rates: expected a list"),  # type: ignore[arg-type]
+    (
+        "one discount",
+        lambda: bill(book(), discounts=Discount("d", percent=1)),
+        "expected a list of",
+    ),
+    (
+        "a discount among credits",
+        lambda: bill(book(), credits=[Discount("d", percent=1)]),
+        r"credits\[0\]: expected Credit, got Discount",
+    ),
+    ("tax as a rate", lambda: bill(book(), tax=19), "tax: expected TaxRules, got 19"),
+    ("half of a period", lambda: Terms("acme", (day(1),), "EUR", []), r"Period or \(start, end\)"),  # type: ignore[arg-type]
+    (
+        "a name that is none",
+        lambda: bill(book(), names={"calls": 5}),
+        r"names\['calls'\]: expected",
+    ),
+    ("names that are none", lambda: bill(book(), names="calls"), "names: expected a mapping"),
+    ("no span", lambda: Terms("acme", JANUARY, "EUR", [None]), r"spans\[0\]: expected Span"),  # type: ignore[list-item]
+    (
+        "a time without an end",
+        lambda: Adjustment("late", 1, (day(1), day(2))),  # type: ignore[arg-type]
+        "adjustment.period: expected a Period",
+    ),
 ]
 
 
@@ -452,6 +492,13 @@ def test_usage_that_does_not_fit_the_terms_is_refused() -> None:
         compute(terms, [{"calls": [Cumulative(day(20), Decimal(1))]}])
     with pytest.raises(InvalidValue, match=r"one mapping for each of 1 spans"):
         compute(terms, [])
+    used = Cumulative(day(1, 2), Decimal(1))
+    with pytest.raises(InvalidValue, match=r"^usage: expected a list with one mapping"):
+        compute(terms, {"calls": [used]})  # type: ignore[arg-type]
+    with pytest.raises(
+        InvalidValue, match=r"^usage\[0\].calls: expected a list of Cumulative, got"
+    ):
+        compute(terms, [{"calls": used}])  # type: ignore[dict-item]
     with pytest.raises(InvalidValue, match=r"negative|below"):
         compute(terms, [{"calls": [Cumulative(day(1, 2), Decimal(-1))]}])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from .._text import check_text
+from .._text import check_text, shown
 from ..errors import InvalidValue
 from ..pricing import Number
 from ._documents import EventsRef, Period
@@ -41,6 +41,8 @@ class Adjustment:
         events: EventsRef | None = None,
     ) -> None:
         check_text(description, "adjustment.description", 1000)
+        if not isinstance(period, Period):
+            raise InvalidValue("adjustment.period", f"expected a Period, got {shown(period)}")
         start = aware(period.start, "adjustment.period")
         end = aware(period.end, "adjustment.period")
         if end <= start:

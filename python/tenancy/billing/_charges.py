@@ -44,8 +44,12 @@ class Charges:
     def of_usage(self, usage: UsageBySpan) -> Iterator[Draft]:
         """The charge of every metric, span by span in the order of its price book."""
         spans = self.terms.spans
-        if len(usage) != len(spans):
-            raise InvalidValue("usage", f"expected one mapping for each of {len(spans)} spans")
+        if isinstance(usage, Mapping) or len(usage) != len(spans):
+            raise InvalidValue(
+                "usage",
+                f"expected a list with one mapping for each of {len(spans)} spans",
+                remedy="[{metric: [Cumulative(…)]}, …]",
+            )
         for i, span in enumerate(spans):
             for metric in usage[i].keys() - span.book.keys():
                 raise InvalidValue(
@@ -259,6 +263,8 @@ def _at(
     """The quantities at each of the moments; nothing given is no usage."""
     if found is None:
         return [Cumulative(moment, _ZERO) for moment in moments]
+    if not isinstance(found, (list, tuple)):
+        raise InvalidValue(field, f"expected a list of Cumulative, got {shown(found)}")
     if len(found) == len(moments) and all(
         one.until == moment for one, moment in zip(found, moments, strict=True)
     ):

@@ -6,10 +6,10 @@ stand at both ends only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from decimal import Context, Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 from .. import _core
 from .._text import shown
@@ -19,6 +19,7 @@ from ..pricing import Number
 PICO: Final = 10**12
 """Amounts of prices have twelve digits after the point."""
 
+_T = TypeVar("_T")
 _WIDE = Context(prec=80, Emax=999, Emin=-999)
 _ZERO = Decimal(0)
 
@@ -42,6 +43,21 @@ def aware(moment: datetime, field: str) -> datetime:
             field, "a datetime without a time zone", remedy="datetime(…, tzinfo=timezone.utc)"
         )
     return moment.astimezone(timezone.utc)
+
+
+def several(values: object, kind: type[_T], field: str) -> tuple[_T, ...]:
+    """The values as a tuple; `InvalidValue` for one that stands alone or is of another type."""
+    if isinstance(values, (str, kind)) or not isinstance(values, Iterable):
+        raise InvalidValue(
+            field,
+            f"expected a list of {kind.__name__}, got {shown(values)}",
+            remedy="put a single one into a list",
+        )
+    found = tuple(values)
+    for i, one in enumerate(found):
+        if not isinstance(one, kind):
+            raise InvalidValue(f"{field}[{i}]", f"expected {kind.__name__}, got {shown(one)}")
+    return found
 
 
 def units_of(amount: Decimal, digits: int) -> int:

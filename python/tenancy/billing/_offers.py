@@ -12,7 +12,7 @@ from .._text import check_text
 from ..errors import InvalidValue
 from ..pricing import Number, minor_digits, round_money
 from ._documents import LineKind
-from ._numbers import aware, exact, one_of
+from ._numbers import aware, exact, one_of, several
 
 __all__ = ["Credit", "Discount"]
 
@@ -126,8 +126,8 @@ class Discount(Offer):
             starts=starts,
             ends=ends,
             periods_left=periods_left,
-            metrics=tuple(metrics),
-            plans=tuple(plans),
+            metrics=several(metrics, str, "discount.metrics"),
+            plans=several(plans, str, "discount.plans"),
             kinds=_kinds(kinds, "discount.kinds"),
         )
 
@@ -191,8 +191,8 @@ class Credit(Offer):
             priority=priority,
             starts=starts,
             expires=expires,
-            metrics=tuple(metrics),
-            plans=tuple(plans),
+            metrics=several(metrics, str, "credit.metrics"),
+            plans=several(plans, str, "credit.plans"),
             kinds=_kinds(kinds, "credit.kinds"),
         )
 
@@ -211,7 +211,7 @@ def _more_than_none(value: Number | None, field: str) -> Decimal | None:
 
 
 def _kinds(kinds: Sequence[str], field: str) -> tuple[str, ...]:
-    return tuple(one_of(kind, get_args(LineKind), field) for kind in kinds)
+    return tuple(one_of(kind, get_args(LineKind), field) for kind in several(kinds, str, field))
 
 
 def _known(currency: str | None) -> str | None:

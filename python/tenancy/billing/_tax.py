@@ -11,7 +11,7 @@ from .._text import shown
 from ..errors import InvalidValue
 from ..pricing import Number
 from ._documents import Party, TaxCategory
-from ._numbers import exact, one_of
+from ._numbers import exact, one_of, several
 from ._offers import Charge
 
 __all__ = ["EU", "TaxRate", "TaxRules", "TaxStatus"]
@@ -117,6 +117,7 @@ class TaxRules:
         abroad: Literal["O", "G", "refuse"] = "O",
         reasons: Mapping[str, str] | None = None,
     ) -> None:
+        rates = several(rates, TaxRate, "tax.rates")
         seen: set[tuple[str, str, str]] = set()
         for rate in rates:
             key = (rate.country, rate.region, rate.product)
@@ -127,7 +128,7 @@ class TaxRules:
         one_of(abroad, ("O", "G", "refuse"), "tax.abroad")
         for name, value in (
             ("country", country_code(country, "tax.country")),
-            ("rates", tuple(rates)),
+            ("rates", rates),
             ("inclusive", bool(inclusive)),
             ("products", dict(products or {})),
             ("union", frozenset(union)),

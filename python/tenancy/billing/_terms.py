@@ -15,7 +15,7 @@ from ..errors import InvalidValue
 from ..pricing import Number, PriceBook, minor_digits
 from ._adjustments import Adjustment
 from ._documents import Period
-from ._numbers import aware, exact, one_of
+from ._numbers import aware, exact, one_of, several
 from ._offers import Credit, Discount
 from ._rules import BillingRules, RulesLike
 from ._tax import TaxRules, TaxStatus
@@ -59,10 +59,11 @@ class Span:
         start, end = _interval(start, end, "span")
         if not isinstance(book, PriceBook):
             raise InvalidValue("span.book", f"expected a PriceBook, got {type(book).__name__}")
-        if isinstance(seats, (int, str, Decimal)):
-            seats = [SeatCount(start, seats)]
-        _check_seats(seats, start, end, book)
-        _set(self, start=start, end=end, book=book, plan=plan, seats=tuple(seats))
+        if not isinstance(seats, (list, tuple)):
+            seats = [SeatCount(start, seats)]  # type: ignore[arg-type]  # it refuses what is none
+        counts = several(seats, SeatCount, "span.seats")
+        _check_seats(counts, start, end, book)
+        _set(self, start=start, end=end, book=book, plan=plan, seats=counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +176,17 @@ class Terms:
     ) -> None:
         check_text(tenant, "tenant", 255)
         minor_digits(currency)
-        if not isinstance(period, Period):
-            period = Period(*period)
-        period = Period(*_interval(period.start, period.end, "period"))
-        others = advance is not None or bool(charged) or bool(adjustments)
-        _check_spans(spans, period, currency, others)
+        period = _period(period)
+        spans = several(spans, Span, "spans")
+        adjustments = several(adjustments, Adjustment, "adjustments")
+        discounts = several(discounts, Discount, "discounts")
+        credits_ = several(credits, Credit, "credits")
+        _check_types(advance=(advance, Advance), tax=(tax, TaxRules), buyer=(buyer, TaxStatus))
+        _check_spans(spans, period, currency, advance is not None or bool(adjustments))
         if advance is not None:
             _check_currency(advance.book.currency, currency, "advance.book")
         _check_offers("discounts", discounts, currency)
-        _check_offers("credits", credits, currency)
+        _check_offers("credits", credits_, currency)
         if tax is not None and buyer is None:
             raise InvalidValue("buyer", "is missing", remedy="tax depends on where the buyer is")
         if time_zone != "UTC":
@@ -193,19 +196,18 @@ class Terms:
             tenant=tenant,
             period=period,
             currency=currency,
-            spans=tuple(spans),
-            whole=_whole(whole, period, "whole"),
+            spans=spans,
             advance=advance,
-            charged=tuple(charged),
-            adjustments=tuple(adjustments),
-            discounts=tuple(discounts),
-            credits=tuple(credits),
+            charged=several(charged, Charged, "charged"),
+            adjustments=adjustments,
+            discounts=discounts,
+            credits=credits_,
             tax=tax,
             buyer=buyer,
             rules=BillingRules.of(rules),
             time_zone=time_zone,
-            names={} if names is None else names,
-            units={} if units is None else units,
+            names=_texts(names, "names"),
+            units=_texts(units, "units"),
         )
 
 
@@ -239,14 +241,30 @@ def _interval(start: datetime, end: datetime, owner: str) -> tuple[datetime, dat
     return start, end
 
 
-def _whole(whole: Period | None, part: Period, owner: str) -> Period | None:
-    """The period of which `part` is one; None: itself."""
-    if whole is None:
-        return None
-    found = Period(*_interval(whole.start, whole.end, owner))
-    if not found.start <= part.start < part.end <= found.end:
-        raise InvalidValue(owner, f"{found.start} to {found.end} does not hold {part.start}")
-    return None if found == part else found
+def _period(period: Period | tuple[datetime, datetime]) -> Period:
+    if isinstance(period, tuple) and len(period) == 2:
+        period = Period(*period)
+    if not isinstance(period, Period):
+        raise InvalidValue("period", f"expected a Period or (start, end), got {shown(period)}")
+    return Period(*_interval(period.start, period.end, "period"))
+
+
+def _check_types(**members: tuple[object, type]) -> None:
+    """Each is None or of its type."""
+    for name, (value, kind) in members.items():
+        if value is not None and not isinstance(value, kind):
+            raise InvalidValue(name, f"expected {kind.__name__}, got {shown(value)}")
+
+
+def _texts(texts: Mapping[str, str] | None, name: str) -> Mapping[str, str]:
+    if texts is None:
+        return {}
+    if not isinstance(texts, Mapping):
+        raise InvalidValue(name, f"expected a mapping of texts, got {shown(texts)}")
+    for key, text in texts.items():
+        if not isinstance(text, str):
+            raise InvalidValue(f"{name}[{shown(key)}]", f"expected text, got {shown(text)}")
+    return texts
 
 
 def _check_currency(found: str, expected: str, name: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Literal
 
 from .. import _core
+from .._text import shown
 from ..errors import InvalidValue
 from ._prices import Number, presets
 
@@ -73,13 +74,15 @@ def prorate(
     """
     way, digits = rules, -1
     known = presets()
-    if rules in known:
+    if isinstance(rules, str) and rules in known:
         way, digits = str(known[rules]["proration"]), int(known[rules]["proration_digits"])
     if way == "none":
         return _core.exact(amount, "amount")
     if way not in ("second", "day", "day_inclusive"):
         names = ", ".join(["second", "day", "day_inclusive", "none", *known])
-        raise InvalidValue("rules", f"expected one of {names}, got {rules!r}")
+        raise InvalidValue("rules", f"expected one of {names}, got {shown(rules)}")
+    if way == "second":
+        part, period = _in_utc(part), _in_utc(period)
     whole = _length(period, way, "period")
     used = _length(part, way, "part")
     try:
@@ -99,6 +102,17 @@ def _digits(currency: str | None, digits: int) -> int:
     if digits < 0:
         raise InvalidValue("currency", "is missing", remedy="give a currency, or digits=")
     return digits
+
+
+def _in_utc(interval: tuple[Moment, Moment]) -> tuple[Moment, Moment]:
+    """Two datetimes of one zone are subtracted by their clocks, as if summer time never began."""
+    start, end = (
+        one.astimezone(timezone.utc)
+        if isinstance(one, datetime) and one.utcoffset() is not None
+        else one
+        for one in interval
+    )
+    return start, end
 
 
 def _length(interval: tuple[Moment, Moment], way: str, field: str) -> int:
