@@ -19,6 +19,7 @@ _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,48}[a-z0-9])?")
 _EMAIL_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _PRINCIPAL_MAX = 255
+_VIRAMA = 9
 _JSON_BYTES_MAX = 262_144
 _JSON_DEPTH_MAX = 64
 
@@ -31,10 +32,26 @@ def shown(value: object, most: int = 80) -> str:
 
 def visible(text: str) -> str:
     """The text with `<U+202E>` for each character that is not printable: for pages that people
-    trust, where a mark that turns the reading direction could make a row say something else."""
+    trust, where a mark that turns the reading direction could make a row say something else.
+    Joiners stay where a script or an emoji needs them."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else f"<U+{ord(c):04X}>" for c in text)
+    return "".join(
+        c if c.isprintable() or _joins(text, i) else f"<U+{ord(c):04X}>" for i, c in enumerate(text)
+    )
+
+
+def _joins(text: str, i: int) -> bool:
+    """Whether it is a joiner or non-joiner that shows: between Arabic letters, behind a virama of
+    an Indic script (as RFC 5892, appendix A, has it), or between the parts of an emoji."""
+    if text[i] not in "\u200c\u200d" or not 0 < i < len(text) - 1:
+        return False
+    before, after = text[i - 1], text[i + 1]
+    if unicodedata.combining(before) == _VIRAMA:
+        return True
+    if text[i] == "\u200d" and unicodedata.category(after) == "So":
+        return unicodedata.category(before) in ("So", "Sk") or before == "\ufe0f"
+    return all(unicodedata.bidirectional(c) in ("AL", "NSM") for c in (before, after))
 
 
 def check_page(limit: int, most: int = 1000) -> int:

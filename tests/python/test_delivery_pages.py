@@ -19,6 +19,7 @@ import pypdf
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib import TTFont
 from hypothesis import given, settings
 
 from document_support import (
@@ -354,6 +355,56 @@ def test_nothing_is_beside_the_paper() -> None:
             assert end <= 595.28 - 50, text
 
 
+@pytest.mark.parametrize(
+    ("language", "group", "point"), [("en", ",", "."), ("de", ".", ","), ("fr", " ", ",")]
+)
+def test_a_number_is_torn_behind_a_mark_alone(language: str, group: str, point: str) -> None:
+    quantity = D("9876543210987654321.123456789012")
+    invoice = make_invoice(
+        line("12345678901234567890.12", quantity=quantity, description="w " * 60)
+    )
+    text = " ".join(pages_of(to_pdf(invoice, language=language))).replace("\u00a0", " ")
+    for piece in ("9,876,543,210,987,654", "321.123456789012", "12,345,678,901,234,567", "890.12"):
+        shown_as = piece.translate({ord(","): group, ord("."): point})
+        assert re.search(rf"(?<![0-9]){re.escape(shown_as)}(?![0-9])", text), (shown_as, text)
+
+
+def test_the_rule_above_the_foot_is_light_on_every_page() -> None:
+    """The last rule of a page may be dark, and the next page's does not change that."""
+    invoice = make_invoice(*[line("1.00")] * 53)  # the second page ends with the total
+    reader = pypdf.PdfReader(io.BytesIO(to_pdf(invoice)))
+    assert len(reader.pages) == 3
+    assert "Total" in reader.pages[1].extract_text()
+    for page in reader.pages:
+        drawn = page.get_contents().get_data().decode("latin-1").split("\n")
+        at = max(i for i, one in enumerate(drawn) if one.endswith(" l S"))
+        colour = next(one for one in reversed(drawn[:at]) if one.endswith(" RG"))
+        assert [round(float(part) * 255) for part in colour.split()[:3]] == [216, 222, 230]
+
+
+def test_joiners_stay_where_a_script_or_an_emoji_needs_them() -> None:
+    for text in (
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "\U0001f468\u200d\U0001f469",
+        "\u2764\ufe0f\u200d\U0001f525",
+    ):
+        assert text in to_html(make_invoice(line("1.00", description=text)))
+    for text in (
+        "a\u200cb",
+        "\u200cمی",
+        "می\u200c",
+        "1\u200d2",
+        "می\u200d\u202eخ",
+        "a\u200d\U0001f469",
+    ):
+        page = to_html(make_invoice(line("1.00", description=text)))
+        assert text not in page
+        assert "&lt;U+200" in page
+    persian = to_pdf(make_invoice(line("1.00", description="می\u200cخواهم")))
+    assert "U+200C" not in " ".join(pages_of(persian))
+
+
 def test_no_part_of_a_long_text_is_lost() -> None:
     words = [f"word{i}" for i in range(250)]
     notes = tuple(" ".join(f"note{i}x{j}" for j in range(150)) for i in range(8))
@@ -432,6 +483,26 @@ def test_they_come_from_the_fonts_that_are_named(kana: Path) -> None:
     text = " ".join(pages_of(to_pdf(invoice, fonts=[kana])))
     assert text.count("サービス料金") == 2
     assert to_pdf(invoice, fonts=[kana]) == to_pdf(invoice, fonts=[str(kana)])
+
+
+def test_numbers_keep_their_font_beside_a_name_in_another(tmp_path: Path) -> None:
+    """A font that has digits too would go on to the amounts of the row."""
+    with TTFont("/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf") as font:
+        for table in font["cmap"].tables:
+            table.cmap[0x6599] = table.cmap[ord("x")]
+        font.save(tmp_path / "another.ttf")
+    invoice = make_invoice(line("3.17", description="料 (x)"), line("4.00"))
+    pdf = to_pdf(invoice, fonts=[tmp_path / "another.ttf"])
+    page = pypdf.PdfReader(io.BytesIO(pdf)).pages[0]
+    fonts: dict[str, str] = {}
+
+    def visit(text: str, _: Any, at: list[float], font: Any, size: float) -> None:
+        if text.strip():
+            fonts[text.strip()] = font["/BaseFont"]
+
+    page.extract_text(visitor_text=visit)
+    assert "Mono" in fonts["料"]
+    assert "Mono" not in fonts["3.17"]
 
 
 def test_a_file_that_is_no_font(tmp_path: Path) -> None:

@@ -154,11 +154,22 @@ def test_amounts_have_the_digits_of_the_currency(currency: str, whole: int, amou
 
 @pytest.mark.parametrize(
     "found",
-    [{"currency": "zzz"}, {"amount_paid": "9928"}, {"amount_paid": -1}, {"amount_paid": True}],
+    [
+        {"currency": "zzz"},
+        {"amount_paid": "9928"},
+        {"amount_paid": -1},
+        {"amount_paid": True},
+        {"amount_paid": 1 << 53},
+    ],
 )
 def test_an_event_that_is_signed_and_makes_no_sense(found: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue):
         events(event("invoice.paid", **found))
+
+
+def test_an_event_of_no_time_that_can_be() -> None:
+    with pytest.raises(InvalidValue, match="created is no whole number"):
+        events(event("invoice.paid", created=1 << 52))
 
 
 # ---------------------------------------------------------------------------------- their sum

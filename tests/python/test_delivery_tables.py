@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,6 +133,17 @@ def test_no_text_becomes_a_formula(formula: str) -> None:
         assert event[column].lstrip()[0] in "'<"
 
 
+@pytest.mark.parametrize("text", ["x;=1+1", "x; @SUM(A1);y", "x\n=1", "x\r\n +1", '"a";-1'])
+def test_nor_where_a_spreadsheet_parts_fields_at_semicolons(text: str) -> None:
+    content = to_csv(make_invoice(usage_line(description=text)))
+    for row in content.decode().split("\r\n"):
+        for cell in re.split("[;\n]", row):
+            assert cell.lstrip()[:1] not in ("=", "+", "@"), row
+            assert not cell.lstrip().startswith("-1"), row
+    [event] = read(b"".join(events_to_csv([{"id;=1": "7"}], ["id;=1"])))
+    assert list(event) == ["id;'=1"]
+
+
 def test_numbers_below_zero_stay_numbers() -> None:
     rows = read(to_csv(make_invoice(line("10.00"), line("-2.50"))))
     assert rows[1]["amount"] == "-2.50"
@@ -142,7 +154,8 @@ def test_any_text_comes_back_or_is_shown_by_number(text: str) -> None:
     content = b"".join(events_to_csv([{"id": text}, {"id": "last"}]))
     first, last = read(content)
     assert last["id"] == "last"
-    if text.isprintable() and not text.lstrip().startswith(tuple("=+-@＝＋－＠")):
+    parts = [part.lstrip() for part in text.split(";")]
+    if text.isprintable() and not any(part.startswith(tuple("=+-@＝＋－＠")) for part in parts):
         assert first["id"] == text
     assert all(c == "\n" or c.isprintable() for c in first["id"])
 

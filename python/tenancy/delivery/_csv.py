@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -54,9 +55,9 @@ EVENT_COLUMNS: tuple[str, ...] = (
 )
 """Columns of `events_to_csv` unless others are named."""
 
-# What spreadsheets take for the beginning of a formula, its full-width forms included.
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-_BLANKS = " \t\r\n\u00a0"
+# What spreadsheets take for the beginning of a formula, its full-width forms included. Where the
+# separator is a semicolon, as in most of Europe, they tear fields at semicolons and line breaks.
+_FORMULA = re.compile("(^|[;\n])([ \u00a0]*[=+@＝＋－＠-])")
 
 
 @exactly
@@ -124,7 +125,7 @@ def events_to_csv(events: Iterable[Any], columns: Sequence[str] = EVENT_COLUMNS)
 
     Raises `InvalidValue` for a float, which is no exact quantity, and for a moment without a zone.
     """
-    yield _written([list(columns)])
+    yield _written([[_safe(name) for name in columns]])
     part: list[list[str]] = []
     for event in events:
         part.append([_cell(_value(event, name), name) for name in columns])
@@ -172,4 +173,4 @@ def _cell(value: Any, name: str) -> str:
 def _safe(text: str) -> str:
     # Line breaks are quoted by the writer; other marks that nobody sees are shown.
     clear = "\n".join(map(visible, text.splitlines())) if not text.isprintable() else text
-    return f"'{clear}" if clear.lstrip(_BLANKS).startswith(_FORMULA) else clear
+    return _FORMULA.sub(r"\1'\2", clear)

@@ -6,6 +6,7 @@ the table is repeated, and each page bears its number and the number of all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timezone, tzinfo
 from os import PathLike
@@ -30,6 +31,7 @@ _GAP = 4.0
 _DESCRIPTION_LEAST = 56.0
 _KEPT_TOGETHER = 12
 """A charge of at most so many lines is not torn between pages."""
+_GROUP = re.compile("[^,. \u00a0]*[,. \u00a0]?")
 _LEADING = 0.49
 """Millimetres of a line for each point of its letters."""
 
@@ -72,6 +74,17 @@ def pages(
         return made.finished(document.seller.name, issued, attachment)
     finally:
         close_fonts(pdf)
+
+
+def _widest(widths: Sequence[float], room: float) -> float:
+    """The width that columns may have at most, so that they fill the room: the widest give way."""
+    left = room
+    for i, width in enumerate(sorted(widths)):
+        share = left / (len(widths) - i)
+        if width > share:
+            return share
+        left -= width
+    return max(widths)
 
 
 class _Pages:
@@ -249,11 +262,13 @@ class _Pages:
                 self._pdf.ln(0.8)
 
     def _footer(self, page: int, count: int) -> None:
-        """Once all pages are there. A page knows no font of another: it is set anew."""
+        """Once all pages are there. A page knows no font or colour of another, and one that is
+        as it was is not written: each is changed first."""
         view, pdf = self._view, self._pdf
         pdf.page = page
         pdf.set_y(-14)
         y = pdf.get_y() - 2
+        pdf.set_draw_color(*_INK)
         pdf.set_draw_color(*_LINE)
         pdf.line(_MARGIN, y, pdf.w - _MARGIN, y)
         self._set(_TEXT, False, _SOFT)
@@ -280,11 +295,9 @@ class _Pages:
             for found, head in zip(texts, view.head[1:], strict=True)
         ]
         room = self._pdf.epw - _DESCRIPTION_LEAST
-        if sum(needed) > room:  # the widest give way, and wrap
-            most = max(room / len(needed), room - sum(sorted(needed)[:-1]))
+        if sum(needed) > room:
+            most = _widest(needed, room)
             needed = [min(width, most) for width in needed]
-            scale = min(1.0, room / sum(needed))
-            needed = [width * scale for width in needed]
         return (self._pdf.epw - sum(needed), *needed)
 
     def _head(self, names: Sequence[str], widths: Sequence[float]) -> None:
@@ -317,7 +330,9 @@ class _Pages:
     ) -> list[tuple[str, ...]]:
         """The lines that a row of cells needs; the first cell has no gap before it."""
         wrapped = [
-            self._wrap(cell, width - (_GAP if i else 0), size, bold) if cell else [""]
+            (self._wrap_number if i else self._wrap)(cell, width - (_GAP if i else 0), size, bold)
+            if cell
+            else [""]
             for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         most = max(map(len, wrapped))
@@ -334,9 +349,9 @@ class _Pages:
         bold: bool = False,
         indent: float = 0,
     ) -> None:
-        self._set(size, bold, colour)
         self._pdf.set_x(_MARGIN + indent)
         for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            self._set(size, bold, colour)  # of each: a text may have ended in another font
             if width:  # for a cell, 0 means all that is left of the line
                 self._pdf.cell(width, size * _LEADING, cell, align="R" if i else "L")
         self._pdf.ln(size * _LEADING)
@@ -395,6 +410,15 @@ class _Pages:
             width, size * _LEADING, text, align="L", dry_run=True, output="LINES"
         )
         return list(map(str, lines))
+
+    def _wrap_number(self, text: str, width: float, size: float, bold: bool) -> list[str]:
+        """Torn behind a mark alone: half of a group of digits reads as another number."""
+        lines = [""]
+        for group in _GROUP.findall(text):
+            if lines[-1] and self._width((lines[-1] + group).rstrip(), size, bold) > width:
+                lines.append("")
+            lines[-1] += group
+        return [part for line in lines for part in self._wrap(line.rstrip(), width, size, bold)]
 
     def _width(self, text: str, size: float, bold: bool = False) -> float:
         self._set(size, bold, _INK)

@@ -25,6 +25,7 @@ __all__ = ["check_webhook_secrets", "events_of", "verify_stripe_webhook"]
 _SIGNATURES_MOST = 16
 _BODY_MOST = 4 << 20
 _SECRET_LEAST = 16
+_CREATED_MOST = 1 << 37  # Unix seconds, in the year 6325
 
 _KINDS: Mapping[str, PaymentKind] = {
     "invoice.finalized": "opened",
@@ -137,7 +138,7 @@ def events_of(event: Mapping[str, Any], provider: str) -> Iterator[PaymentEvent]
         provider=provider,
         id=str(event.get("id", "")),
         kind=kind,
-        at=datetime.fromtimestamp(_number(event, "created"), timezone.utc),
+        at=datetime.fromtimestamp(_number(event, "created", _CREATED_MOST), timezone.utc),
         invoice=str(found.get("invoice") or "") if kind == "refunded" else own,
         number=number if isinstance(number, str) else "",
         object=own,
@@ -147,8 +148,8 @@ def events_of(event: Mapping[str, Any], provider: str) -> Iterator[PaymentEvent]
     )
 
 
-def _number(found: Mapping[str, Any], name: str) -> int:
+def _number(found: Mapping[str, Any], name: str, most: int = 1 << 53) -> int:
     value = found.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 53:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < most:
         raise InvalidValue("body", f"{name} is no whole number")
     return value
