@@ -31,6 +31,7 @@ Kind: TypeAlias = Literal["int", "text", "float", "time", "decimal"]
 _SHOWN = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
+_INT_END = 1 << 63
 
 
 class Frame:
@@ -62,6 +63,10 @@ class Frame:
         kinds |= dict.fromkeys(floats, "float")
         kinds |= dict.fromkeys(texts, "text")
         kinds |= dict.fromkeys(times, "time")
+        for name in amounts:
+            if name not in columns:
+                there = ", ".join(columns) or "none"
+                raise InvalidValue(name, f"there is no such column; there are {there}")
         self._held = {
             name: _member(name, values, kinds.get(name)) for name, values in columns.items()
         }
@@ -214,7 +219,10 @@ def _ns(name: str, row: int, value: datetime | None) -> int | None:
         raise InvalidValue(
             name, f"row {row}: the time {value} has no time zone", remedy="give one, such as UTC"
         )
-    return (value - _EPOCH) // _MICROSECOND * 1000
+    ns = (value - _EPOCH) // _MICROSECOND * 1000
+    if not -_INT_END <= ns < _INT_END:
+        raise InvalidValue(name, f"row {row}: the time {value} lies outside the years 1678 to 2261")
+    return ns
 
 
 def _member(name: str, values: Any, kind: Kind | None) -> tuple[Kind, Any]:
@@ -231,6 +239,12 @@ def _member(name: str, values: Any, kind: Kind | None) -> tuple[Kind, Any]:
         if item is not None and (not isinstance(item, wanted) or isinstance(item, bool)):
             raise InvalidValue(
                 name, f"row {row}: expected {kind} like the rows before, got {type(item).__name__}"
+            )
+        if kind == "int" and item is not None and not -_INT_END <= item < _INT_END:
+            raise InvalidValue(
+                name,
+                f"row {row}: a number of {item.bit_length()} bits does not fit 64 bits",
+                remedy=f'name the column in amounts=["{name}"], which hold 26 digits',
             )
     return kind, items
 

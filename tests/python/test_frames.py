@@ -126,11 +126,16 @@ def test_notebooks_see_floats_with_the_digits_that_people_read() -> None:
         ({"a": [NOON, NOON.replace(tzinfo=None)]}, "a: row 1: .* has no time zone"),
         ({"a": [NOON, 5]}, "a: row 1: expected a datetime, got int"),
         ({"a": [Decimal(1), 0.5]}, r"a\[1\]: got a float"),
+        ({"a": [1, 1 << 70]}, r'a: row 1: a number of 71 bits .* amounts=\["a"\]'),
+        ({"a": [-(1 << 63) - 1]}, "a: row 0: a number of 64 bits does not fit"),
+        ({"a": [NOON.replace(year=2300)]}, "a: row 0: the time .* the years 1678 to 2261"),
     ],
 )
 def test_wrong_columns_are_named(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         Frame(columns)
+    with pytest.raises(InvalidValue, match="amuont: there is no such column; there are a"):
+        Frame({"a": ["1"]}, amounts=["amuont"])
 
 
 # --- frames of others
