@@ -207,6 +207,19 @@ class BillModel:
             discount.ends is None or moment < discount.ends
         )
 
+    def come_to(
+        self, rows: list[Row], lines: list[Row], value: Callable[[Row], Fraction]
+    ) -> Fraction:
+        """Span by span; one that a maximum cut gives no more than it comes to."""
+        total = Fraction(0)
+        for i in {row.span for row in rows}:
+            part = sum((value(row) for row in lines if row.span == i), Fraction(0))
+            if any(row.kind == "maximum" and row.span == i for row in rows):
+                whole = [value(row) for row in rows if row.span == i]
+                part = min(part, sum(whole, Fraction(0)))
+            total += part
+        return total
+
     def discount(self, rows: list[Row]) -> None:
         ordered = list(self.terms.discounts)
         if self.rules.discount_order != "given":
@@ -217,7 +230,7 @@ class BillModel:
                 ordered = first + last
         for one in ordered:
             lines = [row for row in rows if self.discountable(one, row)]
-            left = sum((row.amount - row.discount for row in lines), Fraction(0))
+            left = self.come_to(rows, lines, lambda row: row.amount - row.discount)
             if left <= 0:
                 continue
             if one.amount is not None:
@@ -226,7 +239,7 @@ class BillModel:
                 assert one.percent is not None
                 whole = left
                 if self.rules.stacking == "parallel":
-                    whole = sum((row.amount for row in lines), Fraction(0))
+                    whole = self.come_to(rows, lines, lambda row: row.amount)
                 off = self.money(whole * Fraction(one.percent) / 100)
             if one.cap is not None:
                 off = min(off, math.floor(Fraction(one.cap) / self.unit) * self.unit)

@@ -76,6 +76,28 @@ def test_a_percentage_is_of_what_lines_below_zero_leave() -> None:
     assert [line.discount for line in found.lines] == [6, 0]
 
 
+def test_a_maximum_cuts_what_a_discount_of_some_lines_is_of() -> None:
+    """100 used, 10 are the most: half of the calls is 5, not 50 of which 40 would be given."""
+    half = Discount("half", percent=50, metrics=["calls"])
+    found = bill(book(maximum=10), 100, discounts=[half])
+    assert (found.discount, found.total) == (5, 5)
+    fixed = Discount("fixed", amount=30, metrics=["calls"])
+    assert bill(book(maximum=10), 100, discounts=[fixed]).total == 0
+    first = {"order": "discount minimum credit tax"}
+    assert bill(book(maximum=10), 100, discounts=[half], rules=first).total == 10
+    # Of a fee beside it, which the maximum does not reach, half is half.
+    fee = Discount("fee", percent=50, kinds=["base_fee"])
+    apart = book(maximum=10, base_fee=50, rules={"commitment": "usage"})
+    assert bill(apart, 100, discounts=[fee]).total == 35
+    # A cut of one half of the month leaves the discount of the other as it is.
+    spans = [
+        Span(day(1), day(16), book(maximum=20)),
+        Span(day(16), day(1, 2), book()),
+    ]
+    rules = {"prorate_commitments": False}
+    assert bill(spans, 100, 100, discounts=[half], rules=rules).discount == 60
+
+
 def test_a_fixed_discount_is_spread_by_largest_remainder() -> None:
     prices = book(metrics={"calls": 1, "mails": 1, "files": 1})
     usage = [{name: [Cumulative(JANUARY.end, Decimal(1))] for name in prices}]

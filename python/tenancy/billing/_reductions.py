@@ -25,7 +25,7 @@ def apply_discounts(terms: Terms, drafts: Sequence[Draft], digits: int) -> list[
     for discount in discounts:
         lines = [draft for draft in drafts if _discountable(discount, draft, terms)]
         weights = [max(draft.amount - draft.discount, 0) for draft in lines]
-        off = _amount_off(discount, lines, terms, digits)
+        off = _amount_off(discount, lines, drafts, terms, digits)
         if off:
             for draft, part in zip(lines, split(off, weights), strict=True):
                 draft.discount += part
@@ -42,16 +42,18 @@ def _discountable(discount: Discount, draft: Draft, terms: Terms) -> bool:
     return discount.valid_at(draft.period.start)
 
 
-def _amount_off(discount: Discount, lines: Sequence[Draft], terms: Terms, digits: int) -> int:
+def _amount_off(
+    discount: Discount, lines: Sequence[Draft], drafts: Sequence[Draft], terms: Terms, digits: int
+) -> int:
     """What it takes off these lines together, never more than they come to."""
     rules = terms.rules
-    left = sum(draft.amount - draft.discount for draft in lines)
+    left = _come_to(lines, drafts, lambda draft: draft.amount - draft.discount)
     if left <= 0:
         return 0
     if discount.percent is not None:
         whole = left
         if rules.stacking == "parallel":
-            whole = sum(draft.amount for draft in lines)
+            whole = _come_to(lines, drafts, lambda draft: draft.amount)
         top, bottom = discount.percent.as_integer_ratio()
         off = rounded(whole * top, bottom * 100, rules.rounding)
     else:
@@ -60,6 +62,16 @@ def _amount_off(discount: Discount, lines: Sequence[Draft], terms: Terms, digits
     if discount.cap is not None:
         off = min(off, pico_of(discount.cap) // 10 ** (12 - digits))
     return min(off, left)
+
+
+def _come_to(lines: Sequence[Draft], drafts: Sequence[Draft], of: Callable[[Draft], int]) -> int:
+    """The sum of the lines; where a maximum cut their span, no more than that comes to."""
+    total = sum(map(of, lines))
+    for span in {draft.span for draft in drafts if draft.kind == "maximum"}:
+        part = sum(of(draft) for draft in lines if draft.span == span)
+        whole = sum(of(draft) for draft in drafts if draft.span == span and not draft.hidden)
+        total -= max(part - whole, 0)
+    return total
 
 
 class Slice:
