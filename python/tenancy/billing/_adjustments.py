@@ -9,7 +9,7 @@ from .._text import check_text, shown
 from ..errors import InvalidValue
 from ..pricing import Number
 from ._documents import EventsRef, Period
-from ._numbers import aware, exact
+from ._numbers import assign, aware, exact
 
 __all__ = ["Adjustment"]
 
@@ -47,12 +47,12 @@ class Adjustment:
         end = aware(period.end, "adjustment.period")
         if end <= start:
             raise InvalidValue("adjustment.period", f"{end} is not after the start, {start}")
-        for name, value in (
-            ("description", description),
-            ("amount", exact(amount, "adjustment.amount")),
-            ("period", Period(start, end)),
-            ("metric", metric),
-            ("plan", plan),
-            ("events", events),
-        ):
-            object.__setattr__(self, name, value)
+        assign(
+            self,
+            description=description,
+            amount=exact(amount, "adjustment.amount"),
+            period=Period(start, end),
+            metric=metric,
+            plan=plan,
+            events=events,
+        )

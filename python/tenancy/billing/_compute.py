@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -158,24 +158,22 @@ class _Computation:
         if max(map(abs, sums)) >= 10 ** (_DIGITS_MAX + self.digits):
             raise InvalidValue("terms", f"the bill comes to more than {_DIGITS_MAX} digits")
 
+    def _credits(self, payable: Callable[[Draft], int]) -> tuple[tuple[AppliedCredit, ...], int]:
+        """What credits pay, each and together; before tax the lines have their parts of it."""
+        paid = apply_credits(self.terms, self.drafts, payable, self.digits)
+        if self.terms.rules.order.endswith("tax"):
+            for draft, part in (pair for _, _, taken in paid for pair in taken):
+                draft.credit += part
+        return tuple(one for one, _, _ in paid), sum(used for _, used, _ in paid)
+
     def _document(self, discounts: Sequence[AppliedDiscount]) -> tuple[Bill, str]:
         terms, drafts, digits = self.terms, self.drafts, self.digits
         before_tax = terms.rules.order.endswith("tax")
         inclusive = terms.tax is not None and terms.tax.inclusive
-        credits_: list[AppliedCredit] = []
-        credit = 0
-        if before_tax:
-            for shown_credit, used, taken in apply_credits(terms, drafts, _net_left, digits):
-                credits_.append(shown_credit)
-                credit += used
-                for draft, part in taken:
-                    draft.credit += part
+        credits_, credit = self._credits(_net_left) if before_tax else ((), 0)
         taxes = tuple(_taxed(terms, group, digits) for group in _by_rate(drafts))
         if not before_tax:
-            payable = _net_left if inclusive else _total_left
-            for shown_credit, used, _ in apply_credits(terms, drafts, payable, digits):
-                credits_.append(shown_credit)
-                credit += used
+            credits_, credit = self._credits(_net_left if inclusive else _total_left)
         subtotal = sum(draft.amount for draft in drafts)
         discount = sum(draft.discount for draft in drafts)
         tax = sum(draft.tax for draft in drafts)
@@ -191,7 +189,7 @@ class _Computation:
             amount_of(subtotal, digits),
             tuple(discounts),
             amount_of(discount, digits),
-            tuple(credits_),
+            credits_,
             amount_of(credit, digits),
             amount_of(total - tax, digits),
             taxes,

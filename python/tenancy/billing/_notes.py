@@ -14,7 +14,7 @@ from ..errors import InvalidValue
 from ..pricing import Number, minor_digits, round_money
 from ._documents import BillLine, CreditNote, CreditNoteLine, Invoice, TaxTotal
 from ._json import sealed
-from ._numbers import amount_of, aware, exact, one_of, rounded, shares, units_of
+from ._numbers import amount_of, assign, aware, exact, rounded, shares, units_of
 
 __all__ = ["Part", "credit_note", "left_of"]
 
@@ -35,10 +35,12 @@ class Part:
     ) -> None:
         if net is not None and total is not None:
             raise InvalidValue("part", "expected net or total, not both")
-        for name, value in (("net", net), ("total", total)):
-            number = None if value is None else exact(value, f"part.{name}")
-            object.__setattr__(self, name, number)
-        object.__setattr__(self, "line", line)
+        assign(
+            self,
+            line=line,
+            net=None if net is None else exact(net, "part.net"),
+            total=None if total is None else exact(total, "part.total"),
+        )
 
 
 def left_of(invoice: Invoice, earlier: Iterable[CreditNote] = ()) -> tuple[Part, ...]:

@@ -60,6 +60,12 @@ def several(values: object, kind: type[_T], field: str) -> tuple[_T, ...]:
     return found
 
 
+def assign(target: object, **members: object) -> None:
+    """Fills a frozen value from its own `__init__`."""
+    for name, value in members.items():
+        object.__setattr__(target, name, value)
+
+
 def units_of(amount: Decimal, digits: int) -> int:
     """An amount that is whole in units of `digits` after the point, as that many units."""
     return int(_WIDE.scaleb(amount, digits))

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol, get_args
+from typing import Protocol, get_args
 
 from .._text import check_text
 from ..errors import InvalidValue
 from ..pricing import Number, minor_digits, round_money
 from ._documents import LineKind
-from ._numbers import aware, exact, one_of, several
+from ._numbers import assign, aware, exact, one_of, several
 
 __all__ = ["Credit", "Discount"]
 
@@ -114,7 +114,7 @@ class Discount(Offer):
         if share is not None and share > 100:
             raise InvalidValue("discount.percent", f"expected at most 100, got {share:f}")
         starts, ends = _interval(starts, ends, "discount.ends")
-        _set(
+        assign(
             self,
             id=id,
             name=name or id,
@@ -182,7 +182,7 @@ class Credit(Offer):
             raise InvalidValue(
                 "credit.amount", f"{number:f} {currency} has more than {digits} digits"
             )
-        _set(
+        assign(
             self,
             id=id,
             name=name or id,
@@ -228,8 +228,3 @@ def _interval(
     if start is not None and end is not None and end <= start:
         raise InvalidValue(field, f"{end} is not after the start, {start}")
     return start, end
-
-
-def _set(target: Any, **members: Any) -> None:
-    for name, value in members.items():
-        object.__setattr__(target, name, value)

@@ -11,7 +11,7 @@ from .._text import shown
 from ..errors import InvalidValue
 from ..pricing import Number
 from ._documents import Party, TaxCategory
-from ._numbers import exact, one_of, several
+from ._numbers import assign, exact, one_of, several
 from ._offers import Charge
 
 __all__ = ["EU", "TaxRate", "TaxRules", "TaxStatus"]
@@ -43,14 +43,14 @@ class TaxRate:
         number = exact(rate, "tax.rate", least=0)
         if number > 1000:
             raise InvalidValue("tax.rate", f"{number:f} percent", remedy="19 means 19 percent")
-        for name_, value in (
-            ("country", country_code(country, "tax.country")),
-            ("rate", number),
-            ("name", name),
-            ("region", region),
-            ("product", product),
-        ):
-            object.__setattr__(self, name_, value)
+        assign(
+            self,
+            country=country_code(country, "tax.country"),
+            rate=number,
+            name=name,
+            region=region,
+            product=product,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +126,16 @@ class TaxRules:
                 raise InvalidValue("tax.rates", f"two rates of {place} for {rate.product}")
             seen.add(key)
         one_of(abroad, ("O", "G", "refuse"), "tax.abroad")
-        for name, value in (
-            ("country", country_code(country, "tax.country")),
-            ("rates", rates),
-            ("inclusive", bool(inclusive)),
-            ("products", dict(products or {})),
-            ("union", frozenset(union)),
-            ("abroad", abroad),
-            ("reasons", dict(reasons or {})),
-        ):
-            object.__setattr__(self, name, value)
+        assign(
+            self,
+            country=country_code(country, "tax.country"),
+            rates=rates,
+            inclusive=bool(inclusive),
+            products=dict(products or {}),
+            union=frozenset(union),
+            abroad=abroad,
+            reasons=dict(reasons or {}),
+        )
 
     def product_of(self, line: Charge) -> str:
         """The product class of a line."""

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
 from .._text import check_text, shown
 from ..errors import InvalidValue
 from ..pricing import Number, PriceBook, minor_digits
 from ._adjustments import Adjustment
 from ._documents import Period
-from ._numbers import aware, exact, one_of, several
+from ._numbers import assign, aware, exact, one_of, several
 from ._offers import Credit, Discount
 from ._rules import BillingRules, RulesLike
 from ._tax import TaxRules, TaxStatus
@@ -31,8 +31,7 @@ class SeatCount:
     seats: Decimal
 
     def __init__(self, since: datetime, seats: Number) -> None:
-        object.__setattr__(self, "since", aware(since, "seats.since"))
-        object.__setattr__(self, "seats", exact(seats, "seats", least=0))
+        assign(self, since=aware(since, "seats.since"), seats=exact(seats, "seats", least=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Span:
             seats = [SeatCount(start, seats)]  # type: ignore[arg-type]  # it refuses what is none
         counts = several(seats, SeatCount, "span.seats")
         _check_seats(counts, start, end, book)
-        _set(self, start=start, end=end, book=book, plan=plan, seats=counts)
+        assign(self, start=start, end=end, book=book, plan=plan, seats=counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +88,7 @@ class Advance:
     ) -> None:
         start, end = _interval(start, end, "advance")
         number = None if seats is None else exact(seats, "advance.seats", least=0)
-        whole = _whole(whole, Period(start, end), "advance.whole")
-        _set(self, start=start, end=end, book=book, plan=plan, seats=number, whole=whole)
+        assign(self, start=start, end=end, book=book, plan=plan, seats=number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ class Charged:
         less = exact(discount, "charged.discount", least=0)
         if less > number:
             raise InvalidValue("charged.discount", f"{less:f} is more than the amount")
-        _set(self, kind=kind, amount=number, discount=less, plan=plan)
+        assign(self, kind=kind, amount=number, discount=less, plan=plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +189,7 @@ class Terms:
             raise InvalidValue("buyer", "is missing", remedy="tax depends on where the buyer is")
         if time_zone != "UTC":
             check_zone(time_zone)
-        _set(
+        assign(
             self,
             tenant=tenant,
             period=period,
@@ -311,8 +309,3 @@ def _check_offers(kind: str, offers: Sequence[Discount | Credit], currency: str)
         if offer.id in seen:
             raise InvalidValue(f"{kind}[{i}]", f"the id {shown(offer.id)} is there twice")
         seen.add(offer.id)
-
-
-def _set(target: Any, **members: Any) -> None:
-    for name, value in members.items():
-        object.__setattr__(target, name, value)
