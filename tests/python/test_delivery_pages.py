@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import localcontext
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTFont
 from hypothesis import given, settings
 
+from billing_support import JANUARY
 from document_support import (
     BUYER,
     SELLER,
@@ -33,9 +34,10 @@ from document_support import (
     make_invoice,
     usage_line,
 )
-from tenancy.billing import CreditNote, Invoice, TierLine
+from tenancy.billing import CreditNote, Invoice, Span, Terms, TierLine, compute
 from tenancy.delivery import to_html, to_pdf
 from tenancy.errors import InvalidValue
+from tenancy.pricing import PriceBook
 
 
 def pages_of(pdf: bytes) -> list[str]:
@@ -172,6 +174,23 @@ def test_every_kind_of_detail() -> None:
         *("Flat fee: 0.00", "Tier 1, Included: 2 × 0.50 = 1.00", "Tier 4, Minimum: 4.00"),
         "Tier 7, other: 7.00",
     )
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "Prorated: 0.483870967742 × 31.00 = 15.00"),
+        ("de", "Anteilig: 0,483870967742 × 31,00 = 15,00"),
+        ("fr", "Au prorata: 0,483870967742 × 31,00 = 15,00"),
+    ],
+)
+def test_a_fee_of_a_part_says_which_part(language: str, text: str) -> None:
+    prices = PriceBook.from_dict(
+        {"price_book": "b", "currency": "EUR", "base_fee": 31, "metrics": {"calls": 1}}
+    )
+    half = Span(JANUARY.start, JANUARY.start + timedelta(days=15), prices)
+    bill = compute(Terms("acme", JANUARY, "EUR", [half]), [{}])
+    both_show(replace(make_invoice(), bill=bill), text, language=language)
 
 
 @settings(max_examples=30, deadline=None)

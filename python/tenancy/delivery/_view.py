@@ -240,7 +240,7 @@ class _Builder:
         if tier.tier is not None:
             label = f"{words['tier'].format(tier=tier.tier)}, {label}"
         amount = words.number(tier.amount, self._digits)
-        if tier.kind in ("usage", "included"):
+        if tier.kind in ("usage", "included", "prorated"):
             unit = words.number(tier.unit, self._digits)
             return f"{label}: {words.number(tier.quantity)} × {unit} = {amount}"
         return f"{label}: {amount}"
