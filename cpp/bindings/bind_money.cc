@@ -17,6 +17,11 @@ int digits_of(const py::str& currency) {
                                  std::string(utf8_view(currency).substr(0, 20)) + "\""});
 }
 
+void check_digits(int digits) {
+  if (digits >= 0 && digits <= Decimal::kDigits) return;
+  raise_invalid("digits", {Code::kInvalidArgument, "expected 0 to 12"});
+}
+
 py::object round_money(const py::object& amount, int digits, const py::str& rounding) {
   const std::optional<Rounding> mode = rounding_from_name(utf8_view(rounding));
   if (!mode) {
@@ -24,15 +29,14 @@ py::object round_money(const py::object& amount, int digits, const py::str& roun
                                "expected half_up, half_even, half_down, up, down, ceiling or "
                                "floor"});
   }
-  if (digits < 0 || digits > Decimal::kDigits) {
-    raise_invalid("digits", {Code::kInvalidArgument, "expected 0 to 12"});
-  }
+  check_digits(digits);
   const auto rounded = round_to(decimal_or_raise(amount, "amount"), digits, *mode);
   if (!rounded) raise_invalid("amount", out_of_range("the rounded amount"));
   return to_decimal(*rounded);
 }
 
 py::list allocate_amount(const py::object& amount, const py::sequence& weights, int digits) {
+  check_digits(digits);
   std::vector<Decimal> read;
   for (const py::handle weight : weights) read.push_back(decimal_or_raise(weight, "weights"));
   py::list parts;

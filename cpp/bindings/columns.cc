@@ -22,6 +22,10 @@ namespace {
          ".cast(pyarrow.decimal128(38, 12))");
 }
 
+[[noreturn]] void refuse_text(const char* field, int64_t index) {
+  refuse(field, "element " + std::to_string(index) + ": a text that is no valid Unicode");
+}
+
 // --- Arrow
 
 void append(Column* column, ArrowArray* array, const char* field) {
@@ -104,7 +108,7 @@ void append_utf8(uint32_t point, std::string* out) {
 }
 
 // NumPy's fixed-width texts: code points of four bytes, filled up with zeros.
-Column column_of_points(const char* data, int64_t count, int64_t itemsize) {
+Column column_of_points(const char* data, int64_t count, int64_t itemsize, const char* field) {
   TextBuilder builder;
   std::string text;
   for (int64_t i = 0; i < count; ++i) {
@@ -113,6 +117,7 @@ Column column_of_points(const char* data, int64_t count, int64_t itemsize) {
       uint32_t point;
       std::memcpy(&point, data + i * itemsize + at, sizeof point);
       if (point == 0) break;
+      if ((point >= 0xD800 && point < 0xE000) || point > 0x10FFFF) refuse_text(field, i);
       append_utf8(point, &text);
     }
     builder.add(text);
@@ -129,7 +134,13 @@ Column column_of_texts(PyObject* const* items, int64_t count, const char* field)
       refuse(field, "element " + std::to_string(i) + ": expected str like those before it, got " +
                         Py_TYPE(items[i])->tp_name);
     }
-    builder.add(utf8_view(items[i]));
+    Py_ssize_t size = 0;
+    const char* text = PyUnicode_AsUTF8AndSize(items[i], &size);
+    if (text == nullptr) {
+      PyErr_Clear();
+      refuse_text(field, i);
+    }
+    builder.add({text, static_cast<size_t>(size)});
   }
   return std::move(builder).column();
 }
@@ -224,7 +235,7 @@ Column column_of_buffer(const std::shared_ptr<Py_buffer>& view, const char* fiel
     return column_of_objects(reinterpret_cast<PyObject* const*>(data), count, field, use);
   }
   if (format.ends_with('w') && use == ColumnUse::kIds) {
-    return column_of_points(data, count, view->itemsize);
+    return column_of_points(data, count, view->itemsize, field);
   }
   refuse(field, "elements of the type \"" + std::string(format) +
                     "\" are not read; expected int64, decimal128, Decimal or (for ids) texts");

@@ -194,9 +194,10 @@ PyObject* price_quantity_for(PyObject* self, PyObject* args) {
   const Price* price = price_in(self);
   if (price == nullptr || PyArg_ParseTuple(args, "OO", &budget, &step) == 0) return nullptr;
   return guarded([&] {
-    const auto quantity = value_or_invalid(
-        quantity_for(*price, decimal_or_raise(budget, "budget"), decimal_or_raise(step, "step")),
-        "budget");
+    const Decimal most = decimal_or_raise(budget, "budget");
+    const Decimal each = decimal_or_raise(step, "step");
+    const auto quantity =
+        value_or_invalid(quantity_for(*price, most, each), each > Decimal() ? "budget" : "step");
     return (quantity ? to_decimal(*quantity) : py::object(py::none())).release().ptr();
   });
 }

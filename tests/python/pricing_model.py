@@ -125,3 +125,42 @@ class Model:
         if self.rules["round_at"] == "charge":
             amount = kept(rounded(amount, DIGITS[self.currency], self.rules["rounding"]))
         return amount
+
+
+@dataclass
+class Card:
+    """A percentage with rules for its single events."""
+
+    rate: Fraction  # in percent
+    fixed: Fraction
+    free_events: int
+    included: Fraction
+    least: Fraction | None
+    most: Fraction | None
+    base_fee: Fraction
+    digits: int | None  # those of the currency, where every event is rounded
+
+    def free_part(self, i: int, before: Fraction, volume: Fraction) -> Fraction | None:
+        """What of an event is free; None where not even its fixed fee is due."""
+        if not self.free_events and not self.included:
+            return Fraction(0)
+        if self.free_events and i >= self.free_events:
+            return Fraction(0)
+        if not self.included or before + volume <= self.included:
+            return None
+        return max(self.included - before, Fraction(0))
+
+    def amount(self, events: list[Fraction]) -> Fraction:
+        total, before = self.base_fee, Fraction(0)
+        for i, volume in enumerate(events):
+            free = self.free_part(i, before, volume)
+            before += volume
+            if free is None:
+                continue
+            cost = kept((volume - free) * self.rate / 100) + self.fixed
+            if self.least is not None:
+                cost = max(cost, self.least)
+            if self.most is not None:
+                cost = min(cost, self.most)
+            total += cost if self.digits is None else rounded(cost, self.digits)
+        return total

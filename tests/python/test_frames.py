@@ -84,6 +84,12 @@ def test_floats_only_where_they_are_asked_for() -> None:
     assert sample().to_pandas(floats=True)["amount"].tolist()[:2] == [11.6, 3.0]
 
 
+def test_floats_are_the_nearest_ones() -> None:
+    numbers = ["1.82", "-793.706644531677", "8185.856125855757", "99999999999999999999999999"]
+    found = Frame({"amount": numbers}, amounts=["amount"]).with_floats()["amount"]
+    assert found == list(map(float, numbers))
+
+
 @given(st.lists(st.none() | DECIMALS), st.lists(st.none() | st.text(), min_size=1))
 def test_any_values_survive_the_way_through_arrow(
     amounts: list[Decimal | None], texts: list[str | None]

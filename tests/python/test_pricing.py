@@ -211,6 +211,8 @@ def test_marginal_cost_and_what_a_budget_buys() -> None:
     assert PerUnit(0).quantity_for(1) == Decimal("Infinity")
     with pytest.raises(InvalidValue, match="does not pay for no usage"):
         PerUnit(1, base_fee=5).quantity_for(4)
+    with pytest.raises(InvalidValue, match=r"^step: expected a step above 0, got 0"):
+        PerUnit(1).quantity_for(4, step=0)
 
 
 def test_prices_are_values() -> None:

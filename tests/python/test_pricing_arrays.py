@@ -293,6 +293,13 @@ def test_what_is_wrong_with_usage_is_told(arguments: Any, message: str) -> None:
         rate(**arguments, prices=PRICES)
 
 
+def test_tenants_that_are_no_unicode_are_told() -> None:
+    names = ["acme", "\ud800"]
+    for tenants in (names, numpy.array(names), numpy.array(names, dtype=object)):
+        with pytest.raises(InvalidValue, match="tenants: element 1: a text that is no valid Uni"):
+            aggregate(tenants)
+
+
 def test_corrections_below_zero_count_against_the_sum() -> None:
     usage = rate(["a", "a"], [10, -4], prices=PerUnit(2))
     assert usage.total == 12

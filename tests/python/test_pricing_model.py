@@ -10,9 +10,19 @@ from typing import Any
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
-from pricing_model import Model, TooLarge
+from pricing_model import Card, Model, TooLarge
 from tenancy.errors import InvalidValue
-from tenancy.pricing import Graduated, PerUnit, Price, Tier, Volume, aggregate, rate
+from tenancy.pricing import (
+    Graduated,
+    Percentage,
+    PerUnit,
+    Price,
+    PriceBook,
+    Tier,
+    Volume,
+    aggregate,
+    rate,
+)
 
 TINY = Decimal("0.000000000001")
 
@@ -38,7 +48,7 @@ PACKAGES = st.one_of(st.just(Decimal(1)), st.just(Decimal(1)), numbers("0.5", "5
 
 RULES = st.fixed_dictionaries(
     {
-        "zero_usage": st.sampled_from(["first_flat", "free"]),
+        "zero_usage": st.sampled_from(["first_flat", "free", "free_percentage"]),
         "fraction": st.sampled_from(["exact", "exact", "up", "down", "half_up", "lower_tier"]),
         "bounds": st.sampled_from(["inclusive", "exclusive"]),
         "tiers_count": st.sampled_from(["paid", "all"]),
@@ -187,6 +197,95 @@ def test_a_budget_buys_the_most_it_can(
     assert price.amount(found) <= budget
     following = actual(price, found + Decimal(step))
     assert following is None or following > budget
+
+
+AMOUNTS = numbers("0", "60")
+
+
+@given(
+    numbers("0", "30"),
+    st.one_of(st.just(Decimal(0)), AMOUNTS),
+    st.sampled_from([0, 0, 1, 3]),
+    st.one_of(st.just(Decimal(0)), AMOUNTS),
+    st.one_of(st.none(), numbers("0", "5")),
+    st.one_of(st.none(), numbers("5", "60")),
+    st.booleans(),
+    st.lists(st.one_of(st.just(Decimal(0)), AMOUNTS), max_size=7),
+)
+def test_percentages_of_events_agree_with_the_rater(
+    rate_: Decimal,
+    fixed: Decimal,
+    free_events: int,
+    included: Decimal,
+    least: Decimal | None,
+    most: Decimal | None,
+    by_line: bool,
+    events: list[Decimal],
+) -> None:
+    rate_ = rate_.quantize(Decimal("1e-10"))
+    price = Percentage(
+        rate_,
+        fixed,
+        free_events=free_events,
+        included=included,
+        minimum_per_event=least,
+        maximum_per_event=most,
+        base_fee=3,
+        currency="USD",
+        rules={"round_at": "line" if by_line else "invoice"},
+    )
+    card = Card(
+        Fraction(rate_),
+        Fraction(fixed),
+        free_events,
+        Fraction(included),
+        None if least is None else Fraction(least),
+        None if most is None else Fraction(most),
+        Fraction(3),
+        2 if by_line else None,
+    )
+    assert Fraction(price.amount_of_events(events)) == card.amount([Fraction(e) for e in events])
+    if len(events) == 1 and events[0]:
+        assert price.amount(events[0]) == price.amount_of_events(events)
+
+
+@given(
+    st.lists(st.tuples(prices(), numbers("0", "2000")), min_size=1, max_size=4),
+    st.one_of(st.none(), numbers("0", "300")),
+    st.one_of(st.none(), numbers("300", "3000")),
+    numbers("0", "90"),
+    st.sampled_from(["all", "usage"]),
+)
+def test_price_books_agree_with_the_sum_of_their_raters(
+    priced: list[tuple[tuple[Price, Model], Decimal]],
+    minimum: Decimal | None,
+    maximum: Decimal | None,
+    base_fee: Decimal,
+    commitment: str,
+) -> None:
+    document: dict[str, Any] = {"price_book": "b", "currency": "KWD", "base_fee": base_fee}
+    document |= {"rules": {"commitment": commitment}, "metrics": {}}
+    document |= {"minimum": minimum} if minimum is not None else {}
+    document |= {"maximum": maximum} if maximum is not None else {}
+    total = Fraction(base_fee) if commitment == "all" else Fraction(0)
+    usage = {}
+    for i, ((price, model), quantity) in enumerate(priced):
+        document["metrics"][f"m{i}"] = {**price.to_dict(), "currency": "KWD"}
+        model.currency = "KWD"
+        wanted = expected(model, quantity)
+        assume(wanted is not None)
+        total += wanted or 0
+        usage[f"m{i}"] = quantity
+    if minimum is not None:
+        total = max(total, Fraction(minimum))
+    if maximum is not None:
+        total = min(total, Fraction(maximum))
+    total += Fraction(base_fee) if commitment == "usage" else 0
+    assume(total < 10**26)
+    book = PriceBook.from_dict(document)
+    found = book.explain(usage)
+    assert Fraction(found.total) == total == sum(Fraction(amount) for _, amount in found)
+    assert [Fraction(one) for one in book.amounts({m: [q] for m, q in usage.items()})] == [total]
 
 
 EVENTS = st.lists(

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -95,6 +96,8 @@ def test_allocation_refuses_what_does_not_fit() -> None:
         allocate("0.001", [1], "USD")
     with pytest.raises(InvalidValue, match="got a float"):
         allocate(1, [0.5], "USD")  # type: ignore[list-item]
+    with pytest.raises(InvalidValue, match="digits: expected 0 to 12"):
+        allocate(1, [1], digits=13)
 
 
 def test_a_million_rounded_lines_do_not_drift() -> None:
@@ -127,6 +130,15 @@ def test_proration_by_second_by_day_and_with_both_ends() -> None:
     assert prorate(-100, fifteenth, JANUARY, "day") == Decimal("-45.161290322581")
 
 
+def test_seconds_are_those_that_passed_where_summer_time_begins() -> None:
+    """March has 743 hours in Berlin, where clocks are put forward on the 29th."""
+    berlin = ZoneInfo("Europe/Berlin")
+    march = (datetime(2026, 3, 1, tzinfo=berlin), datetime(2026, 4, 1, tzinfo=berlin))
+    until = (march[0], datetime(2026, 3, 29, 12, tzinfo=berlin))
+    assert prorate(743, until, march) == 28 * 24 + 11
+    assert prorate(31, until, march, "day") == 28
+
+
 @pytest.mark.parametrize(
     ("part", "period", "rules", "message"),
     [
@@ -135,6 +147,7 @@ def test_proration_by_second_by_day_and_with_both_ends() -> None:
         (JANUARY, (JANUARY[0], JANUARY[0]), "day", "is not within the period"),
         (JANUARY, JANUARY, "second", "expected two datetimes"),
         (JANUARY, JANUARY, "month", "expected one of second, day"),
+        (JANUARY, JANUARY, {"proration": "day"}, "expected one of second, day"),
         (
             (datetime(2026, 1, 1), datetime(2026, 1, 2, tzinfo=timezone.utc)),
             (datetime(2026, 1, 1), datetime(2026, 1, 2)),

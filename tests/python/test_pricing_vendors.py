@@ -130,6 +130,18 @@ def test_lago_graduated_percentage_transaction_by_transaction() -> None:
     assert price.amount(4_000, after=1_050) == 80
 
 
+def test_lago_graduated_percentage_of_a_sum() -> None:
+    """graduated_percentage_service_spec.rb: without usage not even the first flat price is due."""
+    price = GraduatedPercentage(
+        [Tier(10, 1, 200), Tier(20, 2, 300), Tier(None, 3, 400)], **LAGO_UNROUNDED
+    )
+    expected = {0: 0, 1: "200.01", 10: "200.1", 11: "500.12", 12: "500.14", 21: "900.33"}
+    for quantity, amount in expected.items():
+        assert price.amount(quantity) == Decimal(amount), quantity
+    assert sum(line.amount for line in price.explain(0)) == 0
+    assert price.amount(1, after=0) == Decimal("200.01")
+
+
 @pytest.mark.parametrize(
     ("options", "events", "expected"),
     [

@@ -24,6 +24,10 @@ Error unknown(std::string_view what, std::string_view name,
   return {Code::kNotFound, std::move(message)};
 }
 
+Error given_twice(std::string_view metric) {
+  return {Code::kInvalidArgument, "the metric " + in_quotes(metric) + " is given twice"};
+}
+
 Result<std::shared_ptr<const Price>> make_price(const PriceDef& def, std::string_view name) {
   Result<Price> price = Price::make(def);
   if (!price.ok()) {
@@ -111,6 +115,7 @@ Result<BookAmount> PriceBook::amount(const Usage& usage, std::optional<Decimal> 
   for (const auto& [metric, quantity] : usage) {
     const Result<size_t> index = index_of(metric);
     if (!index.ok()) return index.error();
+    if (quantities[*index]) return given_twice(metric);
     quantities[*index] = quantity;
   }
   if (seats && seats_ == nullptr) {
@@ -181,6 +186,7 @@ Result<Amounts> PriceBook::amounts(const Columns& usage, const Column* seats,
   for (const auto& [metric, column] : usage) {
     const Result<size_t> index = index_of(metric);
     if (!index.ok()) return index.error();
+    if (columns[*index] != nullptr) return given_twice(metric);
     columns[*index] = column;
   }
   if (seats != nullptr && seats_ == nullptr) {

@@ -43,7 +43,7 @@ class PriceBook {
   Result<std::shared_ptr<const PriceBook>> for_plan(std::string_view plan) const;
 
   // Metrics that `usage` leaves out were not used: their zero usage is priced. kInvalidArgument: an
-  // unknown metric, one given twice, seats where the book has none.
+  // metric given twice, seats where the book has none; kNotFound: an unknown metric.
   Result<BookAmount> amount(const Usage& usage, std::optional<Decimal> seats) const;
   // The total of every row of the columns, which have one length and no nulls. `seats` may be null:
   // no seats.

@@ -30,7 +30,6 @@ class Explainer {
 
  private:
   bool pays_nothing() const { return quantity_ <= def_.included; }
-  bool no_usage_is_free() const { return def_.rules.zero_usage == ZeroUsage::kFree; }
 
   // What the bounds are compared with.
   Decimal tier_quantity() const {
@@ -80,7 +79,7 @@ class Explainer {
   }
 
   bool graduated() {
-    if (pays_nothing() && no_usage_is_free()) return true;
+    if (pays_nothing() && no_usage_is_free(def_)) return true;
     const Decimal seen = tier_quantity();
     Decimal lower = def_.rules.tiers_count == TiersCount::kAll ? def_.included : Decimal();
     for (size_t i = 0; i < def_.tiers.size(); ++i) {
@@ -97,7 +96,7 @@ class Explainer {
   }
 
   bool volume() {
-    if (pays_nothing() && no_usage_is_free()) return true;
+    if (pays_nothing() && no_usage_is_free(def_)) return true;
     const Decimal seen = tier_quantity();
     size_t index = 0;
     while (all_included(def_.tiers[index]) ||

@@ -68,7 +68,7 @@ std::vector<PriceCompiler::Cell> PriceCompiler::cells() const {
 
 // The segment without paid usage: zero, and the included units.
 bool PriceCompiler::add_no_usage(const Cell& first) {
-  const bool free = def().rules.zero_usage == ZeroUsage::kFree;
+  const bool free = no_usage_is_free(def());
   if (def().included.is_zero() && !free) return true;
   PriceSegment segment;
   segment.upper = def().included.units();

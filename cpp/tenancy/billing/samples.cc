@@ -166,10 +166,22 @@ Result<Amounts> sum_of_both(const Amounts& a, const Amounts& b) {
 }
 
 double nearest_double(Int128 units) {
-  // Whole part and rest apart keep all digits that a double has.
-  const Int128 whole = units / Decimal::kOne;
-  const auto rest = static_cast<double>(static_cast<int64_t>(units % Decimal::kOne));
-  return static_cast<double>(whole) + rest / static_cast<double>(Decimal::kOne);
+  const Uint128 size = magnitude(units);
+  const double sign = units < 0 ? -1 : 1;
+  // Both are doubles themselves up to 2^53, so that their quotient is rounded once.
+  constexpr Uint128 kExactMax = Uint128{1} << 53;
+  if (size <= kExactMax) {
+    return sign * static_cast<double>(static_cast<uint64_t>(size)) /
+           static_cast<double>(Decimal::kOne);
+  }
+  // Larger ones: the quotient with at least 55 bits, the last of which says whether anything is
+  // left below it. Rounding that to 53 bits is rounding the number itself.
+  int shift = 0;
+  while (shift < 64 && (size >> (127 - shift - 1)) == 0) ++shift;
+  const Uint128 scaled = size << shift;
+  Uint128 quotient = scaled / Decimal::kOne;
+  if (scaled % Decimal::kOne != 0) quotient |= 1;
+  return sign * std::ldexp(static_cast<double>(quotient), -shift);
 }
 
 }  // namespace tenancy

@@ -19,7 +19,7 @@ Error row_error(Code code, int64_t row, const std::string& message) {
 std::vector<TierRange> tier_ranges(const Price& price) {
   const PriceDef& def = price.def();
   const std::span<const PriceSegment> segments = price.segments();
-  const bool no_usage = !def.included.is_zero() || def.rules.zero_usage == ZeroUsage::kFree;
+  const bool no_usage = !def.included.is_zero() || no_usage_is_free(def);
   const size_t first = no_usage ? 1 : 0;
   // Tiers that are wholly included have no segment, so those of the others are the last ones.
   const size_t skipped = def.tiers.size() - (segments.size() - first);

@@ -11,6 +11,7 @@
 #include "tenancy/catalog/metric_reader.h"
 #include "tenancy/catalog/names.h"
 #include "tenancy/catalog/price_book.h"
+#include "tenancy/catalog/price_reader.h"
 #include "tenancy/catalog/quota_def.h"
 #include "tenancy/catalog/roles.h"
 
@@ -29,35 +30,8 @@ constexpr size_t kLimitsMax = 64;
 constexpr std::string_view kAllFeatures = "all";
 constexpr std::string_view kDefaultLimit = "default";
 
-bool is_currency(std::string_view text) {
-  return text.size() == 3 && std::ranges::all_of(text, [](char c) { return c >= 'A' && c <= 'Z'; });
-}
-
-void read_currency(const Field& field, std::string* currency) {
-  if (!field.present()) return;
-  if (field.json().is_string() && is_currency(field.json().as_string())) {
-    *currency = field.json().as_string();
-  } else {
-    field.expected("a currency code of ISO 4217 such as \"USD\"");
-  }
-}
-
-// True when `field` is a mapping of at most `most` members.
-bool is_small_mapping(const Field& field, size_t most) {
-  if (!field.is_mapping()) return false;
-  const size_t count = field.json().as_object().size();
-  if (count <= most) return true;
-  field.error("expected at most " + std::to_string(most) + " members, got " +
-              std::to_string(count));
-  return false;
-}
-
 void read_price(const Field& field, PlanPrice* price) {
-  const Json& json = field.json();
-  std::string text;
-  if (json.is_string()) text = json.as_string();
-  if (json.is_integer()) text = std::to_string(json.as_integer());
-  if (json.kind() == Json::Kind::kDecimal) text = json.as_decimal_text();
+  const std::string text = field.digits();
   if (text == "custom") {
     price->kind = PlanPrice::Kind::kCustom;
   } else if (is_price(text)) {
@@ -104,23 +78,13 @@ void CatalogParser::header() {
   } else {
     document_.error("\"catalog\" is missing: the name of this catalog");
   }
-  catalog_->version_ = "1";
-  if (const Field version = member("version"); version.present()) {
-    if (version.json().is_integer()) {
-      catalog_->version_ = std::to_string(version.json().as_integer());
-    } else if (version.kind() == Json::Kind::kDecimal) {
-      catalog_->version_ = version.json().as_decimal_text();
-    } else {
-      catalog_->version_ = version.text("a version such as \"1\"").value_or("");
-    }
-  }
+  catalog_->version_ = member("version").version();
   if (const Field format = member("format"); format.present()) {
     if (!format.json().is_integer() || format.json().as_integer() != kFormat) {
       format.expected("1, the format this release reads");
     }
   }
-  catalog_->currency_ = "USD";
-  read_currency(member("currency"), &catalog_->currency_);
+  catalog_->currency_ = read_currency_member(document_, "USD");
 }
 
 void CatalogParser::features() {
@@ -138,7 +102,7 @@ void CatalogParser::features() {
 
 void CatalogParser::quotas() {
   const Field field = member("quotas");
-  if (!field.present() || !is_small_mapping(field, kQuotasMax)) return;
+  if (!field.present() || !field.is_mapping_within(kQuotasMax)) return;
   for (const auto& [name, value] : field.members()) {
     if (!is_name(name)) {
       value.error("the name of a quota must be " + std::string(kNameRule));
@@ -184,7 +148,7 @@ void CatalogParser::actions() {
 
 void CatalogParser::limits() {
   const Field field = member("limits");
-  if (!field.present() || !is_small_mapping(field, kLimitsMax)) return;
+  if (!field.present() || !field.is_mapping_within(kLimitsMax)) return;
   for (const auto& [name, value] : field.members()) {
     if (!is_name(name)) {
       value.error("the name of a limit must be " + std::string(kNameRule));
@@ -240,7 +204,7 @@ void CatalogParser::plans() {
     document_.error("\"plans\" is missing: a mapping with at least one plan");
     return;
   }
-  if (!is_small_mapping(field, kPlansMax)) return;
+  if (!field.is_mapping_within(kPlansMax)) return;
   if (field.json().as_object().empty()) field.error("expected at least one plan");
   for (const auto& [name, value] : field.members()) {
     if (!is_name(name)) {
@@ -257,7 +221,6 @@ void CatalogParser::plans() {
 }
 
 void CatalogParser::plan_header(const Field& field, Plan* plan) const {
-  plan->currency = catalog_->currency_;
   plan->title = plan->name;
   plan->price_period = catalog_->billing_.period;
   if (!field.is_mapping_of({"title", "price", "period", "currency", "features", "quotas",
@@ -274,7 +237,7 @@ void CatalogParser::plan_header(const Field& field, Plan* plan) const {
         period.choice({"minute", "hour", "day", "week", "month", "quarter", "year"});
     if (unit) plan->price_period = static_cast<PeriodUnit>(*unit);
   }
-  read_currency(field.member("currency"), &plan->currency);
+  plan->currency = read_currency_member(field, catalog_->currency_);
   if (const Field book = field.member("price_book"); book.present()) {
     plan->price_book = book.name().value_or("");
   }

@@ -111,6 +111,15 @@ bool Field::is_mapping_of(std::initializer_list<std::string_view> known) const {
   return true;
 }
 
+bool Field::is_mapping_within(size_t members_max) const {
+  if (!is_mapping()) return false;
+  const size_t count = json_->as_object().size();
+  if (count <= members_max) return true;
+  error("expected at most " + std::to_string(members_max) + " members, got " +
+        std::to_string(count));
+  return false;
+}
+
 bool Field::is_list() const {
   if (json_->is_array()) return true;
   expected("a list");
@@ -176,6 +185,20 @@ std::optional<size_t> Field::choice(std::initializer_list<std::string_view> choi
   }
   expected(alternatives(names));
   return std::nullopt;
+}
+
+std::string Field::version() const {
+  if (!present()) return "1";
+  if (!json_->is_string()) {
+    if (std::string number = digits(); !number.empty()) return number;
+  }
+  return text("a version such as \"1\"").value_or("");
+}
+
+std::string Field::digits() const {
+  if (json_->is_integer()) return std::to_string(json_->as_integer());
+  if (kind() == Json::Kind::kDecimal) return json_->as_decimal_text();
+  return json_->is_string() ? json_->as_string() : std::string();
 }
 
 }  // namespace tenancy

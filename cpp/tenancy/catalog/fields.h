@@ -64,6 +64,8 @@ class Field {
   bool is_mapping() const;
   // A mapping that has no keys but these.
   bool is_mapping_of(std::initializer_list<std::string_view> known) const;
+  // A mapping of at most so many members.
+  bool is_mapping_within(size_t members_max) const;
   bool is_list() const;
   std::optional<bool> boolean() const;
   std::optional<std::string> text(std::string_view what) const;
@@ -73,6 +75,12 @@ class Field {
   std::vector<std::string> texts(bool (*accept)(std::string_view), std::string_view what) const;
   // One of `choices`, by position.
   std::optional<size_t> choice(std::initializer_list<std::string_view> choices) const;
+  // The version of a document, a text or a number; "1" where the value is absent.
+  std::string version() const;
+
+  // The digits of a number as the document writes them, or a text as it is; else empty, and nothing
+  // is reported.
+  std::string digits() const;
 
  private:
   const Json* json_;

@@ -14,29 +14,13 @@ namespace {
 
 constexpr size_t kBookPlansMax = 256;
 
-std::string read_version(const Field& field) {
-  if (!field.present()) return "1";
-  if (field.json().is_integer()) return std::to_string(field.json().as_integer());
-  if (field.kind() == Json::Kind::kDecimal) return field.json().as_decimal_text();
-  return field.text("a version such as \"1\"").value_or("");
-}
-
-bool is_small_mapping(const Field& field, size_t most) {
-  if (!field.is_mapping()) return false;
-  const size_t count = field.json().as_object().size();
-  if (count <= most) return true;
-  field.error("expected at most " + std::to_string(most) + " members, got " +
-              std::to_string(count));
-  return false;
-}
-
 void read_metrics(const Field& book, PriceBookDef* out) {
   const Field metrics = book.member("metrics");
   if (!metrics.present()) {
     book.error("\"metrics\" is missing: a mapping of metrics to their prices");
     return;
   }
-  if (!is_small_mapping(metrics, kMetricsMax)) return;
+  if (!metrics.is_mapping_within(kMetricsMax)) return;
   if (metrics.json().as_object().empty()) metrics.error("expected at least one metric");
   for (const auto& [name, value] : metrics.members()) {
     if (!is_name(name)) {
@@ -62,7 +46,7 @@ void read_included(const Field& field, const PriceBookDef& book,
 }
 
 void read_plans(const Field& field, PriceBookDef* book) {
-  if (!field.present() || !is_small_mapping(field, kBookPlansMax)) return;
+  if (!field.present() || !field.is_mapping_within(kBookPlansMax)) return;
   for (const auto& [plan, value] : field.members()) {
     if (!is_name(plan)) {
       value.error("the name of a plan must be " + std::string(kNameRule));
@@ -77,10 +61,8 @@ void read_plans(const Field& field, PriceBookDef* book) {
 }
 
 void read_members(const Field& field, PriceBookDef* book) {
-  book->version = read_version(field.member("version"));
-  if (const Field currency = field.member("currency"); currency.present()) {
-    book->currency = read_currency_code(currency).value_or(book->currency);
-  }
+  book->version = field.member("version").version();
+  book->currency = read_currency_member(field, book->currency);
   book->rules = read_rules(field.member("rules"), PriceRules());
   book->base_fee = read_amount_member(field, "base_fee");
   book->minimum = read_optional_member(field, "minimum");
@@ -124,7 +106,7 @@ std::shared_ptr<const PriceBookDef> parse_price_book(const Json& document,
 std::vector<std::shared_ptr<const PriceBookDef>> read_price_books(const Field& field,
                                                                   const std::string& currency) {
   std::vector<std::shared_ptr<const PriceBookDef>> books;
-  if (!field.present() || !is_small_mapping(field, kPriceBooksMax)) return books;
+  if (!field.present() || !field.is_mapping_within(kPriceBooksMax)) return books;
   for (const auto& [name, value] : field.members()) {
     if (!is_name(name)) {
       value.error("the name of a price book must be " + std::string(kNameRule));

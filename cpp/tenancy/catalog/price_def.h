@@ -38,8 +38,9 @@ constexpr bool is_percentage(PriceModel model) {
   return model == PriceModel::kPercentage || model == PriceModel::kGraduatedPercentage;
 }
 
-// Usage of zero: the first tier's flat price is due, or nothing is.
-enum class ZeroUsage : uint8_t { kFirstFlat = 0, kFree };
+// Usage of zero: the first tier's flat price is due, or nothing is, or nothing where the price is a
+// percentage.
+enum class ZeroUsage : uint8_t { kFirstFlat = 0, kFree, kFreePercentage };
 
 // Usage between whole units. Exact: what lies above a bound is the next tier's. Up, down, half up:
 // the quantity is rounded to whole units first. Lower tier: it stays in the lower tier until it
@@ -104,6 +105,12 @@ struct PriceDef {
   std::optional<Decimal> minimum_per_event;
   std::optional<Decimal> maximum_per_event;
 };
+
+inline bool no_usage_is_free(const PriceDef& price) {
+  const ZeroUsage rule = price.rules.zero_usage;
+  return rule == ZeroUsage::kFree ||
+         (rule == ZeroUsage::kFreePercentage && is_percentage(price.model));
+}
 
 struct MetricPrice {
   std::string metric;

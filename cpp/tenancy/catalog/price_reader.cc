@@ -189,11 +189,7 @@ void read_price_currency(const Field& field, const std::string& around, PriceDef
 std::string_view price_model_name(PriceModel model) { return kModels[static_cast<size_t>(model)]; }
 
 std::optional<Decimal> read_number(const Field& field, Least least, std::string_view what) {
-  const Json& json = field.json();
-  std::string text;
-  if (json.is_integer()) text = std::to_string(json.as_integer());
-  if (json.kind() == Json::Kind::kDecimal) text = json.as_decimal_text();
-  if (json.is_string()) text = json.as_string();
+  const std::string text = field.digits();
   if (text.empty()) {
     field.expected(what);
     return std::nullopt;
@@ -226,6 +222,11 @@ std::optional<std::string> read_currency_code(const Field& field) {
   }
   field.expected("a currency of ISO 4217 that has a minor unit, such as \"USD\"");
   return std::nullopt;
+}
+
+std::string read_currency_member(const Field& field, const std::string& around) {
+  const Field member = field.member("currency");
+  return member.present() ? read_currency_code(member).value_or(around) : around;
 }
 
 void check_commitments(const Field& field, const std::optional<Decimal>& minimum,

@@ -34,12 +34,14 @@ PriceDef read_price_def(const Field& field, const PriceRules& rules, const std::
 // and texts of digits alike.
 enum class Least : uint8_t { kZero, kAboveZero };
 std::optional<Decimal> read_number(const Field& field, Least least, std::string_view what);
-// The member of that name; `absent` when it is absent or wrong.
+// The member of that name; 0, or nothing, where it is absent or wrong.
 Decimal read_amount_member(const Field& field, std::string_view name);
 std::optional<Decimal> read_optional_member(const Field& field, std::string_view name);
 
 // A currency with its minor unit; reports other texts.
 std::optional<std::string> read_currency_code(const Field& field);
+// The member "currency"; `around` where it is absent or wrong.
+std::string read_currency_member(const Field& field, const std::string& around);
 
 // Reports a minimum above the maximum.
 void check_commitments(const Field& field, const std::optional<Decimal>& minimum,

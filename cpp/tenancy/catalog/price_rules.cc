@@ -12,7 +12,7 @@ namespace {
 using Names = std::initializer_list<std::string_view>;
 
 // In the order of the enums.
-const Names kZeroUsage{"first_flat", "free"};
+const Names kZeroUsage{"first_flat", "free", "free_percentage"};
 const Names kFraction{"exact", "up", "down", "half_up", "lower_tier"};
 const Names kBounds{"inclusive", "exclusive"};
 const Names kTiersCount{"paid", "all"};
@@ -44,6 +44,7 @@ PriceRules stripe() {
 
 PriceRules lago() {
   PriceRules rules;
+  rules.zero_usage = ZeroUsage::kFreePercentage;
   rules.negative = NegativeUsage::kZero;
   rules.round_at = RoundAt::kCharge;
   rules.proration = Proration::kDay;

@@ -42,6 +42,17 @@ TEST_CASE("a book sums its charges; minimum and maximum are lines") {
         "unknown metric \"call\"; did you mean \"calls\"?");
 }
 
+TEST_CASE("usage of a metric that is given twice is refused, not overwritten") {
+  const auto tested = book(kBook);
+  CHECK(lines(tested->amount({{"calls", dec("4")}, {"calls", dec("5")}}, std::nullopt)) ==
+        "the metric \"calls\" is given twice");
+  const std::vector<int64_t> calls{1};
+  const Column column = Column::of_wholes(calls.data(), 8, true, 1, nullptr);
+  const auto totals = tested->amounts({{"calls", &column}, {"calls", &column}}, nullptr, 1);
+  REQUIRE_FALSE(totals.ok());
+  CHECK(totals.error().message == "the metric \"calls\" is given twice");
+}
+
 TEST_CASE("a plan's included units") {
   const auto tested = book(kBook);
   const auto team = tested->for_plan("team");

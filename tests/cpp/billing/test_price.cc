@@ -77,7 +77,7 @@ TEST_CASE("a price per million is exact where it divides") {
   CHECK(tokens.segments().back().package == Decimal(1));
 }
 
-TEST_CASE("zero usage: the first flat price is due, or nothing is") {
+TEST_CASE("zero usage: the first flat price is due, or nothing is, or nothing of a percentage") {
   const std::string tiers =
       "'tiers': [{'up_to': 5, 'unit': 5, 'flat': 10}, {'unit': 4, 'flat': 20}]";
   CHECK(amount(price(model("graduated", tiers)), "0") == "10");
@@ -86,6 +86,12 @@ TEST_CASE("zero usage: the first flat price is due, or nothing is") {
                "0.000000000001") == "10.000000000005");
   CHECK(amount(price(model("volume", tiers + ", 'rules': {'zero_usage': 'free'}")), "0") == "0");
   CHECK(amount(price(model("volume", tiers)), "6") == "44");
+  const std::string rates = "'tiers': [{'rate': 1, 'flat': 10}]";
+  const std::string rule = ", 'rules': {'zero_usage': 'free_percentage'}";
+  CHECK(amount(price(model("graduated_percentage", rates)), "0") == "10");
+  CHECK(amount(price(model("graduated_percentage", rates + rule)), "0") == "0");
+  CHECK(amount(price(model("graduated_percentage", rates + rule)), "100") == "11");
+  CHECK(amount(price(model("graduated", tiers + rule)), "0") == "10");
 }
 
 TEST_CASE("bounds and fractions between whole units") {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdlib>
 #include <random>
 
 #include "prices.h"
@@ -113,4 +114,14 @@ TEST_CASE("the nearest double of an amount") {
   CHECK(nearest_double(dec("0.1").units()) == 0.1);
   CHECK(nearest_double(dec("-12345678.25").units()) == -12345678.25);
   CHECK(nearest_double(0) == 0.0);
+  // Rounding the whole part and the rest one after the other gives the neighbour of this one.
+  CHECK(nearest_double(dec("1.82").units()) == 1.82);
+  std::mt19937_64 random(20260101);
+  for (int i = 0; i < 200'000; ++i) {
+    const Int128 wide = (Int128{static_cast<int64_t>(random() >> 2)} << 64) + Int128(random());
+    const Int128 units = (wide >> (random() % 127)) % Decimal::kUnitsMax;
+    const std::string digits = Decimal::from_units(random() % 2 == 0 ? units : -units)->text();
+    INFO(digits);
+    REQUIRE(nearest_double(dec(digits).units()) == std::strtod(digits.c_str(), nullptr));
+  }
 }

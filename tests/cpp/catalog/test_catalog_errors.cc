@@ -35,7 +35,7 @@ TEST_CASE("the document itself") {
       {R"({"catalog": "no spaces", "plans": {"p": {}}})", "catalog: expected a name"},
       {with(R"("format": 2)"), "format: expected 1, the format this release reads, got 2"},
       {with(R"("version": [])"), "version: expected a version"},
-      {with(R"("currency": "usd")"), "currency: expected a currency code"},
+      {with(R"("currency": "usd")"), "currency: expected a currency of ISO 4217"},
       {with(R"("plan": {})"), "plan: unknown key \"plan\"; did you mean \"plans\"?"},
       {with(R"("default_plan": "fre")"),
        "default_plan: unknown plan \"fre\"; did you mean \"free\"?"},
@@ -60,7 +60,7 @@ TEST_CASE("plans") {
       {plan(R"("price": true)"), "plans.p.price: expected a price"},
       {plan(R"("price": 1e3)"), "plans.p.price: expected a price"},
       {plan(R"("period": "fortnight")"), "plans.p.period: expected \"minute\", \"hour\""},
-      {plan(R"("currency": "EURO")"), "plans.p.currency: expected a currency code"},
+      {plan(R"("currency": "EURO")"), "plans.p.currency: expected a currency of ISO 4217"},
       {plan(R"("title": "")"), "plans.p.title: expected a title, got \"\""},
       {plan(R"("isolation": "row")"),
        "plans.p.isolation: expected \"shared\", \"schema\", \"database\" or \"instance\", got "

@@ -115,3 +115,14 @@ TEST_CASE("a catalog's books have its currency unless they say another") {
   CHECK(catalog->price_books()[1]->currency == "JPY");
   CHECK(catalog->price_books()[1]->metrics[0].price.currency == "JPY");
 }
+
+TEST_CASE("a catalog's currency is one that amounts can be rounded to") {
+  // Else a book that rounds lines would round them to the twelfth digit.
+  CHECK(errors_of(with(R"("currency": "XYZ", "price_books": {
+      "a": {"rules": "stripe", "metrics": {"calls": 0.5}}})")) ==
+        "currency: expected a currency of ISO 4217 that has a minor unit, such as \"USD\", "
+        "got \"XYZ\"\n");
+  CHECK(errors_of(with(R"("plans": {"free": {"currency": "XAU"}})")) ==
+        "plans.free.currency: expected a currency of ISO 4217 that has a minor unit, such as "
+        "\"USD\", got \"XAU\"\n");
+}
