@@ -150,6 +150,8 @@ def test_writers_go_on_meanwhile(db: Database) -> None:
                     connection.execute("INSERT INTO orders (item) VALUES ('meanwhile')")
                 count += 1
                 started.set()
+                # SQLite queues nobody: who locks again at once keeps others out for minutes.
+                stop.wait(0.002)
         counts.append(count)
 
     writer = threading.Thread(target=work)
