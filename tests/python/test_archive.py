@@ -6,10 +6,8 @@ import json
 import logging
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -21,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from audit_support import flip, log_rows, open_live
+from server_support import free_port, wait_for
 from store_support import killed, run_python
 from tenancy import Tenancy, _core
 from tenancy.audit import Archive, AuditEvent, check_archive, read_archive
@@ -491,22 +490,12 @@ def test_options_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 @pytest.fixture(scope="module")
 def s3() -> Iterator[dict[str, Any]]:
     """Options for a server that speaks S3 on this machine, with the bucket `bucket`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            assert server.poll() is None
-            try:
-                urllib.request.urlopen(address, timeout=5).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+        wait_for(port, server)
         logging.getLogger("aiobotocore").setLevel(logging.WARNING)
         options = {
             "key": "a-key-of-the-test",
