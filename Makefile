@@ -10,7 +10,9 @@ BIN := .venv/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 FUZZ_SECONDS ?= 15
 TIDY ?=
-PYTEST ?= $(BIN)/python -m pytest
+# Tests wait for servers and disks: one worker more than there are processors. TEST_JOBS=0: one by one.
+TEST_JOBS ?= $(shell echo $$(($(JOBS) + 1)))
+PYTEST ?= $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadgroup --no-loadscope-reorder
 CTEST := ctest --output-on-failure -j $(JOBS)
 
 # The thread sanitizer of older compilers cannot map its shadow under a kernel that randomises more bits.
@@ -75,7 +77,7 @@ lint-python: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lint-cpp: install
+lint-cpp: setup
 	@.ci/setup lint
 	.ci/lint-cpp $(TIDY)
 

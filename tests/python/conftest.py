@@ -17,6 +17,18 @@ settings.register_profile("ci", deadline=None, suppress_health_check=_CHECKS, de
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several workers (`make test-python`): the tests of a module stay together, since they
+    share servers and stores; slow ones go each by itself, and first."""
+
+    def is_slow(item: pytest.Item) -> bool:
+        return item.get_closest_marker("slow") is not None
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.nodeid if is_slow(item) else item.path.name))
+    items.sort(key=lambda item: not is_slow(item))
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own TENANCY_… variables must not change a test; TENANCY_TEST_… may."""
