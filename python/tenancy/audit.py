@@ -34,7 +34,7 @@ from .stores.audit_export import covering, export_lines, make_receipt
 from .stores.audit_verify import AuditReport, verify_log
 from .stores.bulk import bulk_lines, check_bulk
 from .stores.erasure import ErasureCertificate
-from .stores.holds import Hold, Holds, standing
+from .stores.holds import OF_TENANT, Hold, Holds, standing
 from .stores.host import Host
 from .stores.ocsf import to_ocsf
 from .stores.purge_certificate import PurgeCertificate
@@ -59,6 +59,9 @@ __all__ = [
     "read_archive",
     "to_ocsf",
 ]
+
+
+_RELEASE = "release each with `audit.holds.release(hold)`"
 
 
 class Audit:
@@ -398,7 +401,11 @@ class Audit:
             holds = standing(change.connection)
             held = (*holds.everything, *holds.tenants.get(tenant_id or "", ()))
             if held:
-                raise LegalHold(f"the log is under legal hold: {listed(held)}", tenant=tenant_id)
+                raise LegalHold(
+                    f"the log is under legal hold: {listed(held)}",
+                    tenant=tenant_id,
+                    remedy=None if set(held) == {OF_TENANT} else _RELEASE,
+                )
         done = self._host.facts.erase(subject, tenant_id, by=actor, reason=reason)
         with self._host.write(by) as change:
             change.fact(

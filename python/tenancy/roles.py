@@ -87,8 +87,12 @@ class Roles:
     def remove(
         self, name: str, *, tenant: Tenant | str | None = None, by: str | None = None
     ) -> None:
-        """Remove a role. Raises `RoleInUse` while it is assigned or inherited."""
+        """Remove a role. Raises `RoleInUse` while it is assigned or inherited, and `Conflict` for a
+        role of the catalog."""
         tenant_id = "" if tenant is None else self._host.tenant_id(tenant)
+        if name in self._host.catalog.roles:
+            told = f"role {name!r} belongs to the catalog"
+            raise Conflict(told, remedy="take it out of the catalog, and put that in force")
         with self._host.write(by) as change:
             which = sa.and_(roles.c.tenant_id == tenant_id, roles.c.name == name)
             if change.execute(sa.select(roles.c.seq).where(which)).first() is None:

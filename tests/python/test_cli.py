@@ -410,3 +410,114 @@ def test_migrate_puts_counters_of_another_major_version_aside_when_told(sh: Shel
     assert len(told) == 1
     assert "begin anew" in told[0]
     sh("tenants", "list")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("health",),
+        ("migrate",),
+        ("plans", "show"),
+        ("tenants", "list"),
+        ("audit", "checkpoint"),
+        ("bills", "list"),
+        ("serve",),
+    ],
+    ids=" ".join,
+)
+def test_a_mistyped_directory_is_not_made(words: tuple[str, ...], tmp_path: Path) -> None:
+    missing = tmp_path / "no such" / "ünïcode dir"
+    result = CliRunner().invoke(app, [*words, "--data", str(missing)])
+    assert result.exit_code == 1
+    assert "no data directory" in result.stderr
+    assert "tenancy plans use" in result.stderr
+    assert not missing.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("tenants", "create", "B", "--anchor", "99999999999999d"), "--anchor: "),
+        (("tenants", "plan", "acme", "pro", "--at", "²d"), "--at: "),
+        (("tenants", "plan", "acme", "pro", "--at", "36501d"), "at most 36500d"),
+        (("tenants", "plan", "acme", "pro", "--at", ""), "--at: "),
+        (("keys", "create", "acme", "--scope", "a:b", "--expires", "9" * 5000 + "d"), "--expires"),
+        (("keys", "rotate", "tk_nothing1", "--grace", "٣d"), "--grace: "),
+        (("audit", "search", "--since", "99999999999w"), "--since: "),
+        (("explain", "--tenant", "acme", "--consume", "projects=²"), "--consume: "),
+        (("bills", "issue", "2026-10", "--part", "²/²"), "--part: "),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else None,
+)
+def test_numbers_are_read_or_refused(sh: Shell, words: tuple[str, ...], told: str) -> None:
+    sh("tenants", "create", "Acme")
+    sh(*words, status=2)
+    assert told in sh.error
+    assert len(sh.error) < 300
+
+
+def test_remedies_are_commands(sh: Shell) -> None:
+    sh("tenants", "show", "nobody", status=1)
+    assert (
+        sh.error
+        == "error: no tenant is named 'nobody': `tenancy tenants list` shows those there are\n"
+    )
+    sh("keys", "show", "tk_nothing1", "--json", status=1)
+    assert json.loads(sh.error)["error"]["remedy"].startswith("`tenancy keys list TENANT`")
+    sh("tenants", "create", "Acme")
+    sh("bills", "account", "acme", "--name", "A", "--country", "AT", "--currency", "EUR")
+    sh("bills", "preview", "acme", status=1)
+    assert "`tenancy bills configure FILE`" in sh.error
+    sh("audit", "hold", "release", "x", status=1)
+    assert "`tenancy audit hold list`" in sh.error
+    sh("tenants", "hold", "acme")
+    sh("audit", "erase", "ada", "--tenant", "acme", "--yes", status=1)
+    assert "`tenancy tenants hold TENANT --release`" in sh.error
+    sh("audit", "hold", "place", "--tenant", "acme", "--reason", "case 7")
+    sh("audit", "erase", "ada", "--tenant", "acme", "--yes", status=1)
+    assert "`tenancy audit hold release HOLD`" in sh.error
+
+
+def test_files_that_cannot_be_read_are_named_once(sh: Shell, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    sh("tenants", "create", "Acme")
+    sh("bills", "configure", str(missing), status=2)
+    assert sh.error == f"error: file: {missing}: No such file or directory\n"
+    sh("bills", "configure", str(write_catalog(tmp_path, "{", "broken")), status=2)
+    assert "not JSON" in sh.error
+    report = ("audit", "report", "acme", "--standard", "soc2", "--since", "1d")
+    sh(*report, "--anchor", str(missing), status=2)
+    assert sh.error.count(str(missing)) == 1
+    sh(*report, "--key", str(missing), status=2)
+    assert f"--key: {missing}: no such file" in sh.error
+    sh("audit", "checkpoint", "--to", "nonsense", status=2)
+    assert sh.error.startswith("error: anchor: is no URL: file:/")
+
+
+def test_a_role_of_the_catalog_is_not_said_to_be_missing(sh: Shell) -> None:
+    sh("roles", "remove", "agent", status=1)
+    assert "belongs to the catalog" in sh.error
+
+
+def test_lists_without_anything_are_dashes_and_nothing_is_drawn_into_pipes(sh: Shell) -> None:
+    sh("tenants", "create", "Acme")
+    report = sh("roles", "report", "acme")
+    assert "│ unused     │ –" in report
+    issued = sh("bills", "issue", "2026-10")
+    assert issued.startswith("┏"), "no remains of a progress bar"
+
+
+def test_the_shell_completes(sh: Shell) -> None:
+    shown = CliRunner().invoke(app, ["--help"])
+    assert "--install-completion" in shown.stdout
+    told = CliRunner().invoke(
+        app,
+        [],
+        prog_name="tenancy",
+        env={
+            "_TENANCY_COMPLETE": "complete_bash",
+            "COMP_WORDS": "tenancy tenants sus",
+            "COMP_CWORD": "2",
+        },
+    )
+    assert "suspend" in told.stdout

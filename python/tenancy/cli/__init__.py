@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -24,6 +25,7 @@ from . import (
     usage_events,
 )
 from ._common import make_app
+from ._output import prepare
 from .adopt import adopt
 from .audit_report import report as audit_report
 from .demo import demo, serve
@@ -33,7 +35,9 @@ from .migrate import migrate
 
 __all__ = ["app", "main"]
 
-app = make_app("Tenants, plans, limits, quotas and permissions of one data directory.")
+app = make_app(
+    "Tenants, plans, limits, quotas and permissions of one data directory.", completion=True
+)
 
 
 def _say_version(asked: bool) -> None:
@@ -78,4 +82,9 @@ app.command("serve")(serve)
 
 def main() -> None:
     """Entry point of the `tenancy` program."""
-    app()
+    prepare()
+    try:
+        app()
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()

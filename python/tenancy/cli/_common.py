@@ -37,11 +37,11 @@ Cursor = Annotated[str | None, typer.Option("--cursor", help="Where the page bef
 DONE, REFUSED, USAGE = 0, 1, 2
 
 
-def make_app(help: str) -> typer.Typer:  # noqa: A002 - typer's word
+def make_app(help: str, *, completion: bool = False) -> typer.Typer:  # noqa: A002 - typer's word
     return typer.Typer(
         help=help,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completion,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
@@ -49,7 +49,11 @@ def make_app(help: str) -> typer.Typer:  # noqa: A002 - typer's word
 
 def operator() -> str:
     """Who sits at the terminal, as the author of changes."""
-    return f"operator:{os.environ.get('SUDO_USER') or getpass.getuser()}"
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user is often in no list
+        name = f"uid-{os.getuid()}"
+    return f"operator:{name}"
 
 
 @contextmanager
@@ -60,29 +64,65 @@ def opened(data: str | None, as_json: bool, *, catalog: Any = None) -> Iterator[
     """
     with reported(as_json):
         path = data or DEFAULT_PATH
-        if catalog is None and "://" not in path and not (Path(path) / "VERSION").exists():
-            raise StoreError(
-                f"{path}: no data directory",
-                remedy="name one with --data or TENANCY_DATA, or make one with `tenancy plans use`",
-            )
+        if catalog is None and "://" not in path:
+            check_is_there(path)
         with Tenancy.open(path, catalog, background=False) as tenancy:
             yield tenancy
 
 
+def check_is_there(path: str | Path) -> None:
+    """Refuses a path that is no data directory, so that a mistyped one is not made into one."""
+    if not (Path(path) / "VERSION").exists():
+        raise StoreError(
+            f"{path}: no data directory",
+            remedy="name one with --data or TENANCY_DATA, or make one with `tenancy plans use`",
+        )
+
+
 @contextmanager
-def reported(as_json: bool) -> Iterator[None]:
+def reported(as_json: bool, *, failed: int = REFUSED) -> Iterator[None]:
+    """Errors become messages and an exit status: `failed`, or 2 for what was not typed right."""
     try:
         yield
     except TenancyError as error:
-        status = REFUSED
-        if isinstance(error, InvalidValue) and not isinstance(error, CatalogError):
-            status = USAGE
-        if as_json:
-            body = {"code": error.code, "message": error.message, "remedy": error.remedy}
-            print(json.dumps({"error": body}, ensure_ascii=False), file=sys.stderr)
-        else:
-            Console(stderr=True, soft_wrap=True).print(Text(f"error: {error}", style="red"))
-        raise typer.Exit(status) from None
+        usage = isinstance(error, InvalidValue) and not isinstance(error, CatalogError)
+        _tell(error.code, error.message, error.remedy, str(error), as_json)
+        raise typer.Exit(USAGE if usage else failed) from None
+    except OSError as error:  # a file that the command was given, or the directory
+        name = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str) else ""
+        told = f"{name}{error.strerror or error}"
+        _tell("SYSTEM_ERROR", told, None, told, as_json)
+        raise typer.Exit(failed) from None
+
+
+def _tell(code: str, message: str, remedy: str | None, whole: str, as_json: bool) -> None:
+    if as_json:
+        body = {"code": code, "message": message, "remedy": remedy and _in_commands(remedy)}
+        print(json.dumps({"error": body}, ensure_ascii=False), file=sys.stderr)
+    else:
+        told = Text(f"error: {_in_commands(whole)}", style="red")
+        Console(stderr=True, soft_wrap=True).print(told)
+
+
+_COMMANDS = {
+    "`tenants.list()`": "`tenancy tenants list`",
+    "`keys.list(tenant)`": "`tenancy keys list TENANT`",
+    "`roles.list(tenant)`": "`tenancy roles list --tenant TENANT`",
+    "`billing.list(tenant)`": "`tenancy bills list`",
+    "`billing.account(tenant, party=…, currency=…)`": "`tenancy bills account TENANT`",
+    'billing.configure(seller=Party("Shop AG", "AT"))': "`tenancy bills configure FILE`",
+    "`audit.holds.release(hold)`": "`tenancy audit hold release HOLD`",
+    "`tenants.legal_hold(tenant, False)`": "`tenancy tenants hold TENANT --release`",
+    "`audit.holds.list()`": "`tenancy audit hold list`",
+    "Tenancy.open(..., catalog=...) with": "`tenancy plans use` with",
+}
+"""Remedies are written for Python; at a terminal they are commands."""
+
+
+def _in_commands(text: str) -> str:
+    for python, command in _COMMANDS.items():
+        text = text.replace(python, command)
+    return text
 
 
 # -------------------------------------------------------------------------------------- output
@@ -109,10 +149,13 @@ def print_json(value: Any) -> None:
     print(json_text(value))
 
 
+_NOTHING = "–"
+
+
 def show(value: Any) -> str:
     """A cell of a table."""
-    if value is None or value == "" or value == () or value == {}:
-        return "–"
+    if value is None or value in ("", (), [], {}):
+        return _NOTHING
     if isinstance(value, datetime):
         return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
     if isinstance(value, bool):
@@ -130,9 +173,13 @@ def show(value: Any) -> str:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
     table = Table(*columns, title=title or None, title_justify="left")
-    for row in rows:
-        table.add_row(*(Text(show(value)) for value in row))
     console = Console()
+    plainly = not console.encoding.startswith("utf")
+    for row in rows:
+        cells = [show(value) for value in row]
+        if plainly:
+            cells = ["-" if cell == _NOTHING else cell for cell in cells]
+        table.add_row(*map(Text, cells))
     if not console.is_terminal:
         console = Console(width=200)  # for pipes: lines stay whole
     console.print(table)
@@ -198,6 +245,8 @@ def parse_list(text: str | None, option: str) -> list[Any] | None:
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_LONGEST_S = 36_500 * 86_400
+_DIGITS_MAX = 12
 
 
 def parse_duration(text: str | None, option: str) -> timedelta | None:
@@ -205,15 +254,24 @@ def parse_duration(text: str | None, option: str) -> timedelta | None:
     if text is None:
         return None
     digits, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
-    if not digits.isdigit():
+    if not is_number(digits):
         raise InvalidValue(option, f"{text!r}", remedy="a length such as 30s, 15m, 12h, 30d")
+    if len(digits) > _DIGITS_MAX or int(digits) * _UNITS[unit] > _LONGEST_S:
+        raise InvalidValue(option, f"{text[:40]!r} is too long", remedy="at most 36500d")
     return timedelta(seconds=int(digits) * _UNITS[unit])
+
+
+def is_number(text: str) -> bool:
+    """Whether it is a whole number from 0 on, in the digits 0 to 9."""
+    return text.isascii() and text.isdigit()
 
 
 def parse_moment(text: str | None, option: str) -> datetime | timedelta | None:
     """An ISO 8601 time (UTC unless it says otherwise), or a length of time from now."""
     if text is None:
         return None
+    if is_number(text[:-1]) and text[-1:] in _UNITS:
+        return parse_duration(text, option)
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:

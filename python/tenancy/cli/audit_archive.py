@@ -30,6 +30,7 @@ _MEANING = {
     3: "cannot be read",
     4: "whole, with reservations",
 }
+_UNREAD = 3
 
 Options = Annotated[
     str | None,
@@ -90,7 +91,7 @@ def _shown(part: ArchivePart) -> dict[str, Any]:
 
 
 def _check(url: str, key: str | None, options: str | None, data: str | None, as_json: bool) -> None:
-    with c.reported(as_json):
+    with c.reported(as_json, failed=_UNREAD):
         report = check_archive(
             url,
             storage_options=c.parse_object(options, "--options"),

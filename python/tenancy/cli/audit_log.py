@@ -10,6 +10,7 @@ import json
 import os
 import re
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ _MEANING = {
     3: "cannot be verified",
     4: "whole, with reservations",
 }
+_UNVERIFIED = 3
 _RECEIPT_BYTES = 8 << 20
 
 key_app = c.make_app("The verification key of the log.")
@@ -63,7 +65,7 @@ def verify(
     as_json: c.Json = False,
 ) -> None:
     """Verify the log, offline: nothing is opened or written."""
-    with c.reported(as_json):
+    with c.reported(as_json, failed=_UNVERIFIED):
         place = directory or Path(data or DEFAULT_PATH)
         whole = (place / "log").is_dir()
         log, root = (place / "log", place) if whole else (place, place.parent)
@@ -157,7 +159,13 @@ def check(
                 found: dict[str, Any] = check_export(file, public_key, tenant=tenant)
             else:
                 found = _checked_receipt(file.read(_RECEIPT_BYTES), public_key, tenant)
-        c.print_record({"proven": True, **found}, as_json)
+        c.print_record({"proven": True, **(found if as_json else _readable(found))}, as_json)
+
+
+def _readable(found: dict[str, Any]) -> dict[str, Any]:
+    """With the time as people read it, where it stood in nanoseconds."""
+    moment = datetime.fromtimestamp(int(found["time_ns"]) / 1e9, timezone.utc)
+    return {"time": moment, **{name: value for name, value in found.items() if name != "time_ns"}}
 
 
 def _is_export(line: str) -> bool:

@@ -46,6 +46,8 @@ def report(
     """
     with c.opened(data, as_json) as t:
         _check(format, output)
+        if key is not None and not key.is_file():
+            raise InvalidValue("--key", f"{key}: no such file", remedy="name the moved key")
         start, end = c.parse_time(since, "--since"), c.parse_time(until or "0s", "--until")
         assert isinstance(start, datetime)
         assert isinstance(end, datetime)
@@ -85,8 +87,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a text"
         remedy = "name the file of a checkpoint"
-        raise InvalidValue("--anchor", f"{path}: {error}", remedy=remedy) from None
+        raise InvalidValue("--anchor", f"{path}: {why}", remedy=remedy) from None
 
 
 def _say_saved(made: Report, output: Path, as_json: bool) -> None:

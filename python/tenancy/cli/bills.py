@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.progress import Progress
 
 from ..billing import Bill, CreditNote, Invoice, Part, Party, TaxRate, TaxRules, to_json
@@ -130,7 +131,9 @@ def issue(
             return
         if usage is not None:
             raise InvalidValue("--usage", "is of one tenant", remedy="name it with --tenant")
-        with Progress(transient=True, disable=as_json) as bar:
+        console = Console(stderr=True)
+        quiet = as_json or not console.is_terminal
+        with Progress(transient=True, console=console, disable=quiet) as bar:
             task = bar.add_task("tenants", total=None)
             report = t.billing.issue_all(
                 period,
@@ -411,14 +414,14 @@ def _usage(text: str | None) -> dict[str, Any] | None:
 
 def _share(text: str) -> tuple[int, int]:
     which, _, of = text.partition("/")
-    if not (which.isdigit() and of.isdigit()):
+    if not (c.is_number(which) and c.is_number(of)):
         raise InvalidValue("--part", f"{text!r}", remedy="1/2 is the first of two parts")
     return int(which), int(of)
 
 
 def _part(text: str) -> Part:
     line, _, amount = text.partition("=")
-    if not line.isdigit():
+    if not c.is_number(line):
         raise InvalidValue("--part", f"{text!r}", remedy="the index of a line: 0 or 0=4.50")
     return Part(int(line), amount or None)
 
@@ -427,8 +430,10 @@ def _configuration(file: Path) -> dict[str, Any]:
     """The arguments of `Billing.configure` from a JSON file; amounts in it may be numbers."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"), parse_float=str)
-    except (OSError, ValueError) as error:
-        raise InvalidValue("file", f"{file}: {error}") from None
+    except OSError as error:
+        raise InvalidValue("file", f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise InvalidValue("file", f"{file}: not JSON ({error})") from None
     known = ("seller", "tax", "rules", "numbering", "credit_notes", "due_days", "billed", "notes")
     if not isinstance(value, dict) or not value.keys() <= set(known):
         raise InvalidValue("file", f"{file}: expected an object", remedy=f"of {', '.join(known)}")

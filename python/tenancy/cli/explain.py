@@ -62,7 +62,7 @@ def explain(
 
 def _amount(text: str) -> tuple[str, int]:
     quota, _, amount = text.partition("=")
-    if not quota or not (amount or "1").isdigit():
+    if not quota or not c.is_number(amount or "1"):
         raise InvalidValue("--consume", f"{text!r}", remedy="quota=amount, such as agents=1")
     return quota, int(amount or "1")
 

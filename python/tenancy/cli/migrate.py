@@ -33,6 +33,7 @@ def migrate(
     path = Path(data or DEFAULT_PATH)
     done = []
     with c.reported(as_json):
+        c.check_is_there(path)
         try:
             Tenancy.open(path, background=False).close()
         except VersionMismatch as mismatch:

@@ -265,7 +265,7 @@ def anchor_from_url(url: str) -> Anchor:
         return HttpAnchor(plain, token=unquote(parts.password) if parts.password else None)
     raise InvalidValue(
         "anchor",
-        f"{shown(parts.scheme)}: no kind of anchor",
+        f"{shown(parts.scheme)}: no kind of anchor" if parts.scheme else "is no URL",
         remedy="file:/…, postgresql://…, https://… or command:…",
     )
 

@@ -23,8 +23,10 @@ from .host import Host
 from .records import Record, Tenant
 from .twins import twin
 
-__all__ = ["Hold", "Holds", "Standing", "standing"]
+__all__ = ["OF_TENANT", "Hold", "Holds", "Standing", "standing"]
 
+OF_TENANT = "tenants.legal_hold"
+"""Stands for the hold that is a tenant's own flag, which has no id."""
 _REASON_MAX = 1000
 
 
@@ -155,7 +157,7 @@ def standing(connection: Connection) -> Standing:
         else:
             by_tenant[tenant] = (*by_tenant.get(tenant, ()), hold)
     for (tenant,) in connection.execute(sa.select(tenants.id).where(tenants.legal_hold != 0)):
-        by_tenant[tenant] = (*by_tenant.get(tenant, ()), "tenants.legal_hold")
+        by_tenant[tenant] = (*by_tenant.get(tenant, ()), OF_TENANT)
     return Standing(everything, by_tenant)
 
 
