@@ -27,7 +27,7 @@ from typing import Any
 
 from .. import _core
 from .._text import NS, to_datetime
-from ..errors import InvalidValue, StoreClosed
+from ..errors import InvalidValue, StoreClosed, TenancyError
 from .election import Election
 from .host import Host
 from .records import Record
@@ -257,7 +257,10 @@ class Background:
             entry.error = f"{type(error).__name__}: {error}"[:_TEXT_MAX]
             longest_ns = max(entry.every_ns, int(PAUSE_MAX_S * NS))
             pause_ns = min(entry.every_ns << min(entry.failing, 40), longest_ns)
-            _log.exception("background job %r failed, next try in %g s", entry.name, pause_ns / NS)
+            _log.error(
+                "background job %r failed, next try in %g s: %s", entry.name, pause_ns / NS, error,
+                exc_info=not isinstance(error, TenancyError),  # those say where and the remedy
+            )  # fmt: skip
         finally:
             entry.due_ns = self._clock.mono_ns() + pause_ns
 
