@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,23 @@ from tenancy.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GROUPS = (
+    "alerts",
+    "audit",
+    "bills",
+    "keys",
+    "limits",
+    "plans",
+    "roles",
+    "sessions",
+    "tenants",
+    "usage",
+)
 OURS = [
     ROOT / "README.md",
     *(ROOT / "docs" / f"{n}.md" for n in ("index", "getting-started", "cli")),
 ]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("cpp/*.md"))]
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -25,12 +40,26 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", OURS, ids=name)
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called in links, as its readers' sites make them."""
+    headings = re.findall(
+        r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE
+    )
+    plain = (re.sub(r"\[([^]]*)\]\([^)]*\)|`", r"\1", heading) for heading in headings)
+    return {re.sub(r"[^\w -]", "", text.strip().lower()).replace(" ", "-") for text in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", FENCE.sub("", page.read_text(encoding="utf-8")))
-    local = [link for link in links if "://" not in link]
-    assert local
-    assert [link for link in local if not (page.parent / link).exists()] == []
+    links = re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text(encoding="utf-8")))
+    for link in links:
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), link
 
 
 def test_every_page_is_in_the_index() -> None:
@@ -82,7 +111,7 @@ def commands() -> list[tuple[str, str]]:
         found += [(name(page), line.strip()) for line in lines]
     table = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     for group, told in re.findall(r"^\| `tenancy (\w+)` \| (.*) \|$", table, re.MULTILINE):
-        if group in ("plans", "tenants", "keys", "roles", "limits", "audit"):
+        if group in GROUPS:
             found += [
                 ("docs/cli.md", f"{group} {sub}")
                 for sub in re.findall(r"`([a-z-]+)[ `]", told)
@@ -98,7 +127,7 @@ def test_printed_commands_exist(page: str, line: str) -> None:
         if not re.fullmatch(r"[a-z-]+", word) or word.startswith("-"):
             break
         words.append(word)
-    depth = 1 if words[0] in ("demo", "serve", "explain") else 2
+    depth = 2 if words[0] in GROUPS else 1
     done = CliRunner().invoke(app, [*words[:depth], "--help"])
     assert done.exit_code == 0, f"{page}: tenancy {line}\n{done.output}"
     for option in re.findall(r"(?<= )--[a-z-]+", line):
@@ -115,3 +144,32 @@ def test_the_session_of_the_command_line_runs(
     for line in session:
         done = CliRunner().invoke(app, shlex.split(line)[1:])
         assert done.exit_code == 0, f"{line}\n{done.output}"
+
+
+@pytest.mark.web
+@pytest.mark.slow
+def test_the_application_of_the_readme_runs_on_several_workers(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    from server_support import free_port, serving
+
+    first, second = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[:2]
+    once = first + "t.tenants.resume(acme)\nprint(secret)\n"
+    made = subprocess.run(
+        [sys.executable, "-c", once], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    health = "\n\n@app.get('/health')\ndef health(): ...\n"
+    (tmp_path / "service.py").write_text(second + health, encoding="utf-8")
+    assert "uvicorn service:app --workers 4" in README
+    key = {"X-API-Key": made.stdout.strip()}
+    data, port = tmp_path / "tenancy-data", free_port()
+    command = ["uvicorn", "service:app", "--workers", "2", "--port", str(port)]
+    with serving(data, command, port) as client:
+        for _ in range(3):
+            assert client.post("/agents", headers=key).status_code == 200
+            client.headers["Connection"] = "close"  # each request may meet the other worker
+        assert client.post("/agents").json()["code"] == "MISSING_TENANT"
+        suspended = ["tenants", "suspend", "acme", "--data", str(data)]
+        assert CliRunner().invoke(app, suspended).exit_code == 0
+        for _ in range(6):
+            refused = client.post("/agents", headers=key)
+            assert (refused.status_code, refused.json()["code"]) == (401, "SUSPENDED_TENANT")
