@@ -756,9 +756,8 @@ class Gate:
         ``roles`` are those of the principal's that are to be active, held or inherited; the others
         allow nothing, while their denials stand. One that is not held, or a set that a dynamic
         duty forbids, is refused as ``PERMISSION_DENIED``. None: all that are held.
-        ``consume`` maps quotas to amounts; a concurrency quota takes as many leases. Unknown names
-        of quotas, actions and features raise
-        ``ValueError`` with the nearest known name.
+        ``consume`` maps quotas to amounts; a concurrency quota takes as many leases. Names of
+        quotas, actions and features that the catalog does not define raise ``ValueError``.
 
         ``request_id`` is only written down, with the fact that the decision leaves. ``request`` is
         an ASGI scope or WSGI environ, from which such a fact takes method, path (without a query)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ._core import Decision, ResponseFields
 from .context import TenantContext
-from .errors import TenancyError
+from .errors import InvalidValue, TenancyError
 from .headers import NAMES
 from .problem import Problem, gateway_error, of_decision, of_error
 from .resolve import Found, Options, Resolved, Resolver
@@ -24,6 +24,9 @@ class Web:
     """The compiled options of one middleware. Immutable; any thread."""
 
     def __init__(self, tenancy: Any, preset: str | None, options: Mapping[str, Any]) -> None:
+        if not hasattr(tenancy, "engine"):
+            told = f"expected an open Tenancy, got {type(tenancy).__name__}"
+            raise InvalidValue("tenancy", told, remedy='Tenancy.open("tenancy-data")')
         self.tenancy = tenancy
         self._finish = tenancy.finish
         self.options = settings = Options.of(preset, options)
@@ -140,6 +143,17 @@ class Web:
                     "%s units of %s were used by a long request of %s and cannot be charged",
                     handle.amount, handle.quota, context.tenant_id,
                 )  # fmt: skip
+
+
+def resource_of(template: str, given: Mapping[str, Any]) -> str:
+    """`type/id` with the path's parameters put in. A name that the path lacks is our user's
+    mistake, not the caller's: no error that would be answered as one."""
+    try:
+        return template.format_map(given)
+    except (KeyError, ValueError, IndexError) as error:
+        there = ", ".join(given) or "none"
+        told = f"resource {template!r}: the path has no parameter {error}; there are: {there}"
+        raise RuntimeError(told) from None
 
 
 def expose(fields: list[tuple[bytes, bytes]], exposed: bytes) -> list[tuple[bytes, bytes]]:

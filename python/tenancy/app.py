@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from . import _core
+from ._decisions import CheckRequest, Decisions
 from ._own_limits import own_limits
 from ._text import check_principal
 from .access import Access
@@ -25,7 +26,6 @@ from .errors import (
     StoreClosed,
     StoreUnsupported,
     TenancyError,
-    refusal,
 )
 from .explanation import Explainer
 from .invoices import Billing
@@ -50,13 +50,13 @@ from .stores.anchors import Anchor
 from .stores.anchors_remote import as_anchor
 from .stores.background import Background
 from .stores.change import Actor
-from .stores.directory import open_directory
+from .stores.directory import is_missing, open_directory
 from .stores.drain import EVERY_S as DRAIN_EVERY_S
 from .stores.due import EVERY_S, DueJob
 from .stores.events import Events
 from .stores.grants import SYSTEM
 from .stores.health import FactCounts, Health
-from .stores.host import Closed, Host
+from .stores.host import Closed, Host, no_catalog
 from .stores.options import check_sizes, works_in_background
 from .stores.retention import EVERY_S as RETAIN_EVERY_S
 from .stores.retention import FIRST_S as RETAIN_FIRST_S
@@ -67,6 +67,8 @@ from .usage import UsageMeter
 from .usage._service import EVERY_S as USAGE_EVERY_S
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ._core import Decision
 
 __all__ = ["Tenancy"]
@@ -75,12 +77,13 @@ CatalogSource = str | os.PathLike[str] | Catalog
 DEFAULT_PATH = "./tenancy-data"
 
 
-class Tenancy:
+class Tenancy(Decisions):
     """Tenants, plans, limits, quotas and permissions of one host.
 
     Made by `Tenancy.open`; a context manager. Any thread, any event loop; it may be opened before a
-    fork or after one. `check`, `admit`, `authorize`, `finish` and `explain` are the engine's own
-    calls, described in `_core.Gate`; `require` is `check` that raises.
+    fork or after one. `check` decides, `require` is `check` that raises, `explain` says why.
+    Administration is in its members: `tenants`, `keys`, `sessions`, `roles`, `access`, `limits`,
+    `quotas`, `usage`, `billing`, `audit`, `alerts`; `help(tenancy.tenants.Tenants)` and so on.
     """
 
     tenants: Tenants
@@ -99,14 +102,7 @@ class Tenancy:
     background: Background
     """Jobs that one elected process of the host runs; see `health`."""
 
-    check: Callable[..., Decision]
-    """Decide; see `_core.Gate.check`. A refusal is a value."""
-    admit: Callable[..., Decision]
-    authorize: Callable[..., Decision]
-    finish: Callable[..., None]
-    explain: Callable[..., dict[str, Any]]
-
-    def __init__(self) -> None:
+    def __init__(self, *_: Any, **__: Any) -> None:
         raise TypeError("open one with Tenancy.open(path, catalog=...)")
 
     @classmethod
@@ -164,8 +160,11 @@ class Tenancy:
             failed_credentials, idempotency_window_s, idempotency_repeats, idempotency_keys_max
         )
         outside = [as_anchor(anchor) for anchor in anchors]
-        directory = open_directory(_path(path))
         loaded = None if catalog is None else Catalog.load(catalog)
+        where = _path(path)
+        if loaded is None and is_missing(where):
+            raise no_catalog(where)  # before a mistyped path becomes a directory
+        directory = open_directory(where)
         host = Host(
             directory,
             _clock(clock),
@@ -247,31 +246,30 @@ class Tenancy:
         host.refusals.go_through(gate)
         self._refusals = host.refusals
         self.quotas.when_gauges_change(gate.set_gauges)
-        self.check = gate.check
-        self.admit = gate.admit
-        self.authorize = gate.authorize
-        self.finish = gate.finish
-        self.explain = Explainer(gate)
+        self._decide_by(gate.check, gate.admit, gate.authorize, gate.finish, Explainer(gate))
         self.tenants.process_due()
         _open.add(self)
 
     # ------------------------------------------------------------------------------ decisions
 
-    def require(self, **request: Any) -> Decision:
-        """`check`, raising the error of a refusal (`PermissionDenied`, `RateLimitExceeded`, …)."""
-        decision = self.check(**request)
-        if decision:
-            return decision
-        raise refusal(decision)
+    def _decide_by(self, *calls: Callable[..., Any]) -> None:
+        """Put calls before the methods of the class: the compiled ones, without Python between."""
+        vars(self).update(
+            zip(("check", "admit", "authorize", "finish", "explain"), calls, strict=True)
+        )
 
-    async def acheck(self, **request: Any) -> Decision:
+    def explain(self, **request: Unpack[CheckRequest]) -> dict[str, Any]:
+        """What `check` would answer and why, stage by stage, without taking anything."""
+        return Explainer(self.gate)(**request)
+
+    async def acheck(self, **request: Unpack[CheckRequest]) -> Decision:
         """`check` for asyncio. It takes microseconds, so it runs in the loop itself; only when the
         definitions have changed does it go to a thread to read them."""
         if self.engine.word() != 2 * self.engine.revision:
             await asyncio.to_thread(self._host.on_stale)
         return self.check(**request)
 
-    async def arequire(self, **request: Any) -> Decision:
+    async def arequire(self, **request: Unpack[CheckRequest]) -> Decision:
         """`require` for asyncio."""
         if self.engine.word() != 2 * self.engine.revision:
             await asyncio.to_thread(self._host.on_stale)
@@ -346,9 +344,7 @@ class Tenancy:
             self._host.close()
             self.engine = self.gate = cast(Any, Closed())
             self.quotas.when_gauges_change(len)
-            self.check = self.admit = self.authorize = _refuse
-            self.explain = cast(Any, _refuse)
-            self.finish = _finish_late
+            self._decide_by(_refuse, _refuse, _refuse, _finish_late, _refuse)
 
     def __enter__(self) -> Tenancy:
         return self

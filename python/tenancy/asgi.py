@@ -6,11 +6,9 @@
 >>> app = TenancyMiddleware(app, tenancy=t, exempt=["/health"])
 
 Each HTTP request and each websocket is admitted before the application sees it, whatever it is
-routed
-to: pages that do not exist, mounted applications and streams count alike. The response's first
-message
-gets the headers, later ones pass untouched. What was reserved is settled when the application has
-returned, background tasks included.
+routed to: pages that do not exist, mounted applications and streams count alike. The response's
+first message gets the headers, later ones pass untouched. What was reserved is settled when the
+application has returned, background tasks included.
 """
 
 from __future__ import annotations
@@ -83,8 +81,7 @@ class TenancyMiddleware:
             await _answer(scope, send, *exchange)
             return
         context = exchange.context
-        if context is not None:
-            scope.setdefault("state", {})["tenancy"] = context
+        scope.setdefault("state", {})["tenancy"] = context
         if kind == "http":
             exchange.receive = receive
             receive = exchange.watched_receive
@@ -150,6 +147,7 @@ class TenancyMiddleware:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Exempt: without tenant, also when an outer context has one."""
+        scope.setdefault("state", {})["tenancy"] = None
         if _current.get() is None:
             await self.app(scope, receive, send)
             return

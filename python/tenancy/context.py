@@ -1,9 +1,9 @@
 """Which tenant this code runs for, and how that travels: tasks, threads, executors, jobs.
 
 A request's middleware makes a `TenantContext` and puts it into a context variable. It counts while
-the
-request lasts: a task that was started during a request and outlives it has no tenant, unless it was
-bound. So a worker that happened to be started by somebody's request never works on in their name.
+the request lasts: a task that was started during a request and outlives it has no tenant, unless it
+was bound. So a worker that happened to be started by somebody's request never works on in their
+name.
 
 >>> executor.submit(bind(work), item)             # a thread, an executor, a task that lives on
 >>> queue.put({"do": "report", "for": require_tenant().to_job()})

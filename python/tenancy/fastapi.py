@@ -34,6 +34,7 @@ from . import asgi
 from ._inline import InlineLimit, is_inline
 from ._operator_fastapi import operator_router
 from ._usage import sessions_of, usage_of
+from ._web import log, resource_of
 from .context import TenantContext, require_tenant
 from .errors import InvalidValue, TenancyError
 from .problem import MEDIA_TYPE, SCHEMA, of_error
@@ -66,8 +67,7 @@ _API_KEY, _BEARER, _CERTIFICATE = "TenancyApiKey", "TenancyBearer", "TenancyCert
 
 class TenancyMiddleware(asgi.TenancyMiddleware):
     """`tenancy.asgi.TenancyMiddleware`, which also teaches the application to answer refusals and
-    to document
-    them. `app.add_middleware(TenancyMiddleware, tenancy=t, ...)`; options:
+    to document them. `app.add_middleware(TenancyMiddleware, tenancy=t, ...)`; options:
     `tenancy.resolve.Options`."""
 
     def _begin(self, scope: Any, send: Any, *, caught_up: bool = False) -> Any:
@@ -102,7 +102,10 @@ class _Requirement(SecurityBase):
             context = require_tenant()
             await self.demand(context, connection)
         except TenancyError:
-            _teach(connection.scope.get("app"))
+            app = connection.scope.get("app")
+            _teach(app)
+            if "tenancy" not in connection.scope.get("state", {}):
+                _tell_of_no_middleware(app)
             raise
         return context
 
@@ -226,8 +229,7 @@ def limit(
     written here.
 
     An inline limit counts per endpoint, or together where endpoints share a `name`, for each
-    `scope`:
-    `tenant`, `user` or `global`.
+    `scope`: `tenant`, `user` or `global`.
     """
     if not is_inline(limit):
         if (scope, name, burst, algorithm) != ("tenant", None, None, None):
@@ -263,7 +265,7 @@ def _resource(
     resource: str | Callable[[Any], str] | None, connection: HTTPConnection
 ) -> str | None:
     if resource is None or isinstance(resource, str):
-        return resource and resource.format_map(connection.path_params)
+        return resource and resource_of(resource, connection.path_params)
     return resource(connection)
 
 
@@ -277,6 +279,7 @@ async def _number(amount: Amount, connection: HTTPConnection) -> int:
 # ------------------------------------------------------------------------------- answers
 
 _taught: weakref.WeakSet[Any] = weakref.WeakSet()
+_told: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 async def _handle(connection: HTTPConnection, error: Exception) -> Response | None:
@@ -291,6 +294,16 @@ async def _handle(connection: HTTPConnection, error: Exception) -> Response | No
     response = Response(body, problem.status)
     response.raw_headers = problem.raw_headers(len(body))
     return response
+
+
+def _tell_of_no_middleware(app: Any) -> None:
+    """Once: everybody is refused, and nobody who calls can mend it."""
+    if app is not None and app not in _told:
+        _told.add(app)
+        log.error(
+            "a dependency of tenancy.fastapi ran where no TenancyMiddleware had: "
+            "app.add_middleware(TenancyMiddleware, tenancy=t)"
+        )
 
 
 def _teach(app: Any) -> None:

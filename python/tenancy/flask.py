@@ -26,6 +26,7 @@ except ImportError as error:
 from ._inline import InlineLimit, is_inline
 from ._operator_flask import operator_blueprint
 from ._usage import sessions_of, usage_of
+from ._web import resource_of
 from .context import TenantContext, current_tenant, require_tenant
 from .errors import InvalidValue, TenancyError
 from .problem import of_error
@@ -120,7 +121,7 @@ def requires(
     def demand(context: TenantContext) -> None:
         named = resource
         if isinstance(resource, str):
-            named = resource.format_map(request.view_args or {})
+            named = resource_of(resource, request.view_args or {})
         elif resource is not None:
             named = resource(request)
         context.require(endpoint=request.endpoint, permission=permission, resource=named)
@@ -175,8 +176,7 @@ def limit(
     """`@limit("agent_spawns")`: an action of the catalog; `@limit("60/minute")`: written here.
 
     An inline limit counts per endpoint, or together where endpoints share a `name`, for each
-    `scope`:
-    `tenant`, `user` or `global`.
+    `scope`: `tenant`, `user` or `global`.
     """
     if not is_inline(limit):
         if (scope, name, burst, algorithm) != ("tenant", None, None, None):

@@ -6,8 +6,7 @@
 >>> app = TenancyMiddleware(app, tenancy=t, exempt=["/health"])
 
 The context is in force while the body is produced, not only while the application is called; the
-server's
-`close()` ends the request and settles what was reserved.
+server's `close()` ends the request and settles what was reserved.
 """
 
 from __future__ import annotations

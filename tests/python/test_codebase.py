@@ -61,6 +61,7 @@ PYTHON_RANKS = {
     "jwt": 3,
     "pricing": 3,
     "stores": 3,
+    "_decisions": 3,
     "_inline": 4,
     "_own_limits": 4,
     "_usage": 4,

@@ -28,7 +28,7 @@ from pathlib import Path
 from ..errors import StoreDamaged, StoreError, StoreNotWritable, StoreUnsafe, VersionMismatch
 from .whole_file import write_whole
 
-__all__ = ["DataDirectory", "file_system_of", "open_directory"]
+__all__ = ["DataDirectory", "file_system_of", "is_missing", "open_directory"]
 
 FORMAT = "tenancy-data"
 MAJOR = 1
@@ -79,6 +79,16 @@ class DataDirectory:
         if len(value) != size:
             raise StoreDamaged(f"{path}: expected {size} bytes, found {len(value)}")
         return value
+
+
+def is_missing(path: Path) -> bool:
+    """Whether there is nothing at the path, or an empty directory."""
+    try:
+        return next(path.iterdir(), None) is None
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # something is there: `open_directory` says what is wrong with it
 
 
 def open_directory(path: Path) -> DataDirectory:

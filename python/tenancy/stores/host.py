@@ -53,6 +53,7 @@ from .revision import RevisionWord, newest_revision
 __all__ = [
     "Closed",
     "Host",
+    "no_catalog",
 ]
 
 
@@ -60,6 +61,15 @@ _log = logging.getLogger("tenancy")
 
 DECISION_WAIT_S = 0.5
 """How long a decision waits for a writer in the middle of a change, before it is refused."""
+
+
+def no_catalog(path: Path) -> InvalidValue:
+    """The error of a directory that is new, or that is not the one that was meant."""
+    return InvalidValue(
+        "catalog",
+        f"{path} is no data directory yet, and a new one needs a catalog",
+        remedy=f"Tenancy.open(..., catalog=...) with {listed(shipped)}, or a file",
+    )
 
 
 class Closed:
@@ -121,11 +131,7 @@ class Host:
         self.facts.hand_on()  # what a process left that ended before its facts were in the log
         stored = self._stored_catalog()
         if stored is None and catalog is None:
-            raise InvalidValue(
-                "catalog",
-                "the directory is new and has no catalog yet",
-                remedy=f"Tenancy.open(..., catalog=...) with {listed(shipped)}, or a file",
-            )
+            raise no_catalog(self.directory.path)
         if catalog is not None and (stored is None or stored[1] != catalog.to_json()):
             self.set_catalog(catalog, by="system", load=False)
         self._load_everything()
