@@ -126,20 +126,35 @@ def test_an_interrupt_ends_quietly(data: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 def test_another_user_is_told_why(data: Path) -> None:
-    def nobody() -> None:
+    code = """
+        import json, os, sys
+        from typer.testing import CliRunner
+        from tenancy.cli import app
+        def ask(words):
+            done = CliRunner().invoke(app, words)
+            assert isinstance(done.exception, SystemExit), repr(done.exception)
+            return done.exit_code, done.stderr
+        asked = json.loads(sys.argv[1])
+        for words in asked:
+            ask([*words, "--data", "/nowhere"])  # what is imported late is, while we may
         os.setgid(12345)
         os.setuid(12345)
-
-    for words, expected in (
-        (("tenants", "list"), 1),
-        (("audit", "verify"), 3),
-        (("audit", "key", "move", "/tmp"), 1),
-        (("plans", "use", "agent-platform"), 1),
-    ):
-        status, _, err = run(data, *words, preexec_fn=nobody)
-        assert status == expected, words
-        assert "Traceback" not in err, words
-        assert "Permission denied" in err or "uid 12345" in err, words
+        print(json.dumps([ask([*words, "--data", sys.argv[2]]) for words in asked]))
+    """
+    words = (
+        ("tenants", "list"),
+        ("migrate",),
+        ("audit", "key", "move", "/nowhere"),
+        ("audit", "verify"),
+        ("audit", "archive", str(data / "archive"), "--check"),
+    )
+    done = run_python(code, json.dumps(words), data)
+    assert done.returncode == 0, done.stderr
+    statuses, errors = zip(*json.loads(done.stdout), strict=True)
+    assert statuses == (1, 1, 1, 3, 3)
+    for error in errors:
+        assert error.startswith("error: ")
+        assert "Permission denied" in error
 
 
 def test_a_user_without_a_name_is_a_number(data: Path) -> None:
