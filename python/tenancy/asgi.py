@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._core import AsgiExchange, scan_headers
 from ._web import Web, log
@@ -23,6 +23,11 @@ from .context import TenantContext, _current
 from .errors import Conflict, InvalidValue, NotFound, Refused, TenancyError
 from .problem import Problem
 from .resolve import Options
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._middleware_options import MiddlewareOptions
 
 __all__ = ["Options", "TenancyMiddleware"]
 
@@ -48,7 +53,12 @@ class TenancyMiddleware:
     """
 
     def __init__(
-        self, app: App, tenancy: Any, *, preset: str | None = None, **options: Any
+        self,
+        app: App,
+        tenancy: Any,
+        *,
+        preset: str | None = None,
+        **options: Unpack[MiddlewareOptions],
     ) -> None:
         self.app = app
         self.tenancy = tenancy

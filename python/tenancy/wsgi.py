@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._core import Decision, WsgiExchange
 from ._web import Web
@@ -21,6 +21,11 @@ from .context import TenantContext, _current
 from .errors import Conflict, InvalidValue, NotFound, Refused
 from .problem import Problem
 from .resolve import Options
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._middleware_options import MiddlewareOptions
 
 __all__ = ["Options", "TenancyMiddleware"]
 
@@ -40,7 +45,12 @@ class TenancyMiddleware:
     """
 
     def __init__(
-        self, app: App, tenancy: Any, *, preset: str | None = None, **options: Any
+        self,
+        app: App,
+        tenancy: Any,
+        *,
+        preset: str | None = None,
+        **options: Unpack[MiddlewareOptions],
     ) -> None:
         self.app = app
         self.tenancy = tenancy

@@ -89,6 +89,7 @@ PYTHON_RANKS = {
     "tenants": 4,
     "testing": 4,
     "whatif": 4,
+    "_middleware_options": 6,
     "_operator_routes": 5,
     "plots": 5,
     "_web": 6,

@@ -63,7 +63,7 @@ def create_app(tenancy: Tenancy | None = None) -> FastAPI:
     """The application on `tenancy`, by default on the directory that `TENANCY_DATA` names."""
     app = FastAPI(title="Models and agents")
     app.add_middleware(
-        TenancyMiddleware,  # type: ignore[arg-type]
+        TenancyMiddleware,
         tenancy=tenancy or Tenancy.open(os.environ.get("TENANCY_DATA")),
         exempt=["/health", "/docs", "/openapi.json"],
     )
