@@ -255,10 +255,7 @@ Status UsageSummer::read_tenants(int64_t at, int64_t count) {
   }
   if (column.has_dictionary()) return read_tenant_codes(at, count);
   column.read_texts(at, count, text_block_.data());
-  for (int64_t i = 0; i < count; ++i) {
-    const auto k = static_cast<size_t>(i);
-    tenant_block_[k] = texts_.position(text_block_[k]);
-  }
+  texts_.positions(text_block_.data(), count, 0, tenant_block_.data());
   return {};
 }
 
@@ -294,15 +291,27 @@ void UsageSummer::place_numbers(int64_t count) {
     direct_used_ = std::max(direct_used_, static_cast<size_t>(used));
     return;
   }
+  // Where the first events are not from 0 on, none is: their table would be mostly gap.
+  if (direct_used_ == 0 && numbers_.ids().empty()) direct_ = 0;
+  if (direct_ == 0) {
+    numbers_.positions(tenant_, count, 0, tenant_block_.data());
+    tenant_ = tenant_block_.data();
+    return;
+  }
+  // Those that are not positions themselves are looked up together.
+  int64_t others = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const auto k = static_cast<size_t>(i);
     const int64_t id = tenant_[i];
-    if (id >= 0 && id < direct_) {
-      direct_used_ = std::max(direct_used_, static_cast<size_t>(id) + 1);
-      tenant_block_[k] = id;
-    } else {
-      tenant_block_[k] = direct_ + numbers_.position(id);
-    }
+    const bool direct = static_cast<uint64_t>(id) < static_cast<uint64_t>(direct_);
+    if (direct) direct_used_ = std::max(direct_used_, static_cast<size_t>(id) + 1);
+    tenant_block_[static_cast<size_t>(i)] = id;
+    code_block_[static_cast<size_t>(others)] = id;
+    place_block_[static_cast<size_t>(others)] = static_cast<uint32_t>(i);
+    others += direct ? 0 : 1;
+  }
+  numbers_.positions(code_block_.data(), others, direct_, code_block_.data());
+  for (int64_t i = 0; i < others; ++i) {
+    tenant_block_[place_block_[static_cast<size_t>(i)]] = code_block_[static_cast<size_t>(i)];
   }
   tenant_ = tenant_block_.data();
 }

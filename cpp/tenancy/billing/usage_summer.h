@@ -2,9 +2,10 @@
 // to this layer.
 //
 // Tenants get positions: ids from 0 to below `direct` are their own position, other numbers follow
-// them in the order in which they come, texts are numbered from 0. Each period has a table of
-// groups, of which a group is the position of the tenant x metrics + the metric: whether events
-// come in the order of time or of tenants, those that follow each other lie close together.
+// them in the order in which they come; where already the first ones are others, `direct` becomes
+// 0. Texts are numbered from 0. Each period has a table of groups, of which a group is the position
+// of the tenant x metrics + the metric: whether events come in the order of time or of tenants,
+// those that follow each other lie close together.
 //
 // Sums are 64-bit whole numbers with the overflow kept aside, until a decimal or a number above
 // 2^63 - 1 comes; from then on they are units of 1e-12 in 128 bits.
@@ -95,13 +96,13 @@ class UsageSummer {
 
   const UsageEvents& events_;
   const int64_t metrics_;
-  const int64_t direct_;
+  int64_t direct_;
   size_t direct_used_ = 0;
   bool wide_ = false;
   bool overflowed_ = false;
   std::unordered_map<std::string_view, int64_t> names_;
-  Interner<int64_t> numbers_;
-  Interner<std::string_view> texts_;
+  NumberInterner numbers_;
+  TextInterner texts_;
   std::vector<Table> tables_;
   // Positions of the codes of the dictionary in use, and where its chunk ends.
   std::vector<int64_t> metric_codes_;
@@ -121,6 +122,7 @@ class UsageSummer {
   std::array<int64_t, kBlock> tenant_block_;
   std::array<int64_t, kBlock> quantity_block_;
   std::array<int64_t, kBlock> code_block_;
+  std::array<uint32_t, kBlock> place_block_;  // where in the block
   std::array<int64_t, kBlock> time_block_;
   std::array<int64_t, kBlock> period_block_;  // written where the events have times
   std::array<Int128, kBlock> units_block_;

@@ -113,6 +113,62 @@ TEST_CASE("texts as tenants and metrics, decimals as quantities, and counting") 
         "event 0: unknown metric \"b\"; prices are given for a, c");
 }
 
+TEST_CASE("texts sum like the numbers they stand for, by any number of threads") {
+  std::mt19937_64 random(9);
+  Events events;
+  std::string bytes;
+  std::vector<int64_t> ends{0};
+  for (int i = 0; i < 250'000; ++i) {
+    // A hundred of each length; those above 24 bytes differ in the middle.
+    const auto tenant = static_cast<int64_t>(random() % 4000);
+    const auto length = static_cast<size_t>(4 + tenant / 100);
+    std::string name(length, 'n');
+    const std::string digits = std::to_string(1000 + tenant % 100);
+    name.replace(length < 10 ? 0 : length / 2 - 2, digits.size(), digits);
+    bytes += name;
+    ends.push_back(static_cast<int64_t>(bytes.size()));
+    events.add(tenant, static_cast<int64_t>(random() % 3), static_cast<int64_t>(random() % 1000));
+  }
+  const Column tenants = Column::of_texts(ends.data(), bytes.data(), 250'000, nullptr);
+  const Column metrics = column(events.metrics);
+  const Column quantities = column(events.quantities);
+  const UsageEvents by_text{&tenants, &metrics, &quantities, {"a", "b", "c"}};
+  const Result<UsageSums> one = sum_usage(by_text, 1);
+  const Result<UsageSums> two = sum_usage(by_text, 2);
+  CHECK((rows(one) == rows(two)));
+  REQUIRE(two.ok());
+  CHECK(two->tenant_texts.size() == 4000);
+  const Result<UsageSums> numbers = sum(events);
+  REQUIRE(numbers.ok());
+  // The same sums, if in another order.
+  const auto sorted = [](const UsageSums& sums) {
+    std::vector<std::pair<uint64_t, Int128>> all;
+    for (size_t i = 0; i < sums.events.size(); ++i) {
+      all.emplace_back(sums.events[i], sums.quantities.units.get()[i]);
+    }
+    std::ranges::sort(all);
+    return all;
+  };
+  CHECK((sorted(*two) == sorted(*numbers)));
+}
+
+TEST_CASE("ids from 0 and others may come in any order") {
+  for (const bool others_first : {false, true}) {
+    Events events;
+    for (int64_t i = 0; i < 3000; ++i) events.add(i % 7, 0, 1);
+    for (int64_t i = 0; i < 3000; ++i) events.add(i % 2 == 0 ? i % 7 : -1 - i % 7, 0, 1);
+    if (others_first) std::ranges::reverse(events.tenants);
+    Result<UsageSums> sums = sum(events, 1);
+    REQUIRE(sums.ok());
+    CHECK(sums->tenant_numbers ==
+          std::vector<int64_t>({-7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6}));
+    uint64_t counted = 0;
+    for (const uint64_t count : sums->events) counted += count;
+    CHECK(counted == 6000);
+    CHECK(rows(sums).starts_with("-7/0 214: 214; -6/0 214: 214; -5/0 214: 214; "));
+  }
+}
+
 TEST_CASE("what is wrong is told with its event") {
   Events events;
   events.add(1, 0, 1);
