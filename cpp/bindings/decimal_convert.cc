@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string>
 
+#include "decimal_object.h"
 #include "limiter_types.h"
 #include "pricing_types.h"
 
@@ -97,6 +98,7 @@ bool read_decimal(PyObject* value, const char* field, Decimal* out) {
   if (PyUnicode_Check(value)) return read_text(value, field, out);
   PyObject* decimal = decimal_class();
   if (decimal == nullptr) return false;
+  if (read_decimal_object(value, decimal, out)) return true;
   if (PyObject_TypeCheck(value, reinterpret_cast<PyTypeObject*>(decimal)) != 0) {
     return read_by_text(value, field, out);
   }
@@ -113,6 +115,8 @@ bool read_decimal(PyObject* value, const char* field, Decimal* out) {
 PyObject* new_decimal(Decimal value) {
   PyObject* decimal = decimal_class();
   if (decimal == nullptr) return nullptr;
+  PyObject* object = make_decimal_object(value, decimal);
+  if (object != nullptr || PyErr_Occurred() != nullptr) return object;
   std::array<char, Decimal::kTextCharsMax> digits;
   const size_t size = value.write(digits.data());
   PyObject* text = PyUnicode_New(static_cast<Py_ssize_t>(size), 127);
