@@ -1,12 +1,17 @@
 // Anything array-like as a Column: Arrow by its capsules, buffers, pandas, lists.
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "arrow_capsules.h"
 #include "pricing_types.h"
+#include "tenancy/billing/interner.h"
 
 namespace tenancy {
 namespace {
@@ -127,21 +132,78 @@ Column column_of_points(const char* data, int64_t count, int64_t itemsize, const
 
 // --- Python objects
 
-Column column_of_texts(PyObject* const* items, int64_t count, const char* field) {
-  TextBuilder builder;
-  for (int64_t i = 0; i < count; ++i) {
-    if (PyUnicode_Check(items[i]) == 0) {
-      refuse(field, "element " + std::to_string(i) + ": expected str like those before it, got " +
-                        Py_TYPE(items[i])->tp_name);
-    }
-    Py_ssize_t size = 0;
-    const char* text = PyUnicode_AsUTF8AndSize(items[i], &size);
-    if (text == nullptr) {
-      PyErr_Clear();
-      refuse_text(field, i);
-    }
-    builder.add({text, static_cast<size_t>(size)});
+std::string_view text_of(PyObject* item, int64_t index, const char* field) {
+  if (PyUnicode_Check(item) == 0) {
+    refuse(field, "element " + std::to_string(index) + ": expected str like those before it, got " +
+                      Py_TYPE(item)->tp_name);
   }
+  return utf8_view(item);
+}
+
+// Texts that come again and again, by their positions in a dictionary. An array of them holds the
+// same objects again and again: what is looked up is mostly the object and not its text.
+class TextCoder {
+ public:
+  TextCoder(PyObject* const* items, int64_t count, const char* field)
+      : items_(items), count_(count), field_(field) {}
+
+  // Nothing where too few of the texts come again.
+  std::optional<Column> column() {
+    codes_->reserve(static_cast<size_t>(count_));
+    for (int64_t at = 0; at < count_; at += kBlock) {
+      const int64_t some = std::min(kBlock, count_ - at);
+      if (objects_.ids().size() > kObjectsMax) forget_objects();
+      add(at, some);
+      const auto distinct = static_cast<int64_t>(texts_.ids().size());
+      if (distinct > kDistinctMin && distinct * kRepeatsMin > at + some) return std::nullopt;
+    }
+    TextBuilder builder;
+    for (const std::string_view text : texts_.ids()) builder.add(text);
+    const auto dictionary = std::make_shared<const Column>(std::move(builder).column());
+    return Column::of_codes(codes_->data(), count_, dictionary, codes_);
+  }
+
+ private:
+  static constexpr int64_t kBlock = 1024;
+  static constexpr size_t kObjectsMax = 1 << 17;
+  static constexpr int64_t kDistinctMin = 1 << 16;
+  static constexpr int64_t kRepeatsMin = 4;
+
+  void add(int64_t at, int64_t count) {
+    std::array<int64_t, kBlock> block;
+    for (int64_t i = 0; i < count; ++i) {
+      block[static_cast<size_t>(i)] = reinterpret_cast<intptr_t>(items_[at + i]);
+    }
+    objects_.positions(block.data(), count, 0, block.data());
+    for (int64_t i = 0; i < count; ++i) {
+      const auto object = static_cast<size_t>(block[static_cast<size_t>(i)]);
+      if (object == code_of_object_.size()) {
+        const int64_t code = texts_.position(text_of(items_[at + i], at + i, field_));
+        code_of_object_.push_back(static_cast<int32_t>(code));
+      }
+      codes_->push_back(code_of_object_[object]);
+    }
+  }
+
+  void forget_objects() {
+    objects_ = NumberInterner();
+    code_of_object_.clear();
+  }
+
+  PyObject* const* items_;
+  int64_t count_;
+  const char* field_;
+  NumberInterner
+      objects_;  // by address: all of them live as long as the interpreter's lock is held
+  std::vector<int32_t> code_of_object_;
+  TextInterner texts_;
+  std::shared_ptr<std::vector<int32_t>> codes_ = std::make_shared<std::vector<int32_t>>();
+};
+
+Column column_of_texts(PyObject* const* items, int64_t count, const char* field) {
+  if (std::optional<Column> coded = TextCoder(items, count, field).column()) return *coded;
+  TextBuilder builder;
+  for (int64_t i = 0; i < count; ++i) builder.add(text_of(items[i], i, field));
   return std::move(builder).column();
 }
 

@@ -232,6 +232,36 @@ def test_usage_in_every_form_is_that_of_a_dictionary(ids: list[Any]) -> None:
             assert usage.total == sum(row.amount or 0 for row in usage)
 
 
+def test_sliced_and_chunked_arrays_count_from_where_they_begin() -> None:
+    tenants, metrics, quantities = some_events(3_000, ["acme", "globex-" * 5, "", "initech"])
+    usage = rate(
+        pyarrow.chunked_array(
+            [pyarrow.array(tenants)[7:1500], pyarrow.array(tenants[1500:])[:900]]
+        ),
+        numpy.array(quantities)[7:2400],
+        pyarrow.array(metrics).dictionary_encode()[7:2400],
+        prices=PRICES,
+    )
+    expected = model(tenants[7:2400], metrics[7:2400], quantities[7:2400])
+    assert {(r.tenant, r.metric): r.quantity for r in usage} == expected
+    assert len(rate(pyarrow.array(tenants)[:0], prices={"calls": PRICES["calls"]})) == 0
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same objects", "equal objects"])
+@pytest.mark.parametrize("distinct", [300, 70_000])
+def test_objects_of_text_are_the_texts_that_they_hold(same: bool, distinct: int) -> None:
+    """Texts that come again, and more of them than are worth a dictionary."""
+    names = [f"tenant {i:05}" for i in range(distinct)]
+    order = [(i * 11) % distinct for i in range(2 * distinct)]
+    tenants = [names[i] if same else f"tenant {i:05}" for i in order]
+    expected = dict.fromkeys(names, 2)
+    for form in (tenants, numpy.array(tenants, object)):
+        usage = aggregate(form)
+        assert dict(zip(usage.tenants, usage.events, strict=True)) == expected
+    with pytest.raises(InvalidValue, match=f"element {2 * distinct}: expected str like those"):
+        aggregate([*tenants, 7])
+
+
 def test_long_texts_of_string_views() -> None:
     if not hasattr(pyarrow, "string_view"):
         pytest.skip("this pyarrow has no string views")

@@ -340,6 +340,25 @@ def test_categories_of_pandas_are_read_by_their_codes() -> None:
         reprice(frame, {"today": TODAY})
 
 
+def test_objects_of_pandas_are_read_where_they_lie() -> None:
+    pandas = pytest.importorskip("pandas")
+    rows: list[Event] = [
+        (f"tenant {i % 7}", START, ("calls", "gb")[i % 2], i) for i in range(400)
+    ]  # fmt: skip
+    expected = list(reprice(frame_of(rows), {"today": TODAY}).frame())
+    frame = pandas.DataFrame(frame_of(rows))
+    for column in ("tenant", "metric"):
+        frame[column] = frame[column].astype(object)
+    assert list(reprice(frame, {"today": TODAY}).frame()) == expected
+    assert list(reprice(frame[::-1], {"today": TODAY}).frame()) == expected
+    frame.loc[5, "tenant"] = None
+    with pytest.raises(InvalidValue, match="tenant: row 5 has no value"):
+        reprice(frame, {"today": TODAY})
+    # Whole numbers as objects are whole numbers.
+    frame["tenant"] = pandas.Series([event[3] % 7 for event in rows], dtype=object)
+    assert sorted(reprice(frame, {"today": TODAY}).tenants) == list(range(7))
+
+
 def test_the_examples_of_the_docstrings_run() -> None:
     for name in ("whatif", "whatif._break_even", "budgets"):
         found = doctest.testmod(importlib.import_module(f"tenancy.{name}"))

@@ -151,6 +151,17 @@ Column Column::of_texts(const int64_t* ends, const char* bytes, int64_t length,
   return column;
 }
 
+Column Column::of_codes(const int32_t* codes, int64_t length,
+                        std::shared_ptr<const Column> dictionary,
+                        std::shared_ptr<const void> owner) {
+  Column column = of_wholes(codes, sizeof(int32_t), true, length, std::move(owner));
+  column.kind_ = Kind::kText;
+  column.dictionary_ = true;
+  column.dictionary_type_ = dictionary;
+  column.chunks_.front().dictionary = std::move(dictionary);
+  return column;
+}
+
 Status Column::append(const ArrowArray& array, std::shared_ptr<const void> owner) {
   const bool text = kind_ == Kind::kText && !dictionary_;
   const int64_t buffers = text ? 3 : 2;

@@ -38,6 +38,11 @@ class Column {
   static Column of_texts(const int64_t* ends, const char* bytes, int64_t length,
                          std::shared_ptr<const void> owner);
 
+  // Texts by their positions in a column of texts, which has no nulls.
+  static Column of_codes(const int32_t* codes, int64_t length,
+                         std::shared_ptr<const Column> dictionary,
+                         std::shared_ptr<const void> owner);
+
   // kInvalidArgument when the array contradicts itself.
   Status append(const ArrowArray& array, std::shared_ptr<const void> owner);
 

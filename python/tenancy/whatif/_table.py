@@ -59,8 +59,9 @@ def read_usage(
     put into it, by the name of the column.
     """
     wanted = list(names.values())
-    columns = _where_it_lies(frame, wanted, labels)
-    found = read_columns(columns, wanted, ids=[names[name] for name in ids])
+    texts = [names[name] for name in ids]
+    columns = _where_it_lies(frame, wanted, texts, labels)
+    found = read_columns(columns, wanted, ids=texts)
     for column in names.values():
         row = found[column].first_null()
         if row is not None:
@@ -68,7 +69,9 @@ def read_usage(
     return {ours: found[theirs] for ours, theirs in names.items()}
 
 
-def _where_it_lies(frame: Any, names: Sequence[str], labels: dict[str, list[Any]] | None) -> Any:
+def _where_it_lies(
+    frame: Any, names: Sequence[str], ids: Sequence[str], labels: dict[str, list[Any]] | None
+) -> Any:
     """The plain columns of a pandas frame as they lie in memory: by Arrow they would be copied."""
     frame = as_table(frame, names)
     if type(frame).__module__.split(".")[0] != "pandas" or not hasattr(frame, "dtypes"):
@@ -88,6 +91,11 @@ def _where_it_lies(frame: Any, names: Sequence[str], labels: dict[str, list[Any]
             if categories:
                 labels[name] = categories
                 columns[name] = _codes(frame[name], name)
+    for name in ids:
+        if kinds[name] == "O" and name not in columns:
+            texts = _texts(frame[name], name)
+            if texts is not None:
+                columns[name] = texts
     others = [name for name in names if name not in columns]
     if others:
         read = arrow_columns(frame[others])
@@ -95,6 +103,19 @@ def _where_it_lies(frame: Any, names: Sequence[str], labels: dict[str, list[Any]
             return frame
         columns |= read
     return columns
+
+
+def _texts(series: Any, name: str) -> _core.FrameColumn | None:
+    """A column of `str` objects alone; None for any other, of which Arrow tells what it holds."""
+    values = series.to_numpy()
+    if not type(series.dtype).__module__.startswith("numpy") or not isinstance(
+        next(iter(values), None), str
+    ):
+        return None
+    try:
+        return _core.FrameColumn.of(values, name, True)
+    except InvalidValue:
+        return None
 
 
 def _categories(series: Any) -> list[Any]:
