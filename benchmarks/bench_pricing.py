@@ -1,10 +1,11 @@
 """Pricing, beside what else prices from Python: one quantity, a million, and five million events.
 
-One quantity in four tiers beside the loop that everybody writes with `Decimal` and with py-moneyed;
-the same per element of a million quantities; and usage events of ten thousand tenants and five
-metrics summed and priced, beside pandas, polars, DuckDB and NumPy, with dense ids, arbitrary 64-bit
-ids and texts. The peers sum and price with their own fastest exact or inexact means; those that are
-not exact are marked, with how far their total is off.
+One quantity in four tiers beside the loop that everybody writes with `Decimal` and with py-moneyed,
+exact and rounded to the cent as on a bill; the same per element of a million quantities; and usage
+events of ten thousand tenants and five metrics summed and priced, beside pandas, polars, DuckDB and
+NumPy, with dense ids, arbitrary 64-bit ids and texts. The peers sum and price with their own
+fastest exact or inexact means; those that are not exact are marked, with how far their total is
+off.
 
     python benchmarks/bench_pricing.py [--events 5000000] [--quick]
 """
@@ -17,7 +18,7 @@ import gc
 import random
 import time
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import duckdb
@@ -32,7 +33,10 @@ from tenancy.pricing import Graduated, Tier, rate
 
 BOUNDS = [10_000, 100_000, 1_000_000]
 UNITS = ["0.001", "0.0008", "0.0005", "0.0003"]
-PRICE = Graduated([Tier(b, u) for b, u in zip([*BOUNDS, None], UNITS, strict=True)])
+TIERS = [Tier(b, u) for b, u in zip([*BOUNDS, None], UNITS, strict=True)]
+PRICE = Graduated(TIERS)
+ROUNDED = Graduated(TIERS, currency="USD", rules={"round_at": "charge"})
+CENT = Decimal("0.01")
 METRICS = ["hash_operations", "stamps", "api_calls", "storage", "tokens"]
 
 # --- what everybody writes
@@ -66,24 +70,38 @@ def by_moneyed(quantity: int) -> Any:
     return total + LAST_MONEY * (quantity - lower)
 
 
-def one_quantity(calls: int) -> None:
+def by_decimal_to_the_cent(quantity: Decimal) -> Decimal:
+    return by_decimal(quantity).quantize(CENT, ROUND_HALF_UP)
+
+
+def by_moneyed_to_the_cent(quantity: int) -> Any:
+    return by_moneyed(quantity).round(2)
+
+
+def one_quantity(
+    calls: int,
+    title: str,
+    price: Any,
+    decimals: Callable[[Decimal], Any],
+    money: Callable[..., Any],
+) -> None:
     rows = []
     for quantity in (500, 50_000, 2_345_678):
         exact = Decimal(quantity)
         times = {
-            "tenancy, int": median_ns(functools.partial(PRICE.amount, quantity), calls=calls),
-            "tenancy, Decimal": median_ns(functools.partial(PRICE.amount, exact), calls=calls),
-            "Decimal": median_ns(functools.partial(by_decimal, exact), calls=calls // 4),
-            "py-moneyed": median_ns(functools.partial(by_moneyed, quantity), calls=calls // 20),
+            "tenancy, int": median_ns(functools.partial(price.amount, quantity), calls=calls),
+            "tenancy, Decimal": median_ns(functools.partial(price.amount, exact), calls=calls),
+            "Decimal": median_ns(functools.partial(decimals, exact), calls=calls // 4),
+            "py-moneyed": median_ns(functools.partial(money, quantity), calls=calls // 20),
         }
-        assert PRICE.amount(quantity) == by_decimal(exact) == by_moneyed(quantity).amount
+        assert price.amount(quantity) == decimals(exact) == money(quantity).amount
         ours = times["tenancy, int"]
         rows += [
             (f"{quantity:,}", name, f"{ns:,.0f} ns", f"{ns / ours:.1f} x")
             for name, ns in times.items()
         ]
     head = ("quantity", "", "one amount", "against tenancy, int")
-    print_table(f"One quantity in four tiers. {version('py-moneyed')}", rows, head)
+    print_table(f"One quantity in four tiers, {title}. {version('py-moneyed')}", rows, head)
 
 
 def best_seconds(call: Callable[[], object], rounds: int) -> float:
@@ -276,7 +294,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of it")
     options = parser.parse_args()
     part = 10 if options.quick else 1
-    one_quantity(100_000 // part)
+    calls = 100_000 // part
+    one_quantity(calls, "exact", PRICE, by_decimal, by_moneyed)
+    one_quantity(calls, "to the cent", ROUNDED, by_decimal_to_the_cent, by_moneyed_to_the_cent)
     a_million(1_000_000 // part)
     events(options.events // part, 5)
 
