@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import IFrame
 
 from tenancy import Catalog, Tenancy, plots
 from tenancy.billing import Part, Party, TaxRate, TaxRules
@@ -158,7 +158,7 @@ plots.bill_waterfall(invoice.bill, title=f"{invoice.number}: how it comes to its
 # %%
 html = to_html(invoice).replace(invoice.digest, "(another one in each run, as ids are)")
 page = b64encode(html.encode()).decode()
-HTML(f'<iframe src="data:text/html;charset=utf-8;base64,{page}" width="100%" height="640"></iframe>')
+IFrame(f"data:text/html;charset=utf-8;base64,{page}", width="100%", height=640)
 
 # %% [markdown]
 # That is the page the customer gets (shown where frames are; `tenancy.delivery.save` writes it, or the PDF, or the e-invoice). Its lines:

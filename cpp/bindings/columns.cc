@@ -137,7 +137,13 @@ std::string_view text_of(PyObject* item, int64_t index, const char* field) {
     refuse(field, "element " + std::to_string(index) + ": expected str like those before it, got " +
                       Py_TYPE(item)->tp_name);
   }
-  return utf8_view(item);
+  Py_ssize_t size = 0;
+  const char* text = PyUnicode_AsUTF8AndSize(item, &size);
+  if (text == nullptr) {
+    PyErr_Clear();
+    refuse_text(field, index);
+  }
+  return {text, static_cast<size_t>(size)};
 }
 
 // Texts that come again and again, by their positions in a dictionary. An array of them holds the

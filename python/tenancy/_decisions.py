@@ -39,6 +39,7 @@ class CheckRequest(TypedDict, total=False):
     ip: str | None
     endpoint: str | None
     request_id: str | bytes | None
+    request: Mapping[str, Any] | None
     idempotency_key: str | bytes | None
     fingerprint: str | bytes | None
     roles: Sequence[str] | None
@@ -62,7 +63,8 @@ class Decisions:
           `trust_hints`. `roles`: those of the principal's that are to be active, else all;
         - what for: `permission` (on a `resource`, type/id), `feature`, `action` (the limit that is
           counted, with its `cost`), `consume` (amounts by quota; a concurrency quota takes leases);
-        - from where: `ip`, `endpoint`; `request_id` is only written down with the facts;
+        - from where: `ip`, `endpoint`; `request_id` is only written down with the facts, as are
+          method, path and user agent of `request`, an ASGI scope or WSGI environ;
         - `idempotency_key`: what is consumed under it is charged once, however often it is asked;
           `fingerprint` is what the key stands for, and another one with the same key is refused.
 

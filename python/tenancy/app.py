@@ -31,6 +31,7 @@ from .explanation import Explainer
 from .invoices import Billing
 from .invoices._budgets import EVERY_S as BUDGETS_EVERY_S
 from .invoices._budgets import BudgetJob
+from .invoices._prices import note_prices
 from .keys import Keys
 from .limit_counters import Limits
 from .operators import Operator

@@ -86,7 +86,7 @@ class LogImpl final : public Log {
   void nap(Worker& worker, uint32_t wake_seen, bool failing, bool idle);
   // Appends, waiting for room; the record's end in the ring.
   Status commit(const RecordDraft& draft, int64_t wait_ns, Committed* committed);
-  Status make_room(int64_t deadline);
+  Status make_room(const RoomWait& wait);
   Status wait_for(uint64_t end, Ack ack, int64_t wait_ns);
   // Writes up to `end` if this process leads and its thread does not just then.
   void write_here(Worker& worker, uint64_t end);

@@ -14,7 +14,7 @@ from ..errors import InvalidValue
 from ..pricing import Number, minor_digits, round_money
 from ._documents import BillLine, CreditNote, CreditNoteLine, Invoice, TaxTotal
 from ._json import sealed
-from ._numbers import amount_of, assign, aware, exact, rounded, shares, units_of
+from ._numbers import amount_of, assign, aware, exact, one_of, rounded, shares, units_of
 
 __all__ = ["Part", "credit_note", "left_of"]
 

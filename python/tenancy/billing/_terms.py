@@ -88,7 +88,8 @@ class Advance:
     ) -> None:
         start, end = _interval(start, end, "advance")
         number = None if seats is None else exact(seats, "advance.seats", least=0)
-        assign(self, start=start, end=end, book=book, plan=plan, seats=number)
+        whole = _whole(whole, Period(start, end), "advance.whole")
+        assign(self, start=start, end=end, book=book, plan=plan, seats=number, whole=whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +178,12 @@ class Terms:
         period = _period(period)
         spans = several(spans, Span, "spans")
         adjustments = several(adjustments, Adjustment, "adjustments")
+        charged = several(charged, Charged, "charged")
         discounts = several(discounts, Discount, "discounts")
         credits_ = several(credits, Credit, "credits")
         _check_types(advance=(advance, Advance), tax=(tax, TaxRules), buyer=(buyer, TaxStatus))
-        _check_spans(spans, period, currency, advance is not None or bool(adjustments))
+        others = advance is not None or bool(charged) or bool(adjustments)
+        _check_spans(spans, period, currency, others)
         if advance is not None:
             _check_currency(advance.book.currency, currency, "advance.book")
         _check_offers("discounts", discounts, currency)
@@ -195,8 +198,9 @@ class Terms:
             period=period,
             currency=currency,
             spans=spans,
+            whole=_whole(whole, period, "whole"),
             advance=advance,
-            charged=several(charged, Charged, "charged"),
+            charged=charged,
             adjustments=adjustments,
             discounts=discounts,
             credits=credits_,
@@ -237,6 +241,16 @@ def _interval(start: datetime, end: datetime, owner: str) -> tuple[datetime, dat
     if end <= start:
         raise InvalidValue(f"{owner}.end", f"{end} is not after the start, {start}")
     return start, end
+
+
+def _whole(whole: Period | None, part: Period, owner: str) -> Period | None:
+    """The period of which `part` is one; None: itself."""
+    if whole is None:
+        return None
+    found = Period(*_interval(whole.start, whole.end, owner))
+    if not found.start <= part.start < part.end <= found.end:
+        raise InvalidValue(owner, f"{found.start} to {found.end} does not hold {part.start}")
+    return None if found == part else found
 
 
 def _period(period: Period | tuple[datetime, datetime]) -> Period:

@@ -33,7 +33,7 @@ from ..stores.records import Record, Tenant
 from ..stores.twins import twin
 from ._drafts import Draft
 from ._late import Late
-from ._terms import Timeline
+from ._timeline import Timeline
 
 __all__ = ["EVERY_S", "Budget", "BudgetJob", "Budgets"]
 

@@ -137,7 +137,7 @@ def _calendar(found: Mapping[str, History[Any]], seller: Sequence[Fact]) -> Cale
         changes.append((since_ns, anchor_ns, value.get("time_zone", zone)))
     options, plans = options_of(seller), found["plan"]
     changed = {at for at, _ in plans[1:]}
-    units = []
+    units: list[Unit] = []
     for at in sorted({plans[0][0], options[0][0], *changed, *(at for at, _ in options)}):
         then = held(options, at)
         name = then.unit(held(plans, at))

@@ -16,18 +16,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import StoreDamaged
+from ..errors import InvalidValue, StoreDamaged
 from . import derived
 from .audit_closing import closed, erased_key
 from .audit_events import CHAINS, LogRow
 from .audit_log import AuditLog
 
 __all__ = ["COLUMNS", "ERASED", "EVENT", "SHIFT", "Projection"]
+
+_T = TypeVar("_T")
 
 FORMAT = 2
 APPLICATION_ID = 0x74656E62  # "tenb"
@@ -179,6 +181,9 @@ class Projection:
     def catch_up(self, log: AuditLog, rows_max: int | None = None) -> bool:
         """Read what is new in the log, as far as it is on the disk now. False: `rows_max` was the
         end, and there is more. For who has the seat of `drain`."""
+        return _beside_prunes(log, lambda: self._catch_up(log, rows_max))
+
+    def _catch_up(self, log: AuditLog, rows_max: int | None) -> bool:
         if not self.usable():
             if self.path.exists() and not self.intact():
                 self.on_damage("SQLite cannot read it")
@@ -217,6 +222,9 @@ class Projection:
     def rebuild(self, log: AuditLog) -> int:
         """Make the table anew, in one transaction: readers have the old one until then, unless
         SQLite cannot read it any more."""
+        return _beside_prunes(log, lambda: self._rebuild(log))
+
+    def _rebuild(self, log: AuditLog) -> int:
         if self.path.exists() and not self.intact():
             self.remove()
         with derived.writing(self.path) as connection:
@@ -271,6 +279,17 @@ class Projection:
         nobody had waited for, and other records get its place."""
         last = next(log.rows(chain, done - 1, done), None) if done else None
         return done == 0 or (last is not None and _digest(last) == digest)
+
+
+def _beside_prunes(log: AuditLog, read: Callable[[], _T]) -> _T:
+    """What `read` gives; once more when another process pruned what it was about to read."""
+    while True:
+        kept = log.kept_from()
+        try:
+            return read()
+        except InvalidValue:
+            if log.kept_from() == kept:
+                raise
 
 
 def _take(

@@ -1,6 +1,7 @@
 // Processes that record usage side by side: each id once, whoever is killed when.
 #include <signal.h>
 
+#include <array>
 #include <map>
 #include <random>
 #include <set>
@@ -47,6 +48,10 @@ class DyingLog final : public log::Log {
   Result<log::Erasure> erase(std::optional<std::string_view> tenant, std::string_view subject,
                              std::string_view by, std::string_view reason) override {
     return log_->erase(tenant, subject, by, reason);
+  }
+  Result<std::array<uint8_t, 16>> subject_key(std::optional<std::string_view> tenant,
+                                              std::string_view subject) override {
+    return log_->subject_key(tenant, subject);
   }
   Status finish_erasure() override { return log_->finish_erasure(); }
   uint64_t position(log::Class chain) const override { return log_->position(chain); }
