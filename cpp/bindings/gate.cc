@@ -447,6 +447,7 @@ IdentityData make_identity(const py::object& principal, const py::iterable& tena
 }  // namespace
 
 void bind_gate(py::module_& module) {
+  prepare_request_origin();
   bind_decision_types(module);
   py::class_<IdentityData>(
       module, "Identity",

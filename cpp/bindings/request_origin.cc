@@ -8,6 +8,31 @@ namespace {
 constexpr std::string_view kUserAgent = "user-agent";
 constexpr Py_ssize_t kHeadersMax = 1000;  // that are looked at
 
+// The keys of a request's dict, made once: interned, as those of servers are, they are found by
+// their address, and a str made for each look-up would cost more than the look-up.
+struct Keys {
+  PyObject* method;
+  PyObject* path;
+  PyObject* headers;
+  PyObject* wsgi_method;
+  PyObject* wsgi_path;
+  PyObject* wsgi_user_agent;
+};
+Keys g_keys{};  // lives as long as the module
+
+PyObject* interned(const char* text) {
+  PyObject* const made = PyUnicode_InternFromString(text);
+  if (made == nullptr) throw py::error_already_set();
+  return made;
+}
+
+// Borrowed, or null. What goes wrong in the comparison with a stranger's key is no error here.
+PyObject* item(PyObject* dict, PyObject* key) {
+  PyObject* const found = PyDict_GetItemWithError(dict, key);
+  if (found == nullptr) PyErr_Clear();
+  return found;
+}
+
 std::string_view view_of(PyObject* bytes) {
   return {PyBytes_AS_STRING(bytes), static_cast<size_t>(PyBytes_GET_SIZE(bytes))};
 }
@@ -60,15 +85,19 @@ std::string_view WebOrigin::text(PyObject* value, bool wsgi, py::object* owner) 
 
 RequestOrigin WebOrigin::origin() {
   if (request_ == nullptr || !PyDict_Check(request_)) return {};
-  PyObject* wsgi_method = PyDict_GetItemString(request_, "REQUEST_METHOD");
+  PyObject* const wsgi_method = item(request_, g_keys.wsgi_method);
   if (wsgi_method != nullptr) {
-    return {text(wsgi_method, true, &method_),
-            text(PyDict_GetItemString(request_, "PATH_INFO"), true, &path_),
-            text(PyDict_GetItemString(request_, "HTTP_USER_AGENT"), true, &user_agent_)};
+    return {text(wsgi_method, true, &method_), text(item(request_, g_keys.wsgi_path), true, &path_),
+            text(item(request_, g_keys.wsgi_user_agent), true, &user_agent_)};
   }
-  return {text(PyDict_GetItemString(request_, "method"), false, &method_),
-          text(PyDict_GetItemString(request_, "path"), false, &path_),
-          text(user_agent_of(PyDict_GetItemString(request_, "headers")), false, &user_agent_)};
+  return {text(item(request_, g_keys.method), false, &method_),
+          text(item(request_, g_keys.path), false, &path_),
+          text(user_agent_of(item(request_, g_keys.headers)), false, &user_agent_)};
+}
+
+void prepare_request_origin() {
+  g_keys = {interned("method"),         interned("path"),      interned("headers"),
+            interned("REQUEST_METHOD"), interned("PATH_INFO"), interned("HTTP_USER_AGENT")};
 }
 
 }  // namespace tenancy

@@ -27,4 +27,7 @@ class WebOrigin final : public OriginSource {
   py::object user_agent_;
 };
 
+// Before the first request; once for the module.
+void prepare_request_origin();
+
 }  // namespace tenancy

@@ -1,7 +1,8 @@
 #include "tenancy/engine/fact_fields.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <array>
+#include <charconv>
 
 #include "tenancy/base/ids.h"
 #include "tenancy/base/utf8.h"
@@ -60,7 +61,7 @@ void FactFields::put(log::FieldId id, std::string_view name, std::string_view va
     made_.push_front(spelled_out(value));
     value = made_.front();
   }
-  add({id, log::Value::text(shortened(value)), name});
+  add_text(id, name, shortened(value));
 }
 
 void FactFields::foreign(log::FieldId id, std::string_view name, std::string_view value) {
@@ -78,21 +79,20 @@ void FactFields::address(std::string_view ip) {
     text(log::FieldId::kIp, ip);
     return;
   }
-  std::array<unsigned, 4> groups{};
-  for (size_t i = 0; i < groups.size(); ++i) {
-    groups[i] = static_cast<unsigned>(static_cast<uint8_t>(ip[2 * i])) << 8 |
-                static_cast<uint8_t>(ip[2 * i + 1]);
+  std::array<char, 32> shown;
+  char* at = shown.data();
+  for (size_t i = 0; i < ip.size(); i += 2) {
+    const unsigned group =
+        static_cast<unsigned>(static_cast<uint8_t>(ip[i])) << 8 | static_cast<uint8_t>(ip[i + 1]);
+    at = std::to_chars(at, shown.data() + shown.size(), group, 16).ptr;
+    *at++ = ':';
   }
-  std::array<char, 32> shown{};
-  const int bytes = std::snprintf(shown.data(), shown.size(), "%x:%x:%x:%x::/64", groups[0],
-                                  groups[1], groups[2], groups[3]);
-  made_.emplace_front(shown.data(), static_cast<size_t>(bytes));
+  made_.emplace_front(shown.data(), at).append(":/64");
   text(log::FieldId::kIp, made_.front());
 }
 
 std::span<const log::Field> PersonalMarks::marked(std::span<const log::Field> fields,
                                                   const PersonalFields& personal) {
-  if (personal.names.empty()) return fields;
   fields_.assign(fields.begin(), fields.end());
   for (log::Field& field : fields_) {
     const std::string_view name =

@@ -29,6 +29,8 @@ class FactFields {
   void named(std::string_view name, std::string_view value) {
     put(log::FieldId::kNamed, name, value);
   }
+  // What is written in this library, so that there is nothing to look for in it.
+  void known(log::FieldId id, std::string_view value) { add_text(id, {}, value); }
   // What a stranger wrote at length: a credential anywhere in it is cut.
   void foreign(log::FieldId id, std::string_view name, std::string_view value);
   void number(log::FieldId id, uint64_t value) {
@@ -41,6 +43,10 @@ class FactFields {
 
  private:
   void add(const log::Field& field) { fields_.push_back(field); }
+  // Neither empty nor too long, of UTF-8; the name is of this library.
+  void add_text(log::FieldId id, std::string_view name, std::string_view value) {
+    add({id, log::Value::text(value), name, false, true});
+  }
   void put(log::FieldId id, std::string_view name, std::string_view value);
 
   absl::InlinedVector<log::Field, 20> fields_;  // as many as any fact has
@@ -50,7 +56,7 @@ class FactFields {
 // Marks the fields of a fact that are to be sealed with the key of the person it is about.
 class PersonalMarks {
  public:
-  // `fields` themselves when nothing is to be sealed, else a copy that lives as long as this.
+  // A copy of `fields` that lives as long as this.
   std::span<const log::Field> marked(std::span<const log::Field> fields,
                                      const PersonalFields& personal);
 

@@ -92,7 +92,7 @@ RequestOrigin origin_of(const Request& request) {
 
 void put_request(std::string_view type, std::string_view result, const Request& request,
                  const RequestOrigin& origin, const Decision& decision, FactFields* fields) {
-  fields->text(FieldId::kType, type);
+  fields->known(FieldId::kType, type);
   fields->text(FieldId::kAction, action_of(request, decision));
   const size_t slash = request.resource.find('/');
   fields->text(FieldId::kResource, request.resource.substr(0, slash));
@@ -100,12 +100,12 @@ void put_request(std::string_view type, std::string_view result, const Request& 
     fields->text(FieldId::kResourceId, request.resource.substr(slash + 1));
   }
   fields->text(FieldId::kPrincipal, who(decision));
-  fields->text(FieldId::kResult, result);
+  fields->known(FieldId::kResult, result);
   fields->address(decision.ip);
   fields->foreign(FieldId::kUserAgent, {}, origin.user_agent);
   fields->text(FieldId::kRequestId, decision.request_id);
   fields->number(FieldId::kPolicyRevision, decision.definitions->revision);
-  fields->text(FieldId::kReason, reason_code(decision.reason));
+  fields->known(FieldId::kReason, reason_code(decision.reason));
   fields->text(FieldId::kKeyId, key_id(request, decision));
   if (decision.principal_is_hint) fields->named("claimed_principal", decision.principal);
 }
@@ -191,9 +191,11 @@ bool Facts::append(const TenantEntry* tenant, std::span<const log::Field> fields
   if (tenant != nullptr) entry.tenant = tenant->id;
   entry.fields = fields;
   PersonalMarks marks;
-  if (!decision.principal_is_hint && !decision.principal.empty() && decision.principal != kSystem) {
+  const PersonalFields& personal = decision.definitions->catalog->audit().personal;
+  if (!personal.names.empty() && !decision.principal_is_hint && !decision.principal.empty() &&
+      decision.principal != kSystem) {
     entry.subject = decision.principal;
-    entry.fields = marks.marked(fields, decision.definitions->catalog->audit().personal);
+    entry.fields = marks.marked(fields, personal);
   }
   entry.time_ns = decision.now_wall_ns;
   const bool full = full_.load(std::memory_order_relaxed);

@@ -38,6 +38,7 @@ Appender::Outcome Appender::append(RecordDraft draft, int64_t wait_ns, Committed
     draft.epoch = key.epoch;
     *error = encode_record(draft, &scratch.record);
     if (!*error) return Outcome::kRefused;
+    ring_.expect(scratch.record.size());
     const std::string_view early =
         std::string_view(scratch.record).substr(0, scratch.record.size() - kRecordTailBytes);
     Hmac hmac(key.key);
@@ -45,7 +46,7 @@ Appender::Outcome Appender::append(RecordDraft draft, int64_t wait_ns, Committed
     const uint32_t crc = crc32c(early);
     const RingLock lock(ring_, wait_ns);
     if (!lock.held()) return Outcome::kBusy;
-    const uint32_t epoch = ring_.chain(draft.chain).epoch;
+    const uint32_t epoch = ring_.epoch(draft.chain);
     if (keys_.version() != key.version || epoch != key.epoch) {
       keys_.follow(draft.chain, epoch);
       continue;  // what was hashed under another key is hashed again
@@ -58,7 +59,7 @@ Appender::Outcome Appender::append_locked(RecordDraft draft, Committed* committe
   Scratch& scratch = Scratch::of_thread();
   draft.log_id = log_id_;
   if (draft.tenant) scratch.key = scratch.tenants.get(log_id_, draft.chain, *draft.tenant);
-  draft.epoch = ring_.chain(draft.chain).epoch;
+  draft.epoch = ring_.epoch(draft.chain);
   keys_.follow(draft.chain, draft.epoch);
   *error = encode_record(draft, &scratch.record);
   if (!*error) return Outcome::kRefused;

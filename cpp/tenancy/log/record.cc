@@ -57,44 +57,39 @@ constexpr size_t kFieldHeadBytes = 2 + 1 + 4;  // id, type, length
 constexpr size_t kNameHeadBytes = 2;
 constexpr size_t kUuidBytes = 16;
 
-// Why the field may not be recorded, whatever its size; null when it may. `*bytes`: of its value.
-const char* field_fault(const Field& field, size_t* bytes) {
+size_t value_size(const Value& value) {
+  if (!is_number(value.type)) return value.bytes.size();
+  return value.type == ValueType::kBool ? 1 : 8;
+}
+
+// Why the field may not be recorded, whatever its size; null when it may.
+const char* field_fault(const Field& field) {
   if (field.id == FieldId::kNamed) {
     const bool fits = !field.name.empty() && field.name.size() <= kNameBytesMax;
-    if (!fits || !is_utf8(field.name)) return "expected a name of 1 to 255 bytes of UTF-8";
+    if (!fits || !(field.is_utf8 || is_utf8(field.name))) {
+      return "expected a name of 1 to 255 bytes of UTF-8";
+    }
   } else if (field.id == FieldId{0}) {
     return "0 is no field id";
   } else if (!field.name.empty()) {
     return "only field 65535 has a name";
   }
+  if (field.is_utf8 && field.value.type == ValueType::kText) return nullptr;
   std::array<char, 8> number;
-  const std::string_view value = value_bytes(field.value, &number);
-  *bytes = value.size();
-  return value_fault(field.value.type, value);
+  return value_fault(field.value.type, value_bytes(field.value, &number));
 }
 
-// Of all fields, in the order in which they stand.
+// Of all fields, so that the record is written into room that is there.
 Status measure_fields(const RecordDraft& draft, size_t* total) {
-  int32_t last_id = -1;
-  std::string_view last_name;
-  if (draft.event_id != nullptr) {
-    last_id = static_cast<int32_t>(FieldId::kEventId);
-    *total += kFieldHeadBytes + kUuidBytes;
-  }
+  if (draft.event_id != nullptr) *total += kFieldHeadBytes + kUuidBytes;
   for (const Field& field : draft.fields) {
-    if (!ascends(field, last_id, last_name)) {
-      return refuse(field, "comes twice or out of order; fields ascend by id, named ones by name");
-    }
-    size_t bytes = 0;
-    if (const char* fault = field_fault(field, &bytes)) return refuse(field, fault);
+    const size_t bytes = value_size(field.value);
     if (bytes > kRecordBytesMax) {
       return refuse(field, "expected less than 1 MiB, got " + std::to_string(bytes) +
                                " bytes; store it elsewhere and log its hash");
     }
     *total += kFieldHeadBytes + bytes;
     if (!field.name.empty()) *total += kNameHeadBytes + field.name.size();
-    last_id = static_cast<int32_t>(field.id);
-    last_name = field.name;
   }
   return {};
 }
@@ -151,6 +146,26 @@ class Pen {
  private:
   char* at_;
 };
+
+// In the order in which they stand.
+Status write_fields(const RecordDraft& draft, Pen* pen) {
+  int32_t last_id = -1;
+  std::string_view last_name;
+  if (draft.event_id != nullptr) {
+    last_id = static_cast<int32_t>(FieldId::kEventId);
+    pen->field({FieldId::kEventId, Value::uuid(view_of(*draft.event_id)), {}});
+  }
+  for (const Field& field : draft.fields) {
+    if (!ascends(field, last_id, last_name)) {
+      return refuse(field, "comes twice or out of order; fields ascend by id, named ones by name");
+    }
+    if (const char* fault = field_fault(field)) return refuse(field, fault);
+    pen->field(field);
+    last_id = static_cast<int32_t>(field.id);
+    last_name = field.name;
+  }
+  return {};
+}
 
 // Of the fields 1, 2, …
 constexpr std::array<std::string_view, 17> kEventFieldNames = {
@@ -229,10 +244,7 @@ Status encode_record(const RecordDraft& draft, std::string* out) {
   pen.bytes(view_of(draft.log_id));
   pen.number(draft.time_ns);
   pen.bytes(tenant);
-  if (draft.event_id != nullptr) {
-    pen.field({FieldId::kEventId, Value::uuid(view_of(*draft.event_id)), {}});
-  }
-  for (const Field& field : draft.fields) pen.field(field);
+  if (Status status = write_fields(draft, &pen); !status) return status;
   std::memset(out->data() + total - kRecordTailBytes, 0, kRecordTailBytes);
   return {};
 }
@@ -246,6 +258,7 @@ bool FieldCursor::next(Field* field) {
   const auto type = static_cast<ValueType>(rest_[2]);
   field->name = {};
   field->personal = false;
+  field->is_utf8 = false;
   size_t at = 3;
   if (field->id == FieldId::kNamed) {
     const auto bytes = get<uint16_t>(rest_.data() + at);

@@ -112,6 +112,7 @@ struct Field {
   Value value{};
   std::string_view name{};
   bool personal = false;  // to be sealed with the key of its entry's subject (log.h)
+  bool is_utf8 = false;   // whoever made the field has seen that its text and its name are
 };
 
 // A value from its type and its bytes, which it points into; false when they have no valid form.

@@ -51,6 +51,16 @@ void copy_words(const Word* from, Word* to, size_t count) {
   for (size_t i = 0; i < count; ++i) to[i].store(from[i].load(kRelaxed), kRelease);
 }
 
+// `__builtin_prefetch` asks for a line that others may keep, unless told that the processor has the
+// other instruction; where it has not, that is one without effect.
+void prefetch_to_write(const void* address) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
+#else
+  __builtin_prefetch(address, 1);
+#endif
+}
+
 uint64_t table_offset(uint64_t table) { return table & ~kTableLog2Mask; }
 uint64_t table_slots(uint64_t table) { return uint64_t{1} << (table & kTableLog2Mask); }
 
@@ -326,6 +336,16 @@ void Ring::commit(std::string_view record, Class chain, const ChainState& state,
   words.epoch.store(state.epoch, kRelease);
   words.last_time.store(static_cast<uint64_t>(time_ns), kRelease);
   header.tail.store(from + record.size(), std::memory_order_seq_cst);
+}
+
+void Ring::expect(size_t bytes) const {
+  constexpr size_t kLineBytes = 64;
+  constexpr size_t kBytesMax = 1024;  // more than are waited for at once
+  const uint64_t from = header().tail.load(kRelaxed) & (ring_bytes_ - 1);
+  const uint64_t to = std::min(from + std::min(bytes, kBytesMax), ring_bytes_);
+  for (uint64_t at = from & ~(kLineBytes - 1); at < to; at += kLineBytes) {
+    prefetch_to_write(data() + at);
+  }
 }
 
 Status Ring::set_tenant(Class chain, const TenantEntry& entry) {

@@ -171,6 +171,10 @@ class Ring {
   // Under the mutex.
   ChainState chain(Class chain) const;
   void set_chain(Class chain, const ChainState& state);  // when the ring is made
+  uint32_t epoch(Class chain) const {
+    return static_cast<uint32_t>(
+        header().chains[index(chain)].epoch.load(std::memory_order_relaxed));
+  }
   bool has_room(size_t bytes) const { return tail() + bytes - synced() <= ring_bytes_; }
   // The tenant's slot, made when it is not there. Null: no room to make it.
   Result<SlotWords*> tenant_slot(const TenantKey& key);
@@ -180,6 +184,11 @@ class Ring {
   void commit(std::string_view record, Class chain, const ChainState& state, SlotWords* slot,
               uint64_t tenant_sequence, int64_t time_ns);
   std::array<std::vector<TenantEntry>, kClasses> tenants() const;
+
+  // From any thread: a record of so many bytes is about to be committed. The memory that it will
+  // go to was written by others, or a whole ring ago; fetched while the record is hashed, it costs
+  // no wait under the mutex.
+  void expect(size_t bytes) const;
 
   // Copies [from, from + bytes) of the committed bytes.
   void read(uint64_t from, size_t bytes, char* out) const;
