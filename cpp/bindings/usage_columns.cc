@@ -48,6 +48,7 @@ TextColumn of_dictionaries(const Column& column) {
   std::vector<int64_t> part;
   const int64_t length = column.length();
   uint32_t none = UINT32_MAX;
+  const bool nulls = column.first_null().has_value();
   codes.reserve(static_cast<size_t>(length));
   for (int64_t begin = 0; begin < length;) {
     const int64_t end = column.chunk_end(begin);
@@ -60,7 +61,7 @@ TextColumn of_dictionaries(const Column& column) {
     part.resize(static_cast<size_t>(end - begin));
     column.read_codes(begin, end - begin, part.data());
     for (int64_t i = begin; i < end; ++i) {
-      if (column.is_null(i)) {
+      if (nulls && column.is_null(i)) {
         if (none == UINT32_MAX) {
           none = static_cast<uint32_t>(texts.size());
           texts.push_back(TextColumn::kNone);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace tenancy {
@@ -28,6 +29,15 @@ struct Hash128 {
   bool operator==(const Hash128&) const = default;
 };
 Hash128 siphash128(const HashKey& key, std::string_view bytes);
+
+// The same of many texts, each under its own key: neighbours of about one length are hashed side by
+// side where the processor has instructions for that. `out` has a place for each.
+struct KeyedText {
+  HashKey key{};
+  std::string_view bytes{};
+};
+void siphash_each(std::span<const KeyedText> texts, uint64_t* out);
+void siphash128_each(std::span<const KeyedText> texts, Hash128* out);
 
 // Joins an already keyed hash with a further part, order-sensitive: SipHash over the 16 bytes of
 // (seed, part). Used for tenant x limit x window, where each part was hashed or interned before.

@@ -298,6 +298,11 @@ Status MappedFile::grow(size_t size_bytes) {
   return {};
 }
 
+void MappedFile::populate() {
+  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, which older headers lack
+  (void)madvise(data_, size_bytes(), kPopulateWrite);
+}
+
 MappedFile::Lock::Lock(const MappedFile& file) : Lock(file.fd_) {}
 
 // flock belongs to the open file, which threads and forked children share: an open of its own makes

@@ -1,7 +1,5 @@
 #include "tenancy/metering/event_hash.h"
 
-#include <array>
-
 #include "tenancy/log/bytes.h"
 
 namespace tenancy::metering {
@@ -15,16 +13,21 @@ HashKey EventHash::sender(std::string_view tenant, std::string_view source) {
   return {hash.low, hash.high};
 }
 
-uint64_t EventHash::content(const UsageEvent& event, const BatchWriter::Hashes& hashes) const {
-  if (event.action == Action::kCancel) return 0;
-  std::array<char, 48> parts{};
+EventHash::Content EventHash::bytes_of(const UsageEvent& event, const BatchWriter::Hashes& hashes) {
+  Content parts{};
   log::put(parts.data(), hashes.metric);
   log::put(parts.data() + 8, event.properties ? hashes.properties : 0);
   log::put(parts.data() + 16, event.quantity);
   log::put(parts.data() + 32, event.time_given ? event.time_ns : 0);
   parts[40] = event.time_given ? 1 : 0;
   parts[41] = event.properties ? 1 : 0;
-  return siphash(content_key_, {parts.data(), parts.size()});
+  return parts;
+}
+
+uint64_t EventHash::content(const UsageEvent& event, const BatchWriter::Hashes& hashes) const {
+  if (event.action == Action::kCancel) return 0;
+  const KeyedText text = keyed(bytes_of(event, hashes));
+  return siphash(text.key, text.bytes);
 }
 
 }  // namespace tenancy::metering

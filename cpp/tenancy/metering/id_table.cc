@@ -19,6 +19,10 @@ constexpr auto kRelease = std::memory_order_release;
 
 uint64_t low_of(const Hash128& id) { return id.low == 0 ? 1 : id.low; }
 
+// Ids fall anywhere, so a table's pages are all touched when a twentieth of it is full. Of a larger
+// one they come one by one: others wait while a table is made.
+constexpr size_t kPopulateBytesMax = size_t{64} << 20;
+
 size_t table_bytes(unsigned slots_log2) { return kTableHeadBytes + (size_t{32} << slots_log2); }
 
 }  // namespace
@@ -41,6 +45,7 @@ Result<std::unique_ptr<IdTable>> IdTable::make(const std::string& path, const Id
     unlink(path.c_str());
     return file.status();
   }
+  if (options.size_bytes <= kPopulateBytesMax) (*file)->populate();
   std::unique_ptr<IdTable> table(new IdTable(std::move(*file)));
   Head& head = *table->head_;
   head.log_id[0].store(log::get<uint64_t>(log::view_of(identity.log_id).data()));

@@ -3,11 +3,13 @@
 #include <absl/container/flat_hash_map.h>
 
 #include <algorithm>
+#include <array>
 
 namespace tenancy::metering {
 namespace {
 
 constexpr size_t kAhead = 8;  // events whose places in the index are fetched before they are needed
+constexpr size_t kTogether = 64;  // events whose hashes are made at once
 
 }  // namespace
 
@@ -65,55 +67,88 @@ uint64_t Recorder::hash_in(const TextColumn& column, const std::vector<uint64_t>
 bool Recorder::prepare() {
   const size_t count = std::min(kBlockEvents, columns_->events - next_);
   known_.resize(count);
-  for (size_t i = 0; i < count; ++i) {
-    if (next_ + i + kAhead < columns_->events) {
-      __builtin_prefetch(columns_->ids.at(event_at(next_ + i + kAhead)).data());
-    }
-    learn(event_at(next_ + i), &known_[i]);
+  const std::span<Known> block(known_);
+  for (size_t i = 0; i < count; i += kTogether) {
+    learn(next_ + i, block.subspan(i, std::min(kTogether, count - i)));
   }
   next_ += count;
   return count > 0;
 }
 
-void Recorder::learn(size_t event, Known* known) {
+void Recorder::learn(size_t position, std::span<Known> known) {
   const UsageColumns& columns = *columns_;
-  known->event = static_cast<uint32_t>(event);
-  known->tenant = tenant_of(event);
-  const std::string_view tenant = columns.tenants.at(event);
-  const std::string_view source = columns.sources.at(event);
-  if (sender_.tenant.data() == nullptr || sender_.tenant != tenant || sender_.source != source) {
-    sender_ = {tenant, source, hash_.sender(tenant, source)};
+  std::array<KeyedText, kTogether> texts;
+  for (size_t i = 0; i < known.size(); ++i) {
+    if (position + i + kAhead < columns.events) {
+      __builtin_prefetch(columns.ids.at(event_at(position + i + kAhead)).data());
+    }
+    const size_t event = event_at(position + i);
+    known[i].event = static_cast<uint32_t>(event);
+    known[i].tenant = tenant_of(event);
+    known[i].hashes = text_hashes(event);
+    texts[i] = {sender_key(event), columns.ids.at(event)};
   }
-  known->id = EventHash::id(sender_.key, columns.ids.at(event));
-  known->hashes.metric = hash_in(columns.metrics, metric_hashes_, event);
-  known->hashes.source = hash_in(columns.sources, source_hashes_, event);
-  known->hashes.properties = columns.properties.at(event).data() == nullptr
-                                 ? 0
-                                 : hash_in(columns.properties, property_hashes_, event);
-  known->content = hash_.content(columns.event(event, 0), known->hashes);
+  std::array<Hash128, kTogether> ids;
+  siphash128_each({texts.data(), known.size()}, ids.data());
+
+  std::array<EventHash::Content, kTogether> contents;
+  for (size_t i = 0; i < known.size(); ++i) {
+    contents[i] = EventHash::bytes_of(columns.event(known[i].event, 0), known[i].hashes);
+    texts[i] = hash_.keyed(contents[i]);
+  }
+  std::array<uint64_t, kTogether> digests;
+  siphash_each({texts.data(), known.size()}, digests.data());
+  for (size_t i = 0; i < known.size(); ++i) {
+    known[i].id = ids[i];
+    known[i].content = columns.action(known[i].event) == Action::kCancel ? 0 : digests[i];
+  }
+}
+
+// Neighbours mostly have the same.
+const HashKey& Recorder::sender_key(size_t event) {
+  const uint32_t tenant = tenant_of(event);
+  const std::string_view source = columns_->sources.at(event);
+  const bool same_place = sender_.source.data() == source.data() && source.data() != nullptr;
+  const bool same_source =
+      same_place ? sender_.source.size() == source.size() : sender_.source == source;
+  if (sender_.tenant != tenant || !same_source) {
+    sender_ = {tenant, source, hash_.sender(columns_->tenants.at(event), source)};
+  }
+  return sender_.key;
+}
+
+BatchWriter::Hashes Recorder::text_hashes(size_t event) const {
+  const UsageColumns& columns = *columns_;
+  BatchWriter::Hashes hashes;
+  hashes.metric = hash_in(columns.metrics, metric_hashes_, event);
+  hashes.source = hash_in(columns.sources, source_hashes_, event);
+  if (columns.properties.at(event).data() != nullptr) {
+    hashes.properties = hash_in(columns.properties, property_hashes_, event);
+  }
+  return hashes;
 }
 
 Status Recorder::record(int64_t now_ns, std::span<EventStatus> statuses) {
   index_.expire(now_ns);
+  for (size_t i = 0; i < std::min(kAhead, known_.size()); ++i) index_.prefetch(known_[i].id);
   for (size_t begin = 0; begin < known_.size();) {
     size_t end = begin + 1;
     while (end < known_.size() && known_[end].tenant == known_[begin].tenant) ++end;
-    const std::span<const Known> events(known_.data() + begin, end - begin);
-    if (Status status = record_tenant(events, now_ns, statuses); !status) return status;
+    if (Status status = record_tenant(begin, end, now_ns, statuses); !status) return status;
     begin = end;
   }
   return {};
 }
 
-Status Recorder::record_tenant(std::span<const Known> events, int64_t now_ns,
+Status Recorder::record_tenant(size_t begin, size_t end, int64_t now_ns,
                                std::span<EventStatus> statuses) {
-  const std::string_view tenant = columns_->tenants.at(events.front().event);
+  const std::string_view tenant = columns_->tenants.at(known_[begin].event);
   writer_.begin(now_ns);
   pending_.clear();
-  for (size_t i = 0; i < std::min(kAhead, events.size()); ++i) index_.prefetch(events[i].id);
-  for (size_t i = 0; i < events.size(); ++i) {
-    if (i + kAhead < events.size()) index_.prefetch(events[i + kAhead].id);
-    const Known& known = events[i];
+  for (size_t i = begin; i < end; ++i) {
+    // Of the tenants that follow, too: many have an event or two.
+    if (i + kAhead < known_.size()) index_.prefetch(known_[i + kAhead].id);
+    const Known& known = known_[i];
     const UsageEvent event = columns_->event(known.event, now_ns);
     const EventStatus status = judge(known, event.action);
     statuses[known.event] = status;

@@ -47,7 +47,7 @@ class Recorder {
     uint32_t tenant = 0;  // its code
   };
   struct Sender {
-    std::string_view tenant{};
+    uint32_t tenant = UINT32_MAX;  // its code
     std::string_view source{};
     HashKey key{};
   };
@@ -58,9 +58,12 @@ class Recorder {
   uint32_t tenant_of(size_t event) const;
   uint64_t hash_in(const TextColumn& column, const std::vector<uint64_t>& coded,
                    size_t event) const;
-  void learn(size_t event, Known* known);
-  Status record_tenant(std::span<const Known> events, int64_t now_ns,
-                       std::span<EventStatus> statuses);
+  // Of a few events, whose hashes are made together; the first one is at that place in the order.
+  void learn(size_t position, std::span<Known> known);
+  const HashKey& sender_key(size_t event);
+  BatchWriter::Hashes text_hashes(size_t event) const;
+  // Those of the block from `begin` to `end`, which are one tenant's.
+  Status record_tenant(size_t begin, size_t end, int64_t now_ns, std::span<EventStatus> statuses);
   EventStatus judge(const Known& known, Action action);
   // Appends the batch at hand, then its ids.
   Status append(std::string_view tenant, int64_t now_ns);

@@ -1,13 +1,19 @@
 #include <cstring>
 #include <set>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "catch.h"
 #include "tenancy/base/hash.h"
 
+using tenancy::Hash128;
 using tenancy::HashKey;
+using tenancy::KeyedText;
 using tenancy::siphash;
 using tenancy::siphash128;
+using tenancy::siphash128_each;
+using tenancy::siphash_each;
 using tenancy::siphash_join;
 
 namespace {
@@ -59,6 +65,35 @@ TEST_CASE("every length, every byte and the key matter") {
   }
   CHECK(siphash({1, 2}, text) != siphash({2, 1}, text));
   CHECK(siphash({}, {}) == siphash({}, ""));
+}
+
+// With runs of one length, which go side by side, and all that ends such a run.
+TEST_CASE("hashing many texts gives of each what hashing it alone gives") {
+  std::vector<std::string> kept;
+  for (size_t length = 0; length < 300; ++length) {
+    for (size_t copies = 0; copies < (length % 7 == 0 ? 17 : 3); ++copies) {
+      kept.push_back(counting(length));
+      if (length > 0) kept.back().back() = static_cast<char>(copies);
+    }
+  }
+  std::vector<KeyedText> texts;
+  for (const std::string& text : kept) {
+    const uint64_t number = texts.size();
+    texts.push_back({{number * 0x9e3779b97f4a7c15, ~number}, text});
+  }
+  for (const size_t count : {size_t{0}, size_t{1}, size_t{7}, size_t{8}, size_t{9}, texts.size()}) {
+    const std::span<const KeyedText> some(texts.data(), count);
+    std::vector<uint64_t> short_hashes(count + 1, 7);
+    std::vector<Hash128> long_hashes(count + 1, Hash128{7, 7});
+    siphash_each(some, short_hashes.data());
+    siphash128_each(some, long_hashes.data());
+    for (size_t i = 0; i < count; ++i) {
+      REQUIRE(short_hashes[i] == siphash(some[i].key, some[i].bytes));
+      REQUIRE(long_hashes[i] == siphash128(some[i].key, some[i].bytes));
+    }
+    CHECK(short_hashes[count] == 7);
+    CHECK(long_hashes[count] == Hash128{7, 7});
+  }
 }
 
 TEST_CASE("joining is SipHash over the sixteen bytes of both, in order") {
