@@ -41,33 +41,34 @@ std::optional<uint64_t> digits_of(const DecimalObject& object) {
   return object.words.front();
 }
 
-// Makes integers without rounding: a bound method of a context of the largest precision.
-PyObject* integer_maker() {
-  PyObject* module = PyImport_ImportModule("decimal");
-  if (module == nullptr) return nullptr;
-  PyObject* precision = PyObject_GetAttrString(module, "MAX_PREC");
-  PyObject* context =
-      precision == nullptr ? nullptr : PyObject_CallMethod(module, "Context", "O", precision);
-  PyObject* maker =
-      context == nullptr ? nullptr : PyObject_GetAttrString(context, "create_decimal_from_float");
-  Py_XDECREF(context);
-  Py_XDECREF(precision);
-  Py_DECREF(module);
-  return maker;
+// What new objects begin as: a short number that was made from its text. Borrowed for the life of
+// the process.
+struct Template {
+  PyTypeObject* type = nullptr;
+  uint8_t flags = 0;
+};
+
+Py_ssize_t digit_count(uint64_t number) {
+  Py_ssize_t digits = 1;
+  for (; number >= 10'000; number /= 10'000) digits += 4;
+  return digits + (number >= 10 ? 1 : 0) + (number >= 100 ? 1 : 0) + (number >= 1'000 ? 1 : 0);
 }
 
-// Null without an exception where the object is not only ours.
-PyObject* make(Scaled value, PyObject* maker) {
-  PyObject* number = PyLong_FromLongLong(value.number);
-  if (number == nullptr) return nullptr;
-  PyObject* made = PyObject_CallOneArg(maker, number);
-  Py_DECREF(number);
-  if (made == nullptr || value.exponent == 0) return made;
-  if (Py_REFCNT(made) != 1) {
-    Py_DECREF(made);
-    return nullptr;
-  }
-  reinterpret_cast<DecimalObject*>(made)->exponent = value.exponent;
+PyObject* make(Scaled value, const Template& like) {
+  PyObject* made = like.type->tp_alloc(like.type, 0);
+  if (made == nullptr) return nullptr;
+  auto& object = *reinterpret_cast<DecimalObject*>(made);
+  const bool negative = value.number < 0;
+  const auto number = static_cast<uint64_t>(value.number);
+  const uint64_t size = negative ? -number : number;
+  object.hash = -1;  // not yet computed
+  object.flags = static_cast<uint8_t>(like.flags | (negative ? kNegative : 0));
+  object.exponent = value.exponent;
+  object.digits = digit_count(size);
+  object.length = 1;
+  object.allocated = kWords;
+  object.data = object.words.data();
+  object.words.front() = size;
   return made;
 }
 
@@ -102,8 +103,8 @@ bool same_hash(PyObject* a, PyObject* b) {
 }
 
 // Made with the same value, digits, hash and text as from its text.
-bool makes(const Sample& sample, PyObject* by_text, PyObject* maker) {
-  PyObject* made = make(sample.value, maker);
+bool makes(const Sample& sample, PyObject* by_text, const Template& like) {
+  PyObject* made = make(sample.value, like);
   if (made == nullptr) return false;
   PyObject* text = PyObject_Str(made);
   const bool good = text != nullptr && PyObject_RichCompareBool(made, by_text, Py_EQ) == 1 &&
@@ -122,13 +123,23 @@ bool declines(PyObject* decimal_class, const char* text) {
   return good;
 }
 
-bool is_known(PyObject* decimal_class, PyObject* maker) {
-  const auto* type = reinterpret_cast<PyTypeObject*>(decimal_class);
-  if (maker == nullptr || type->tp_basicsize != sizeof(DecimalObject)) return false;
+// A finite number of 0 or more has flags that only say where its words lie: the same for all.
+bool read_template(PyObject* decimal_class, Template* out) {
+  auto* type = reinterpret_cast<PyTypeObject*>(decimal_class);
+  if (type->tp_basicsize != sizeof(DecimalObject) || type->tp_itemsize != 0) return false;
+  PyObject* seven = PyObject_CallFunction(decimal_class, "s", "7");
+  const bool good = seven != nullptr && Py_TYPE(seven) == type && digits_of(layout_of(seven)) == 7;
+  if (good) *out = {type, layout_of(seven).flags};
+  Py_XDECREF(seven);
+  return good;
+}
+
+bool is_known(PyObject* decimal_class, const Template& like) {
   for (const Sample& sample : kSamples) {
     PyObject* by_text = PyObject_CallFunction(decimal_class, "s", sample.text);
-    const bool good = by_text != nullptr && Py_TYPE(by_text) == type &&
-                      reads_as(layout_of(by_text), sample) && makes(sample, by_text, maker);
+    const bool good = by_text != nullptr && Py_TYPE(by_text) == like.type &&
+                      reads_as(layout_of(by_text), sample) && makes(sample, by_text, like) &&
+                      (layout_of(by_text).flags & ~kNegative) == like.flags;
     Py_XDECREF(by_text);
     if (!good) return false;
   }
@@ -136,16 +147,15 @@ bool is_known(PyObject* decimal_class, PyObject* maker) {
          declines(decimal_class, "-Infinity") && declines(decimal_class, "12345678901234567890");
 }
 
-// What makes integers, or null where the layout is another one. Borrowed for the life of the
-// process.
-PyObject* known_maker(PyObject* decimal_class) {
-  static PyObject* const kMaker = [&]() -> PyObject* {
-    PyObject* maker = integer_maker();
-    const bool known = is_known(decimal_class, maker);
+// Null where the layout is another one.
+const Template* known_template(PyObject* decimal_class) {
+  static const Template kTemplate = [&] {
+    Template like;
+    const bool known = read_template(decimal_class, &like) && is_known(decimal_class, like);
     PyErr_Clear();
-    return known ? maker : nullptr;
+    return known ? like : Template();
   }();
-  return kMaker;
+  return kTemplate.type == nullptr ? nullptr : &kTemplate;
 }
 
 // --- numbers
@@ -190,7 +200,7 @@ std::optional<Scaled> scaled(Int128 units) {
 
 bool read_decimal_object(PyObject* object, PyObject* decimal_class, Decimal* out) {
   if (reinterpret_cast<PyObject*>(Py_TYPE(object)) != decimal_class ||
-      known_maker(decimal_class) == nullptr) {
+      known_template(decimal_class) == nullptr) {
     return false;
   }
   const DecimalObject& held = layout_of(object);
@@ -205,10 +215,10 @@ bool read_decimal_object(PyObject* object, PyObject* decimal_class, Decimal* out
 }
 
 PyObject* make_decimal_object(Decimal value, PyObject* decimal_class) {
-  PyObject* maker = known_maker(decimal_class);
-  if (maker == nullptr) return nullptr;
+  const Template* like = known_template(decimal_class);
+  if (like == nullptr) return nullptr;
   const std::optional<Scaled> number = scaled(value.units());
-  return number ? make(*number, maker) : nullptr;
+  return number ? make(*number, *like) : nullptr;
 }
 
 }  // namespace tenancy

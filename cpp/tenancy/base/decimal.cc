@@ -48,6 +48,24 @@ std::optional<Decimal> quotient_of(const Uint256& dividend, Uint128 divisor, boo
   return signed_value(division->quotient, negative);
 }
 
+// Most numbers are short, and those are divided several times faster.
+Division divide(Uint128 dividend, Uint128 divisor) {
+  if (dividend > UINT64_MAX || divisor > UINT64_MAX) {
+    return {dividend / divisor, dividend % divisor};
+  }
+  const auto size = static_cast<uint64_t>(dividend);
+  const auto by = static_cast<uint64_t>(divisor);
+  return {size / by, size % by};
+}
+
+// Units of the last of so many digits after the point.
+constexpr std::array<int64_t, Decimal::kDigits + 1> kSteps = [] {
+  std::array<int64_t, Decimal::kDigits + 1> steps{};
+  int64_t step = 1;
+  for (size_t digits = steps.size(); digits-- > 0; step *= 10) steps[digits] = step;
+  return steps;
+}();
+
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 std::string shown(std::string_view text) {
@@ -223,7 +241,8 @@ std::optional<Decimal> round_to_multiple(Decimal value, Decimal step, Rounding r
   assert(step > Decimal());
   const Uint128 size = magnitude(step.units());
   const Uint128 units = magnitude(value.units());
-  Division division{units / size, units % size};
+  Division division = divide(units, size);
+  if (division.remainder == 0) return value;
   if (goes_up(rounding, value.is_negative(), division, size)) ++division.quotient;
   const Uint256 product = multiply_wide(division.quotient, size);
   if (product.high != 0) return std::nullopt;
@@ -232,9 +251,8 @@ std::optional<Decimal> round_to_multiple(Decimal value, Decimal step, Rounding r
 
 std::optional<Decimal> round_to(Decimal value, int digits, Rounding rounding) {
   assert(digits >= 0 && digits <= Decimal::kDigits);
-  Int128 step = 1;
-  for (int i = digits; i < Decimal::kDigits; ++i) step *= 10;
-  return round_to_multiple(value, *Decimal::from_units(step), rounding);
+  return round_to_multiple(value, *Decimal::from_units(kSteps[static_cast<size_t>(digits)]),
+                           rounding);
 }
 
 }  // namespace tenancy

@@ -141,7 +141,8 @@ std::optional<Decimal> Price::amount_of_whole(int64_t quantity) const {
   Int128 amount = whole_.base[at] + Int128{units} * whole_.unit[at];
   if (def_.minimum && amount < def_.minimum->units()) amount = def_.minimum->units();
   if (def_.maximum && amount > def_.maximum->units()) amount = def_.maximum->units();
-  return Decimal::from_units(amount);
+  const std::optional<Decimal> exact = Decimal::from_units(amount);
+  return exact ? rounded_at(RoundAt::kCharge, *exact) : std::nullopt;
 }
 
 // One event that is not free, with the part of it that is charged.

@@ -41,7 +41,8 @@ struct PriceSegment {
   Decimal package = Decimal(1);
 };
 
-// The segments once more for whole quantities that fit 64 bits: no division on this way.
+// The segments once more for whole quantities that fit 64 bits: no division on this way. What comes
+// out is not rounded yet where the rules round a charge.
 struct WholeSegments {
   std::vector<int64_t> upper;  // of all but the last
   std::vector<int64_t> origin;

@@ -132,7 +132,7 @@ Result<Price> PriceCompiler::compile() {
 void PriceCompiler::make_whole_segments() {
   const PriceRules& rules = def().rules;
   const bool base_fee_outside = rules.commitment == Commitment::kUsage && !def().base_fee.is_zero();
-  if (rules.round_at != RoundAt::kInvoice || price_.per_event_ || base_fee_outside) return;
+  if (rules.round_at == RoundAt::kLine || price_.per_event_ || base_fee_outside) return;
   WholeSegments whole;
   for (const PriceSegment& segment : price_.segments_) {
     const bool usable = segment.origin.is_whole() && segment.package.is_whole() &&

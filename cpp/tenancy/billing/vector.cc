@@ -70,7 +70,19 @@ void clamp_block(const PriceDef& def, int64_t count, Int128* out) {
   for (int64_t i = 0; i < count; ++i) out[i] = std::clamp(out[i], low, high);
 }
 
-void price_wholes(const Price& price, const int64_t* quantities, int64_t count, Int128* out) {
+// False when an amount leaves the range, which takes one at its end.
+bool round_block(const Price& price, int64_t count, Int128* out) {
+  if (price.def().rules.round_at != RoundAt::kCharge) return true;
+  for (int64_t i = 0; i < count; ++i) {
+    const std::optional<Decimal> exact = Decimal::from_units(out[i]);
+    const auto rounded = exact ? price.rounded_at(RoundAt::kCharge, *exact) : std::nullopt;
+    if (!rounded) return false;
+    out[i] = rounded->units();
+  }
+  return true;
+}
+
+bool price_wholes(const Price& price, const int64_t* quantities, int64_t count, Int128* out) {
   const WholeSegments& whole = price.whole();
   const size_t bounds = whole.upper.size();
   if (whole.packaged || bounds > 8) {
@@ -83,6 +95,7 @@ void price_wholes(const Price& price, const int64_t* quantities, int64_t count, 
     price_block<0>(whole, quantities, count, out);
   }
   clamp_block(price.def(), count, out);
+  return round_block(price, count, out);
 }
 
 class Worker {
@@ -116,8 +129,7 @@ class Worker {
       high = std::max(high, block[i]);
     }
     if (low < 0 || high > most) return false;
-    price_wholes(price_, block, count, out_ + at);
-    return true;
+    return price_wholes(price_, block, count, out_ + at);
   }
 
   std::optional<Failure> careful(int64_t at, int64_t count) {
