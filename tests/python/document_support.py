@@ -202,13 +202,22 @@ def make_invoice(*lines: BillLine, **options: Any) -> Invoice:
 
 
 def make_credit_note(invoice: Invoice, *, refund: str | None = None, **options: Any) -> CreditNote:
-    """All of the invoice, taken back."""
+    """All of the invoice, taken back, and what credits paid before tax."""
+    late = invoice.bill.credit_after_tax
     lines = []
     for i, one in enumerate(invoice.bill.lines):
         net = one.amount - one.discount - one.credit
         net -= one.tax if invoice.bill.tax_inclusive else D(0)
         lines.append(
-            CreditNoteLine(i, one.description, net, one.tax_category, one.tax_rate, one.tax)
+            CreditNoteLine(
+                i,
+                one.description,
+                net,
+                one.tax_category,
+                one.tax_rate,
+                one.tax,
+                credit=D(0) if late else one.credit,
+            )
         )
     total = invoice.bill.total
     return CreditNote(
@@ -231,6 +240,7 @@ def make_credit_note(invoice: Invoice, *, refund: str | None = None, **options: 
             "digest": "fedcba9876543210" * 4,
             "previous": "",
             "invoice_issued_at": invoice.issued_at,
+            "credit": sum((one.credit for one in lines), D(0)),
             **options,
         }
     )

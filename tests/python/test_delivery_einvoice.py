@@ -87,6 +87,7 @@ def varied() -> Iterator[tuple[str, Invoice]]:
             f"{category} by default words",
             make_invoice(*lines, reasons={"E": REASONS["E"]} if category == "E" else {}),
         )
+    yield "all paid before tax", make_invoice(line("12.00"), credit="12.00")
     yield "mixed", make_invoice(line("1.00"), untaxed("2.00", "E"))
     yield "below zero", make_invoice(line("1.00"), line("-3.00"))
     yield "nothing", make_invoice(line("0.00", quantity=D(0)))
@@ -289,6 +290,18 @@ def test_a_credit_note_and_its_invoice() -> None:
         "BT-131": ["49.00", "22.00", "30.00"],
     }.items():
         assert values(xml, term) == expected, term
+
+
+def test_credits_that_a_note_gives_back_are_told_and_in_no_sum() -> None:
+    note = make_credit_note(make_invoice(credit="10.00"))
+    xml = to_cii(note)
+    assert broken_rules(xml) == []
+    [terms] = values(xml, "BT-20")
+    assert terms.endswith(", Given back to your credit: 10.00")
+    told = [text.removeprefix("Given back to your credit: ") for text in values(xml, "BT-154")]
+    assert [Decimal(text) for text in told] == [one.credit for one in note.lines]
+    assert amounts(xml, "BT-115") == [note.total]
+    assert values(xml, "BT-113") == []
 
 
 def test_dates_are_those_of_the_zone() -> None:

@@ -112,6 +112,34 @@ def test_a_credit_note_says_what_it_is_for() -> None:
     )
     for text in shown(note):
         assert "Quantity" not in text
+        assert "".join(["Given", "back", "to", "your", "credit"]) not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "each", "together"),
+    [
+        ("en", "Given back to your credit: 4.85", "Given back to your credit EUR 10.00"),
+        ("de", "Zurück auf Ihr Guthaben: 4,85", "Zurück auf Ihr Guthaben EUR 10,00"),
+        ("fr", "Rendu à votre crédit: 4,85", "Rendu à votre crédit EUR 10,00"),
+    ],
+)
+def test_a_credit_note_shows_the_credits_that_it_gives_back(
+    language: str, each: str, together: str
+) -> None:
+    note = make_credit_note(make_invoice(credit="10.00"))
+    both_show(note, each, together, language=language)
+
+
+def test_a_credit_note_that_gives_back_nothing_but_credits_says_so() -> None:
+    note = make_credit_note(make_invoice(line("12.00", tax_rate=D(20)), credit="12.00"))
+    both_show(note, "Total credited EUR 0.00", "Given back to your credit EUR 12.00")
+
+
+def test_what_a_credit_note_gives_back_is_the_sum_of_its_lines() -> None:
+    note = make_credit_note(make_invoice(credit="10.00"))
+    with pytest.raises(InvalidValue) as refused:
+        to_html(replace(note, credit=D("9.00")))
+    assert refused.value.field == "credit"
 
 
 @pytest.mark.parametrize(

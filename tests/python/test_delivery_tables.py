@@ -83,6 +83,10 @@ def test_the_lines_of_a_credit_note() -> None:
     assert [row["line"] for row in rows] == ["1", "2", "3"]
     assert [row["net"] for row in rows] == ["49.00", "22.00", "30.00"]
     assert {row["amount"] for row in rows} == {""}
+    back = make_credit_note(make_invoice(credit="10.00"))
+    given = [Decimal(row["credit"]) for row in read(to_csv(back))]
+    assert given == [one.credit for one in back.lines]
+    assert sum(given) == 10
 
 
 @settings(max_examples=40, deadline=None)

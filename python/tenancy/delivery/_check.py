@@ -172,14 +172,16 @@ def _check_credit_note(note: CreditNote) -> None:
         _amount(line.net, f"lines[{i}].net", digits)
         _tax(line.tax_category, line.tax_rate, f"lines[{i}]")
         _amount(line.tax, f"lines[{i}].tax", digits)
+        _amount(line.credit, f"lines[{i}].credit", digits)
     for name in ("net", "tax"):
         _amount(getattr(note, name), name, digits)
-    for name in ("total", "refund"):
+    for name in ("total", "refund", "credit"):
         _amount(getattr(note, name), name, digits, least=Decimal(0))
     _equal(
         {
             "tax": (note.tax, sum((one.amount for one in note.taxes), Decimal(0))),
             "total": (note.total, note.net + note.tax),
+            "credit": (note.credit, sum((line.credit for line in note.lines), Decimal(0))),
         }
     )
     if note.refund > note.total:

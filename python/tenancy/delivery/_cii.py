@@ -356,7 +356,12 @@ class _Builder:
                 self._moment("ram:DueDateDateTime", day(source.due_at, self._zone)),
             )
         words = self._view.language
-        parts = ((words["refund"], source.refund), (words["lowers"], source.total - source.refund))
+        # What goes back to credits was an allowance of the invoice: no part of any total.
+        parts = (
+            (words["refund"], source.refund),
+            (words["lowers"], source.total - source.refund),
+            (words["returned"], source.credit),
+        )
         text = ", ".join(f"{label}: {self._money(part)}" for label, part in parts if part)
         return Element("ram:SpecifiedTradePaymentTerms", Element("ram:Description", text or "–"))
 

@@ -42,7 +42,8 @@ LINE_COLUMNS: tuple[str, ...] = (
     "currency",
     "events",
 )
-"""Columns of `to_csv`. A credit note has no amounts before discounts, and no usage."""
+"""Columns of `to_csv`. A credit note has no amounts before discounts, and no usage; its `credit` is
+what goes back to the credits that paid."""
 
 EVENT_COLUMNS: tuple[str, ...] = (
     "tenant",
@@ -105,6 +106,7 @@ def to_csv(document: Document) -> bytes:
                 "line": line.line + 1,
                 "kind": "credit_note",
                 "description": line.description,
+                "credit": line.credit,
                 "net": line.net,
                 "tax_category": line.tax_category,
                 "tax_rate": line.tax_rate,

@@ -76,7 +76,7 @@ TERMS: tuple[Term, ...] = (
         "BT-20",
         "Payment terms",
         f"{_SETTLEMENT}/SpecifiedTradePaymentTerms/Description",
-        "how to pay; credit note: refund and the rest",
+        "how to pay; credit note: refund, the rest, and what goes back to credits",
     ),
     Term("BT-22", "Invoice note", f"{_DOCUMENT}/IncludedNote/Content", "notes; reason"),
     Term(
@@ -315,7 +315,7 @@ TERMS: tuple[Term, ...] = (
         "BT-154",
         "Item description",
         f"{_PRODUCT}/Description",
-        "tiers, period where it is another, number of events",
+        "tiers, period where it is another, number of events; credit note: lines[].credit",
     ),
     Term("BT-155", "Item Seller's identifier", f"{_PRODUCT}/SellerAssignedID", "lines[].metric"),
     Term(

@@ -167,10 +167,12 @@ class _Builder:
             sums.append(Sum(words["refund"], self._money(note.refund, code=True)))
         if note.refund < note.total:
             sums.append(Sum(words["lowers"], self._money(note.total - note.refund, code=True)))
+        if note.credit:
+            sums.append(Sum(words["returned"], self._money(note.credit, code=True)))
         rows = tuple(
             Row(
                 _plain(line.description),
-                (),
+                (f"{words['returned']}: {self._money(line.credit)}",) if line.credit else (),
                 "",
                 "",
                 self._rate(line.tax_category, line.tax_rate),
