@@ -140,13 +140,13 @@ class Audit:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page[AuditEvent]:
-        """Facts of one tenant, newest first; `since` ≤ time < `until`.
+        """Facts of one tenant, newest first; `since` ≤ time < `until`. Of a purged one, by its id.
 
         `ip`, `session` and `request` are those of the fact's context (`ip`, `session_id`,
         `request_id`). A fact is found as soon as the call that wrote it has returned.
         """
         filters = {
-            "tenant_id": self._host.tenant_id(tenant),
+            "tenant_id": self._host.kept_id(tenant),
             "principal": principal,
             "type": type,
             "action": action,
@@ -163,7 +163,7 @@ class Audit:
 
     def get(self, tenant: Tenant | str, event_id: str) -> AuditEvent:
         """One fact of this tenant by its id."""
-        tenant_id = self._host.tenant_id(tenant)
+        tenant_id = self._host.kept_id(tenant)
         event = self._host.facts.find(event_id)
         if event is None or event.tenant != tenant_id:
             raise NotFound(f"no event {event_id!r}", tenant=tenant_id)
@@ -176,7 +176,7 @@ class Audit:
 
         It looks every `every_s` seconds and ends after `for_s` seconds, or never.
         """
-        tenant_id = self._host.tenant_id(tenant)
+        tenant_id = self._host.kept_id(tenant)
         duration_ns(every_s, "every_s")
         life = None if for_s is None else duration_ns(for_s, "for_s") / 1e9
         return self._host.facts.follow(tenant_id, every_s=every_s, for_s=life)
@@ -241,7 +241,7 @@ class Audit:
         reason: str | None,
     ) -> Iterator[AuditEvent]:
         filters = {
-            "tenant_id": None if tenant is None else self._host.tenant_id(tenant),
+            "tenant_id": None if tenant is None else self._host.kept_id(tenant),
             "since_ns": None if since is None else to_ns(since, "since"),
             "until_ns": None if until is None else to_ns(until, "until"),
         }
@@ -342,7 +342,7 @@ class Audit:
         JSON can hold it; `tenancy.audit.check_receipt` checks it with the public key alone.
         """
         facts = self._host.facts
-        chain, row = facts.locate(event_id, self._host.tenant_id(tenant))
+        chain, row = facts.locate(event_id, self._host.kept_id(tenant))
         log = facts.log
         note = covering(log.directory, chain, row.sequence) or log.checkpoint()
         return make_receipt(log.directory, log.public_key, note, chain, row.sequence)
@@ -354,7 +354,7 @@ class Audit:
         that none up to the export's checkpoint was left out. Returns how many events it holds. The
         file must not be there yet.
         """
-        tenant_id = self._host.tenant_id(tenant)
+        tenant_id = self._host.kept_id(tenant)
         target = Path(path)
         if target.exists():
             raise InvalidValue("path", f"{target} is there already", remedy="name another file")

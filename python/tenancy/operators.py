@@ -123,7 +123,7 @@ class Operator:
         self._audit("audit:search", {k: v for k, v in filters.items() if v is not None})
         del filters["tenant"]
         if tenant is not None:
-            filters["tenant_id"] = self._host.tenant_id(tenant)
+            filters["tenant_id"] = self._host.kept_id(tenant)
         return self._host.facts.search(filters, limit, cursor)
 
     def event(self, event_id: str) -> AuditEvent:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from audit_support import TYPES, flip, log_rows, open_live, outbox_size
 from tenancy import Tenancy, _core
 from tenancy.audit import AuditEvent
-from tenancy.errors import InvalidValue, NotFound
+from tenancy.errors import AlreadyExists, InvalidValue, NotFound, UnknownTenant
 from tenancy.stores.audit_log import AuditLog
 from tenancy.stores.directory import DataDirectory
 from tenancy.stores.projection import COLUMNS, EVENT, SHIFT, Projection
@@ -363,3 +363,23 @@ def test_absent_empty_and_zero_stay_what_they_are_in_the_table(
         # What was read last is known again, though it was read in another way.
         assert projection.catch_up(log)
         assert projection.covers(log.positions())
+
+
+def test_the_facts_of_a_purged_tenant_are_found_by_its_id(t: Tenancy, tmp_path: Path) -> None:
+    acme = t.tenants.create("Acme", slug="acme", external_id="crm-1")
+    event = t.audit.append("login", tenant=acme, principal="ada")
+    t.tenants.delete(acme)
+    t.tenants.purge(acme)
+    assert [one.id for one in t.audit.search(acme.id, type="login")] == [event]
+    assert t.audit.get(acme.id, event).principal == "ada"
+    assert [one.id for one in t.audit.events(acme.id) if one.type == "login"] == [event]
+    assert t.audit.prove(acme.id, event)
+    assert t.audit.export(acme.id, tmp_path / "acme.jsonl") > 0
+    # Its id stays its own; its other names are free.
+    with pytest.raises(AlreadyExists):
+        t.tenants.create("Other", slug=acme.id)
+    for name in ("acme", "crm-1", "ten_01kdvdna004fd9xbtfmfhpb6px", ""):
+        with pytest.raises(UnknownTenant):
+            t.audit.search(name)
+    with pytest.raises(UnknownTenant):
+        t.audit.append("login", tenant="acme")

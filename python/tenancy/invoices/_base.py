@@ -6,10 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
-from .._text import storable
-from ..stores import billing_rows, schema
+from ..stores import billing_rows
 from ..stores.billing_rows import Fact, Marks, TenantRows
 from ..stores.host import Host
 from ..stores.records import Tenant
@@ -40,14 +37,7 @@ class BillingBase:
 
     def _tenant_id(self, tenant: Tenant | str) -> str:
         """As everywhere; a purged tenant has no name any more, and its invoices are still there."""
-        if isinstance(tenant, Tenant):
-            return tenant.id
-        query = sa.select(schema.tenants.c.id).where(schema.tenants.c.id == tenant)
-        if storable(tenant):
-            with self._host.read() as connection:
-                if connection.execute(query).first() is not None:
-                    return tenant
-        return self._host.tenant_id(tenant)
+        return self._host.kept_id(tenant)
 
     def _state(self, tenant_id: str) -> State:
         """What is known of one tenant now, with the prices of the newest catalog."""

@@ -74,7 +74,7 @@ class Holds:
         id. Raises `UnknownTenant`, `InvalidValue`.
         """
         check_text(reason, "reason", _REASON_MAX)
-        tenant_id = None if tenant is None else self._tenant_id(tenant)
+        tenant_id = None if tenant is None else self._host.kept_id(tenant)
         with self._host.write(by) as change:
             hold = f"hold_{_core.uuid7(change.now_ns)}"
             change.execute(
@@ -125,20 +125,11 @@ class Holds:
         that were released as well."""
         query = sa.select(schema.holds).order_by(schema.holds.c.seq)
         if tenant is not None:
-            query = query.where(schema.holds.c.tenant_id == self._tenant_id(tenant))
+            query = query.where(schema.holds.c.tenant_id == self._host.kept_id(tenant))
         if not released:
             query = query.where(schema.holds.c.released_ns.is_(None))
         with self._host.read() as connection:
             return tuple(_hold(row) for row in connection.execute(query))
-
-    def _tenant_id(self, tenant: Tenant | str) -> str:
-        """As everywhere; a purged tenant has no name any more, and its records are still there."""
-        if isinstance(tenant, str):
-            query = sa.select(schema.tenants.c.id).where(schema.tenants.c.id == tenant)
-            with self._host.read() as connection:
-                if connection.execute(query).first() is not None:
-                    return tenant
-        return self._host.tenant_id(tenant)
 
     aplace = twin(place)
     arelease = twin(release)

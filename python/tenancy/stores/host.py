@@ -389,6 +389,20 @@ class Host:
             raise UnknownTenant(f"no tenant is named {shown(tenant)}")
         return found[0]
 
+    def kept_id(self, tenant: Tenant | str) -> str:
+        """As `tenant_id`, and the id of a purged tenant: it has no other name any more, and its
+        facts and invoices are still there."""
+        try:
+            return self.tenant_id(tenant)
+        except UnknownTenant:
+            # Nobody else is ever named by it: an id that was given is taken for good.
+            known = sa.select(schema.tenants.c.id).where(schema.tenants.c.id == tenant)
+            if storable(tenant):
+                with self.read() as connection:
+                    if connection.execute(known).first() is not None:
+                        return str(tenant)
+            raise
+
     # ------------------------------------------------------------------------------ end
 
     def close(self) -> None:

@@ -7,11 +7,8 @@ import sqlite3
 from contextlib import AbstractContextManager
 from typing import Any
 
-import sqlalchemy as sa
-
-from .._text import NS, shown, storable
-from ..errors import TenancyError, UnknownTenant
-from ..stores import schema
+from .._text import NS
+from ..errors import TenancyError
 from ..stores.host import Host
 from ..stores.records import Tenant
 from ..stores.twins import twin
@@ -47,7 +44,7 @@ class Purging:
         the same certificate. Raises `Conflict` for a tenant that was not purged or may still
         dispute an invoice, `LegalHold`, `UnknownTenant`.
         """
-        tenant_id = self._purged_id(tenant)
+        tenant_id = self._host.kept_id(tenant)
         with self._reading() as cursor, self._host.write(by) as change:
             if not self._purges.known(change, tenant_id):
                 self._purges.check(tenant_id)
@@ -57,7 +54,7 @@ class Purging:
 
     def purged(self, tenant: Tenant | str) -> UsagePurgeCertificate:
         """The certificate that a tenant's usage was deleted. Raises `NotFound`, `UnknownTenant`."""
-        return self._purges.certificate(self._purged_id(tenant))
+        return self._purges.certificate(self._host.kept_id(tenant))
 
     def purge_due(self, _tenant: Any = None) -> int:
         """Do what `purge` does for all tenants for whom its time has come; returns how many."""
@@ -82,17 +79,6 @@ class Purging:
     def _forget(self) -> None:
         with self._host.database.operation():
             self._projection.catch_up(self._log, self._log.readable())
-
-    def _purged_id(self, tenant: Tenant | str) -> str:
-        """A purged tenant has no name any more but its id."""
-        reference = tenant.id if isinstance(tenant, Tenant) else tenant
-        if isinstance(reference, str) and storable(reference):
-            query = sa.select(schema.tenants.c.id).where(schema.tenants.c.id == reference)
-            with self._host.read() as connection:
-                if connection.execute(query).first() is not None:
-                    return reference
-            return self._host.tenant_id(reference)
-        raise UnknownTenant(f"no tenant is named {shown(reference)}")
 
     apurge = twin(purge)
     apurged = twin(purged)
