@@ -340,7 +340,7 @@ def test_calendar_weeks_begin_on_monday_where_the_tenant_is(
 
 
 def test_from_months_to_a_year_and_back(tmp_path: Path, clock: FakeClock) -> None:
-    """The month ends at the change, and a year begins there; what is cut is paid by its part."""
+    """The month ends at the change; what is cut is paid by its part, and the day stays."""
     catalog = with_billing()
     catalog["plans"]["yearly"] = {"price": 365, "period": "year"}
     catalog["plans"]["flat"] = {"price": 31}
@@ -349,18 +349,63 @@ def test_from_months_to_a_year_and_back(tmp_path: Path, clock: FakeClock) -> Non
         acme = make_buyer(t, plan="flat")
         go_to(clock, JANUARY + 10 * DAY)
         t.tenants.change_plan(acme, "yearly")
-        assert t.usage.period(acme).start == JANUARY + 10 * DAY
         go_to(clock, JANUARY + 20 * DAY)
         t.tenants.change_plan(acme, "flat")
         go_to(clock, APRIL)
         assert t.billing.issue_all().issued == 4
         bills = [t.billing.invoice(row.number).bill for row in t.billing.invoices(acme)]
-        assert [bill.total for bill in bills] == [10, 10, 31, 31]
+        assert [bill.total for bill in bills] == [10, 10, 11, 31]
         assert [bill.period.start for bill in bills] == [
             JANUARY,
             JANUARY + 10 * DAY,
             JANUARY + 20 * DAY,
-            FEBRUARY + 20 * DAY,
+            FEBRUARY,
+        ]
+        check_all(t)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "changed", "unit", "kept"),
+    [
+        ("2025-03-15T09:00", "2026-01-20T12:00", "year", "2026-01-15T09:00"),
+        ("2025-03-15T09:00", "2026-01-10T12:00", "quarter", "2025-12-15T09:00"),
+        ("2025-03-15T09:00", "2026-01-15T09:00", "year", "2026-01-15T09:00"),
+        ("2025-01-31T00:00", "2026-03-05T00:00", "year", "2026-02-28T00:00"),
+        ("2025-03-15T09:00", "2026-01-20T12:00", "day", "2025-03-15T09:00"),
+        ("2025-03-15T09:00", "2026-01-20T12:00", "week", "2026-01-20T12:00"),
+    ],
+)
+def test_the_day_of_the_anchor_stays_where_the_other_periods_have_one(
+    tmp_path: Path, clock: FakeClock, anchor: str, changed: str, unit: str, kept: str
+) -> None:
+    moments = [datetime.fromisoformat(text) for text in (anchor, changed, kept)]
+    began, at, expected = (one.replace(tzinfo=timezone.utc) for one in moments)
+    catalog = with_billing()
+    catalog["plans"]["other"] = {"price": 365, "period": unit}
+    with open_billing(tmp_path, clock, catalog=catalog) as t:
+        acme = t.tenants.create("Acme", slug="acme", anchor=began)
+        go_to(clock, at)
+        t.tenants.change_plan(acme, "other")
+        assert t.tenants.get(acme).anchor == expected
+
+
+def test_a_month_changed_at_its_end_is_followed_by_a_whole_year(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    catalog = with_billing()
+    catalog["plans"]["yearly"] = {"price": 365, "period": "year"}
+    catalog["plans"]["flat"] = {"price": 31}
+    with open_billing(tmp_path, clock, catalog=catalog) as t:
+        t.billing.configure(seller=SELLER)
+        acme = make_buyer(t, plan="flat")
+        t.tenants.change_plan(acme, "yearly", at="period_end")
+        go_to(clock, datetime(2027, 3, 1, tzinfo=timezone.utc))
+        t.process_due()
+        assert t.billing.issue_all().issued == 2
+        bills = [t.billing.invoice(row.number).bill for row in t.billing.invoices(acme)]
+        assert [(bill.period.start, bill.total) for bill in bills] == [
+            (JANUARY, 31),
+            (FEBRUARY, 365),
         ]
         check_all(t)
 

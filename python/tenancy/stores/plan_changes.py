@@ -118,13 +118,17 @@ class PlanChanges:
         return _plan_change(row, plan, change.now_ns, scheduled=False, over=over)
 
     def _anchor_with(self, row: Any, plan: str, since_ns: int) -> int:
-        """Who goes from months to years begins a year: a subscription with other periods is another
-        one, and its anchor is where it begins."""
+        """Who goes from months to years begins a year, and goes on paying on the same day of a
+        month: the anchor is then where the running month began, counted from the old one. Days and
+        months begin with any anchor; weeks know no day of a month, so they begin with the plan."""
         catalog = self._host.catalog
-        if catalog.billing.anchor != "subscription":
+        unit = billing_unit(catalog, plan)
+        same = unit == billing_unit(catalog, row.plan)
+        if same or catalog.billing.anchor != "subscription" or unit in ("day", "month"):
             return int(row.anchor_ns)
-        same = billing_unit(catalog, row.plan) == billing_unit(catalog, plan)
-        return int(row.anchor_ns) if same else since_ns
+        if unit == "week":
+            return since_ns
+        return period_bounds_ns(since_ns, row.anchor_ns, row.time_zone, "month")[0]
 
     def _over(self, row: Any, plan: str) -> tuple[dict[str, Any], ...]:
         """The quotas of which the tenant uses more than the plan would grant."""
