@@ -176,9 +176,13 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any], depth: int = 0) 
 
 
 def to_datetime(wall_ns: int | None) -> datetime | None:
-    """Unix nanoseconds as an aware datetime in UTC; None for None and 0."""
-    if not wall_ns:
-        return None
+    """Unix nanoseconds as an aware datetime in UTC; None for None and 0, which stores keep where
+    there is no time."""
+    return to_moment(wall_ns) if wall_ns else None
+
+
+def to_moment(wall_ns: int) -> datetime:
+    """Unix nanoseconds as an aware datetime in UTC, cut to microseconds; 0 is 1970-01-01."""
     seconds, rest = divmod(wall_ns, NS)
     return datetime.fromtimestamp(seconds, timezone.utc) + timedelta(microseconds=rest // 1000)
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from . import _core
 from ._core import Identity, RequestContext
 from ._leases import keeper
-from ._text import check_principal, to_datetime
+from ._text import check_principal, to_datetime, to_moment
 from .errors import (
     DutyViolated,
     ExpiredCredential,
@@ -106,9 +106,7 @@ class TenantContext(RequestContext):
 
     @property
     def request_time(self) -> datetime:
-        moment = to_datetime(self.request_time_ns)
-        assert moment is not None
-        return moment
+        return to_moment(self.request_time_ns)
 
     @property
     def headers(self) -> Mapping[str, str]:

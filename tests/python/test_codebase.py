@@ -50,6 +50,7 @@ PYTHON_RANKS = {
     "_log_subjects": 4,
     "errors": 1,
     "headers": 1,
+    "_countries": 2,
     "_text": 2,
     "catalog": 2,
     "frames": 2,

@@ -121,6 +121,8 @@ def test_an_account_and_a_credit_are_given_to_a_tenant(sh: Shell) -> None:
     assert (given["left"], given["source"], given["expired"]) == ("12.5", "paid", False)
     assert "Prepaid" in sh("credits", "acme")
     sh("account", "acme", "--name", "A", "--country", "Austria", "--currency", "EUR", status=2)
+    sh("account", "acme", "--name", "A", "--country", "XX", "--currency", "EUR", status=2)
+    assert "there is no country 'XX'" in sh.error
 
 
 def test_budgets_are_set_listed_and_checked(sh: Shell) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from .. import _core
-from .._text import shown, to_datetime, to_ns
+from .._text import shown, to_moment, to_ns
 from ..billing import BillingRules, Party, RulesLike, TaxRules
 from ..errors import BillingRefused, InvalidValue
 from ..pricing import Number, PriceBook
@@ -18,7 +18,7 @@ from ..stores.records import Tenant
 from ..stores.twins import twin
 from ._base import BillingBase, read_state
 from ._checks import check_texts
-from ._config import BILLED, Account, Settings
+from ._config import BILLED, Account, Settings, check_country
 from ._prices import keep_book
 from ._timeline import open_period, settings_at
 
@@ -63,6 +63,7 @@ class Accounts(BillingBase):
             billed=check_texts(billed, "billed"),
             notes=check_texts(notes, "notes", 1000),
         )
+        check_country(settings.seller, "seller")
         with self._host.write(by) as change:
             since_ns = None if since is None else to_ns(since, "since")
             record(change, SELLER, "settings", settings.to_value(), since_ns)
@@ -204,7 +205,7 @@ def _since(rows: TenantRows, since: datetime | None, now_ns: int, *, first: bool
     since_ns = to_ns(since, "since")
     if rows.invoices and since_ns < rows.invoices[-1].end_ns:
         raise BillingRefused(
-            f"time before {to_datetime(rows.invoices[-1].end_ns)} was invoiced "
+            f"time before {to_moment(rows.invoices[-1].end_ns)} was invoiced "
             f"({rows.invoices[-1].number})",
             tenant=rows.tenant_id,
             remedy="name a later time, and mend what was invoiced with a credit note",

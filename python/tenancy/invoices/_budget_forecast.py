@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from .._text import to_datetime
+from .._text import to_moment
 from ..billing import Cumulative, compute
 from ..errors import InvalidValue
 from ..forecast import Forecast, forecast
@@ -38,8 +38,7 @@ def probabilities(
     None where the days of the past cannot carry a statement of that probability (its ``share``):
     where they are too few, or the period is over.
     """
-    now = to_datetime(now_ns)
-    assert now is not None
+    now = to_moment(now_ns)
     found: list[float | None] = [None] * len(drafts)
     groups: dict[tuple[int, str], list[int]] = {}
     for place, draft in enumerate(drafts):
@@ -48,7 +47,7 @@ def probabilities(
         if end_ns <= now_ns:
             continue
         known = _days([drafts[place] for place in places], usage, now)
-        coming = _coming(known, zone, now, to_datetime(end_ns))
+        coming = _coming(known, zone, now, to_moment(end_ns))
         if coming is None:
             continue
         for place in places:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from .._countries import COUNTRIES
 from .._text import check_email, check_text, listed, shown
 from ..billing import BillingRules, Party, TaxRate, TaxRules, TaxStatus
 from ..errors import InvalidValue
@@ -14,12 +15,14 @@ from ..stores.tenant_rows import STATUSES
 from ._checks import check_code, check_texts
 from ._numbering import Numbering
 
-__all__ = ["Account", "Settings", "check_party"]
+__all__ = ["Account", "Settings", "check_country", "check_party"]
 
 BILLED = ("active", "suspended")
 """Statuses whose time is billed, unless told otherwise: a trial is free, a suspension is not."""
 
 _COUNTRY = re.compile("[A-Z]{2}")
+_MISTAKEN = {"UK": "GB", "EL": "GR"}
+"""Codes that are reserved or stand before tax numbers, and the country that is meant."""
 _DUE_DAYS_MAX = 365
 
 
@@ -88,6 +91,7 @@ class Account:
     def checked(self) -> Account:
         """Itself, when it is sound; what comes from the store was checked before it went there."""
         check_party(self.party, "party")
+        check_country(self.party, "party")
         check_code(self.currency)
         if self.exempt:
             check_text(self.exempt, "exempt", 255)
@@ -127,6 +131,16 @@ def check_party(party: Any, name: str) -> Party:
     if party.email:
         check_email(party.email, f"{name}.email")
     return party
+
+
+def check_country(party: Party, name: str) -> None:
+    """That its country exists; asked when it is given, so that what is in the store stays readable
+    when a country ends."""
+    if party.country not in COUNTRIES:
+        meant = _MISTAKEN.get(party.country, "such as AT")
+        raise InvalidValue(
+            f"{name}.country", f"there is no country {shown(party.country)}", remedy=meant
+        )
 
 
 def party_value(party: Party) -> dict[str, str]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from .. import _core
-from .._text import check_text, shown, to_datetime
+from .._text import check_text, shown, to_moment
 from ..billing import CreditNote, Invoice, Part, credit_note, to_json
 from ..errors import BillingRefused, Conflict
 from ..pricing import Number
@@ -130,8 +130,7 @@ class Corrections(Issuing):
         refund: Number,
         credits_: Literal["return", "keep"],
     ) -> tuple[CreditNote, dict[str, Any]]:
-        issued_at = to_datetime(change.now_ns)
-        assert issued_at is not None
+        issued_at = to_moment(change.now_ns)
         settings = self._settings(change)
         numbering = Numbering(settings.credit_notes)
         series = numbering.series(issued_at)
@@ -270,8 +269,7 @@ def _pay(
     action = "billing:pay" if isinstance(document, Invoice) else "billing:refund"
     fact = outbox_row(change, "payment_recorded", action, document.tenant, document.number, context)
     add(change, schema.outbox, [fact])
-    moment = to_datetime(change.now_ns)
-    assert moment is not None
+    moment = to_moment(change.now_ns)
     return Payment(
         payment, document.tenant, document.number, currency, money, moment, reference, left
     )
@@ -293,8 +291,7 @@ def _known(row: Any, amount: Number | None, left: Decimal) -> Payment:
             f"payment {shown(row.reference)} of {row.number} was recorded with {money:f}",
             tenant=row.tenant_id,
         )
-    moment = to_datetime(row.recorded_ns)
-    assert moment is not None
+    moment = to_moment(row.recorded_ns)
     return Payment(
         row.id, row.tenant_id, row.number, row.currency, money, moment, row.reference, left
     )

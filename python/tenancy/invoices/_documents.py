@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from .._text import check_page, shown, storable, to_datetime
+from .._text import check_page, shown, storable, to_moment
 from ..billing import CreditNote, Invoice, from_json
 from ..errors import InvalidValue, UnknownDocument
 from ..stores import billing_tables as tables
@@ -202,8 +202,7 @@ def open_amount(connection: Connection, document: Invoice | CreditNote) -> Decim
 
 
 def _row(row: Any) -> DocumentRow:
-    issued_at = to_datetime(row.issued_ns)
-    assert issued_at is not None
+    issued_at = to_moment(row.issued_ns)
     span = (row.period_start_ns, row.period_end_ns)
     return DocumentRow(
         number=row.number,
@@ -218,7 +217,6 @@ def _row(row: Any) -> DocumentRow:
 
 
 def _entry(row: Any) -> Entry:
-    time = to_datetime(row.time_ns)
-    assert time is not None
+    time = to_moment(row.time_ns)
     amount = Minor(row.currency).back(row.amount_minor)
     return Entry(row.source, row.tenant_id, row.account, row.currency, amount, time)

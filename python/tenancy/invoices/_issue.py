@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from zlib import crc32
 
-from .._text import NS, shown, to_datetime
+from .._text import NS, shown, to_moment
 from ..billing import Bill, Invoice
 from ..errors import BillingRefused, InvalidValue, NothingToBill, StoreBusy, TenancyError
 from ..stores.billing_rows import accounts_count, changed, marks, plain_cursor, tenant_ids
@@ -63,8 +63,7 @@ class Issuing(Documents):
 
     def running(self, tenant: Tenant | str) -> Running:
         """What the open period of a tenant costs until now, in real time."""
-        now = to_datetime(self._host.clock.wall_ns())
-        assert now is not None
+        now = to_moment(self._host.clock.wall_ns())
         return Running(self.preview(tenant), now)
 
     def issue(
@@ -181,14 +180,13 @@ class Issuing(Documents):
         now_ns = self._host.clock.wall_ns()
         if period is not None:
             return find(timeline.calendar, timeline.begin_ns, period)
-        moment = to_datetime(max(now_ns, timeline.begin_ns))
-        assert moment is not None
+        moment = to_moment(max(now_ns, timeline.begin_ns))
         return find(timeline.calendar, timeline.begin_ns, moment)
 
     def _check_ended(self, timeline: Timeline, span: tuple[int, int]) -> None:
         if self._host.clock.wall_ns() < span[1]:
             raise BillingRefused(
-                f"the period ends {to_datetime(span[1])}",
+                f"the period ends {to_moment(span[1])}",
                 tenant=timeline.tenant,
                 remedy="`preview` shows it as it is now",
             )
@@ -196,7 +194,7 @@ class Issuing(Documents):
     def _close_usage(self, tenant_id: str, span: tuple[int, int]) -> None:
         closed_ns = closed_until_ns(self._usage, [tenant_id])
         if closed_ns.get(tenant_id, 0) < span[1]:
-            self._usage.close(tenant_id, to_datetime(span[1]))
+            self._usage.close(tenant_id, to_moment(span[1]))
 
     def _store(
         self, state: State, drafts: list[Draft], metadata: Mapping[str, Any], by: str | None

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from .._text import shown, to_datetime, to_ns
+from .._text import shown, to_moment, to_ns
 from ..billing import Period
 from ..errors import InvalidValue
 from ..stores.periods import period_bounds_ns
@@ -133,8 +133,7 @@ def label(calendar: Calendar, span: Span) -> str:
 
 @lru_cache(maxsize=4096)
 def _label(start_ns: int, zone: str) -> str:
-    start = to_datetime(start_ns)
-    assert start is not None
+    start = to_moment(start_ns)
     return start.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
 
 
@@ -165,9 +164,7 @@ def check_label(text: Any) -> str:
 
 
 def period_of(span: Span) -> Period:
-    start, end = to_datetime(span[0]), to_datetime(span[1])
-    assert start is not None
-    assert end is not None
+    start, end = to_moment(span[0]), to_moment(span[1])
     return Period(start, end)
 
 
@@ -176,12 +173,10 @@ def _holding(calendar: Calendar, first_ns: int, moment_ns: int) -> Span:
         for span in walk(calendar, first_ns):
             if moment_ns < span[1]:
                 return span
-    begins = to_datetime(first_ns)
+    begins = to_moment(first_ns)
     if moment_ns >= first_ns:
-        raise InvalidValue("period", f"{to_datetime(moment_ns)} is too far in the future")
-    raise InvalidValue(
-        "period", f"{to_datetime(moment_ns)} is before {begins}, where billing begins"
-    )
+        raise InvalidValue("period", f"{to_moment(moment_ns)} is too far in the future")
+    raise InvalidValue("period", f"{to_moment(moment_ns)} is before {begins}, where billing begins")
 
 
 def _by_label(calendar: Calendar, first_ns: int, text: str) -> Span:
@@ -193,7 +188,7 @@ def _by_label(calendar: Calendar, first_ns: int, text: str) -> Span:
         elif own > text:
             break
     if not found:
-        begins = to_datetime(first_ns)
+        begins = to_moment(first_ns)
         raise InvalidValue("period", f"none begins in {text}; billing begins on {begins}")
     if len(found) > 1:
         days = ", ".join(label(calendar, span) for span in found)

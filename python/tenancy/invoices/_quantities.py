@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from .. import _core
-from .._text import shown, to_datetime, to_ns
+from .._text import shown, to_moment, to_ns
 from ..billing import Cumulative, Span, Terms, cuts
 from ..errors import InvalidValue, UnknownMetric, UnknownTenant
 from ..pricing import Number
@@ -159,7 +159,7 @@ def usage_from_text(text: str) -> tuple[UsageOfSpans, Mapping[str, Any]]:
     usage = [
         {
             metric: tuple(
-                Cumulative(_moment(until_ns), _core.exact(quantity, metric), events, digest)
+                Cumulative(to_moment(until_ns), _core.exact(quantity, metric), events, digest)
                 for until_ns, quantity, events, digest in parts
             )
             for metric, parts in span.items()
@@ -167,9 +167,3 @@ def usage_from_text(text: str) -> tuple[UsageOfSpans, Mapping[str, Any]]:
         for span in value["spans"]
     ]
     return usage, value["labels"]
-
-
-def _moment(wall_ns: int) -> datetime:
-    moment = to_datetime(wall_ns)
-    assert moment is not None
-    return moment

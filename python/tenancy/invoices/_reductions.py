@@ -20,6 +20,7 @@ from .._text import (
     storable,
     to_datetime,
     to_json,
+    to_moment,
     to_ns,
 )
 from ..billing import Discount
@@ -174,9 +175,7 @@ class Reductions(Accounts):
             }
             add(change, tables.redemptions, [row])
             self._told(change, tenant_id, "billing:redeem", {"code": found.code})
-        moment = to_datetime(since_ns)
-        assert moment is not None
-        return Redemption(redemption, tenant_id, found.code, moment)
+        return Redemption(redemption, tenant_id, found.code, to_moment(since_ns))
 
     # ------------------------------------------------------------------------------ credits
 
@@ -337,7 +336,7 @@ def _check_redeemable(change: Change, found: Any, value: dict[str, Any], rows: T
     code, tenant_id = found.code, rows.tenant_id
     until_ns = value.get("redeem_until_ns")
     if until_ns is not None and until_ns <= change.now_ns:
-        raise BillingRefused(f"coupon {code} could be redeemed until {to_datetime(until_ns)}")
+        raise BillingRefused(f"coupon {code} could be redeemed until {to_moment(until_ns)}")
     if any(redemption.code == code for redemption in rows.redemptions):
         raise BillingRefused(f"tenant {tenant_id} has redeemed {code}", tenant=tenant_id)
     redeemed = tables.redemptions.c

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from .. import _core
-from .._text import to_datetime
+from .._text import to_moment
 from ..billing import Invoice, sealed_text
 from ..errors import BillingRefused
 from ..stores import billing_tables as tables
@@ -91,8 +91,7 @@ def store_invoices(
 def _number(
     change: Change, heads: Heads, draft: Draft, metadata: Mapping[str, Any]
 ) -> tuple[Invoice, dict[str, Any]]:
-    issued_at = to_datetime(change.now_ns)
-    assert issued_at is not None
+    issued_at = to_moment(change.now_ns)
     settings = draft.timeline.settings_at(change.now_ns)
     numbering = numbering_of(settings.numbering)
     series = numbering.series(issued_at)
@@ -198,7 +197,7 @@ def check_issuable(draft: Draft) -> None:
     for kind, due_ns in draft.rows.due:
         if due_ns < draft.span[1]:
             raise BillingRefused(
-                f"{kind} of the tenant is due since {to_datetime(due_ns)} and not yet done",
+                f"{kind} of the tenant is due since {to_moment(due_ns)} and not yet done",
                 tenant=draft.timeline.tenant,
                 remedy="see `tenancy health` for what stops it, or call it off",
             )

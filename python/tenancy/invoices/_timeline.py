@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from .._text import to_datetime
+from .._text import to_moment
 from ..errors import BillingRefused
 from ..stores.billing_rows import Fact, TenantRows
 from ._config import Account, Settings
@@ -175,6 +175,4 @@ def _micro(wall_ns: int) -> int:
 
 @lru_cache(maxsize=4096)
 def moment(wall_ns: int) -> datetime:
-    found = to_datetime(wall_ns)
-    assert found is not None
-    return found
+    return to_moment(wall_ns)

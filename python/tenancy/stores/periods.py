@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from .._text import to_datetime, to_ns
+from .._text import to_moment, to_ns
 from ..catalog import Catalog
 
 __all__ = ["MONTHS", "UNITS", "billing_anchor_ns", "billing_unit", "period_bounds_ns"]
@@ -44,7 +44,7 @@ def period_bounds_ns(
     a month lacks is its last, and comes back in the next (31 Jan → 28 Feb → 31 Mar). Without, they
     are those of the calendar, and weeks begin on Monday.
     """
-    local = _moment(now_ns).astimezone(_zone(time_zone))
+    local = to_moment(now_ns).astimezone(_zone(time_zone))
     # A boundary may lie on either side of `now` in its month, and, where clocks jump, a day off.
     place = _place(local, _anchor(anchor_ns, time_zone, unit), unit) - 2
     start = 0
@@ -81,7 +81,7 @@ def _boundary_ns(place: int, anchor_ns: int, time_zone: str | None, unit: str) -
 def _anchor(anchor_ns: int, time_zone: str | None, unit: str) -> datetime:
     zone = _zone(time_zone)
     if anchor_ns:
-        return _moment(anchor_ns).astimezone(zone)
+        return to_moment(anchor_ns).astimezone(zone)
     return (_MONDAY if unit == "week" else _YEAR).replace(tzinfo=zone)
 
 
@@ -92,8 +92,3 @@ def _month(moment: datetime) -> int:
 
 def _zone(time_zone: str | None) -> tzinfo:
     return ZoneInfo(time_zone) if time_zone else timezone.utc
-
-
-def _moment(wall_ns: int) -> datetime:
-    moment = to_datetime(wall_ns)
-    return datetime(1970, 1, 1, tzinfo=timezone.utc) if moment is None else moment

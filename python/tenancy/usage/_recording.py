@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
-from .._text import shown, to_datetime
+from .._text import shown, to_moment
 from ..errors import (
     InvalidValue,
     PeriodClosed,
@@ -171,4 +171,4 @@ def _content(metric: str, quantity: Any, time_ns: int | None, properties: Any) -
 
 def moment(time_ns: int) -> datetime:
     """An aware datetime in UTC, cut to microseconds."""
-    return to_datetime(time_ns) or datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return to_moment(time_ns)
