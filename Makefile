@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 FUZZ_SECONDS ?= 15
 TIDY ?=
 # Tests wait for servers and disks: one worker more than there are processors. TEST_JOBS=0: one by one.
-TEST_JOBS ?= $(shell echo $$(($(JOBS) + 1)))
+export TEST_JOBS ?= $(shell echo $$(($(JOBS) + 1)))
 PYTEST ?= $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadgroup --no-loadscope-reorder
 CTEST := ctest --output-on-failure -j $(JOBS)
 
@@ -56,7 +56,7 @@ test-cpp: build-cpp ## Run the C++ tests
 test-python: install ## Run the Python tests
 	$(PYTEST)
 
-test-web: install ## Run the web tests against the oldest and newest FastAPI and Flask
+test-web: install ## Run the web tests against the oldest FastAPI and Flask (`make test`: the newest)
 	.ci/web-matrix
 
 test-package: setup ## Install from a clean copy into an empty environment and use it

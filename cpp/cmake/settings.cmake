@@ -16,7 +16,9 @@ if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
   find_program(TENANCY_CCACHE ccache)
   mark_as_advanced(TENANCY_CCACHE)
   if(TENANCY_CCACHE)
-    set(CMAKE_CXX_COMPILER_LAUNCHER "${TENANCY_CCACHE}")
+    # Precompiled headers are told apart by their content; no file of ours reads the macros of time.
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+      "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros "${TENANCY_CCACHE}")
   endif()
 endif()
 

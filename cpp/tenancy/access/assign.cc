@@ -30,12 +30,6 @@ Status check_names(std::string_view principal, std::string_view resource) {
                                       std::to_string(kResourceBytesMax) + " bytes"};
 }
 
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + in_quotes(name);
-  return text;
-}
-
 }  // namespace
 
 Status assign(Edit& edit, TenantIndex index, std::string_view principal, const NewGrant& grant) {
@@ -66,7 +60,7 @@ Status assign(Edit& edit, TenantIndex index, std::string_view principal, const N
         return {Code::kConflict, "separation of duty " + in_quotes(broken->rule) + ": " +
                                      in_quotes(principal) + " may hold at most " +
                                      std::to_string(broken->at_most) + " of " +
-                                     join(broken->roles) + "; unassign one first"};
+                                     in_quotes(broken->roles) + "; unassign one first"};
       }
     }
   }

@@ -27,12 +27,6 @@ std::string time_text(int64_t wall_ns) {
   return text;
 }
 
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + in_quotes(name);
-  return text;
-}
-
 class Explainer {
  public:
   Explainer(const State& state, const AccessQuery& query)
@@ -181,7 +175,7 @@ class Explainer {
     if (patterns.empty()) return "the key has no scopes, so it may do nothing";
     const size_t hidden = patterns.size() > kShown ? patterns.size() - kShown : 0;
     patterns.resize(patterns.size() - hidden);
-    return "the key's scopes are " + join(patterns) +
+    return "the key's scopes are " + in_quotes(patterns) +
            (hidden > 0 ? " and " + std::to_string(hidden) + " more" : std::string());
   }
 
@@ -192,7 +186,7 @@ class Explainer {
       const DutyCodes* rule = broken_dynamic_rule(state_, *tenant_, holding_, query_, used.role);
       if (rule == nullptr) return true;
       text = "separation of duty " + in_quotes(rule->name) + ": at most " +
-             std::to_string(rule->at_most) + " of " + join(names_of(rule->roles)) +
+             std::to_string(rule->at_most) + " of " + in_quotes(names_of(rule->roles)) +
              " may be used at once; name the active roles";
       return false;
     });

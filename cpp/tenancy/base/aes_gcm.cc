@@ -1,10 +1,9 @@
 #include <openssl/evp.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 
 #include "tenancy/base/crypto.h"
+#include "tenancy/base/openssl.h"
 
 namespace tenancy {
 namespace {
@@ -15,22 +14,11 @@ struct FreeContext {
   void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
 };
 
-void require(bool ok, const char* what) {
-  if (ok) return;
-  std::fprintf(stderr, "tenancy: %s\n", what);
-  std::abort();
-}
-
 // Fetched once: looking an algorithm up costs more than sealing a short text.
 const EVP_CIPHER* algorithm() {
   static EVP_CIPHER* const cipher = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
   require(cipher != nullptr, "OpenSSL offers no AES-256-GCM");
   return cipher;
-}
-
-const unsigned char* as_uchar(std::string_view bytes) {
-  static const unsigned char kEmpty = 0;
-  return bytes.empty() ? &kEmpty : reinterpret_cast<const unsigned char*>(bytes.data());
 }
 
 // The thread's context, which forgets its key when the operation is over.

@@ -16,24 +16,16 @@
 #include <immintrin.h>
 #endif
 
-namespace tenancy {
-namespace {
+#include "tenancy/base/openssl.h"
 
-// An OpenSSL without SHA-256, or without memory for a context: nothing sensible can follow.
-[[noreturn]] void die(const char* what) {
+namespace tenancy {
+
+void give_up(const char* what) {
   std::fprintf(stderr, "tenancy: %s\n", what);
   std::abort();
 }
 
-void require(bool ok, const char* what) {
-  if (!ok) die(what);
-}
-
-const unsigned char* as_uchar(std::string_view bytes) {
-  // A view may be empty with a null pointer, which OpenSSL reads as "no argument".
-  static const unsigned char kEmpty = 0;
-  return bytes.empty() ? &kEmpty : reinterpret_cast<const unsigned char*>(bytes.data());
-}
+namespace {
 
 // Fetching an algorithm takes locks and look-ups, so it happens once; never freed, because threads
 // may still hash while the process exits.
@@ -42,14 +34,6 @@ EVP_MAC* hmac_algorithm() {
   require(mac != nullptr, "OpenSSL offers no HMAC");
   return mac;
 }
-
-template <auto kFree>
-struct Freed {
-  template <class T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
 
 // An HMAC context that remembers its key: starting again with the same key skips two compressions
 // and the parameter look-ups.
@@ -207,7 +191,7 @@ void random_bytes(std::span<uint8_t> out) {
     const ssize_t got = getrandom(out.data(), out.size(), 0);
     if (got < 0) {
       if (errno == EINTR) continue;
-      die("the operating system gives no randomness (getrandom failed)");
+      give_up("the operating system gives no randomness (getrandom failed)");
     }
     out = out.subspan(static_cast<size_t>(got));
   }

@@ -1,38 +1,20 @@
 #include <openssl/evp.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 
 #include "tenancy/base/crypto.h"
+#include "tenancy/base/openssl.h"
 
 namespace tenancy {
 namespace {
 
-struct FreeKey {
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-};
-struct FreeContext {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-using Key = std::unique_ptr<EVP_PKEY, FreeKey>;
-using Context = std::unique_ptr<EVP_MD_CTX, FreeContext>;
-
-void require(bool ok, const char* what) {
-  if (ok) return;
-  std::fprintf(stderr, "tenancy: %s\n", what);
-  std::abort();
-}
+using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
+using Context = std::unique_ptr<EVP_MD_CTX, Freed<EVP_MD_CTX_free>>;
 
 Key private_key(const Ed25519Seed& seed) {
   Key key(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed.data(), seed.size()));
   require(key != nullptr, "OpenSSL offers no Ed25519");
   return key;
-}
-
-const unsigned char* as_uchar(std::string_view bytes) {
-  static const unsigned char kEmpty = 0;
-  return bytes.empty() ? &kEmpty : reinterpret_cast<const unsigned char*>(bytes.data());
 }
 
 }  // namespace

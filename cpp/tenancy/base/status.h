@@ -63,7 +63,7 @@ class [[nodiscard]] Result {
  public:
   Result(T value) : state_(std::move(value)) {}      // NOLINT(google-explicit-constructor)
   Result(Error error) : state_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
-  Result(Status status) : state_(status.error()) {}  // NOLINT(google-explicit-constructor)
+  Result(const Status& status) : state_(status.error()) {}  // NOLINT(google-explicit-constructor)
   Result(Code code, std::string message) : state_(Error{code, std::move(message)}) {}
 
   bool ok() const { return state_.index() == 0; }

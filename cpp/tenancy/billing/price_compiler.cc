@@ -8,11 +8,9 @@ namespace tenancy {
 
 namespace {
 
-constexpr Int128 kWhole = Decimal::kOne;
-
 bool fits_int64(Int128 value) { return value >= INT64_MIN && value <= INT64_MAX; }
 
-Int128 floor_whole(Int128 units) { return units / kWhole * kWhole; }
+Int128 floor_whole(Int128 units) { return units / Decimal::kOne * Decimal::kOne; }
 
 // A package price that divides evenly is a unit price: 0.15 per million is 0.00000015 each.
 void unfold_package(TierDef* tier, PackageRounding rounding) {
@@ -21,7 +19,8 @@ void unfold_package(TierDef* tier, PackageRounding rounding) {
   if (!each) return;
   // The quotient may have been rounded: only an exact one counts.
   const Uint256 back = multiply_wide(magnitude(each->units()), magnitude(tier->package.units()));
-  const Uint256 exact = multiply_wide(magnitude(tier->unit.units()), static_cast<Uint128>(kWhole));
+  const Uint256 exact =
+      multiply_wide(magnitude(tier->unit.units()), static_cast<Uint128>(Decimal::kOne));
   if (back.high != exact.high || back.low != exact.low) return;
   tier->unit = *each;
   tier->package = Decimal(1);
@@ -40,7 +39,7 @@ Int128 PriceCompiler::last_quantity(Decimal bound) const {
   const bool exclusive = def().rules.bounds == Bounds::kExclusive;
   if (def().rules.fraction == Fraction::kLowerTier) {
     const bool whole = floor_whole(units) == units;
-    return floor_whole(units) + (exclusive && whole ? 0 : kWhole) - 1;
+    return floor_whole(units) + (exclusive && whole ? 0 : Decimal::kOne) - 1;
   }
   return exclusive ? units - 1 : units;
 }
@@ -136,20 +135,20 @@ void PriceCompiler::make_whole_segments() {
   WholeSegments whole;
   for (const PriceSegment& segment : price_.segments_) {
     const bool usable = segment.origin.is_whole() && segment.package.is_whole() &&
-                        fits_int64(segment.origin.units() / kWhole) &&
-                        fits_int64(segment.package.units() / kWhole) &&
+                        fits_int64(segment.origin.units() / Decimal::kOne) &&
+                        fits_int64(segment.package.units() / Decimal::kOne) &&
                         fits_int64(segment.unit.units());
     if (!usable) return;
     if (segment.package != Decimal(1)) {
       if (rules.package_rounding != PackageRounding::kUp) return;
       whole.packaged = true;
     }
-    const Int128 upper = segment.upper / kWhole;
+    const Int128 upper = segment.upper / Decimal::kOne;
     whole.upper.push_back(fits_int64(upper) ? static_cast<int64_t>(upper) : INT64_MAX);
-    whole.origin.push_back(static_cast<int64_t>(segment.origin.units() / kWhole));
+    whole.origin.push_back(static_cast<int64_t>(segment.origin.units() / Decimal::kOne));
     whole.base.push_back(segment.base.units());
     whole.unit.push_back(static_cast<int64_t>(segment.unit.units()));
-    whole.package.push_back(static_cast<int64_t>(segment.package.units() / kWhole));
+    whole.package.push_back(static_cast<int64_t>(segment.package.units() / Decimal::kOne));
   }
   whole.upper.pop_back();  // the last one is open
   price_.whole_ = std::move(whole);

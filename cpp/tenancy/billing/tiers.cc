@@ -8,7 +8,7 @@ namespace tenancy {
 
 namespace {
 
-constexpr int64_t kBlock = 1024;
+constexpr int64_t kTierBlock = 1024;
 
 Error row_error(Code code, int64_t row, const std::string& message) {
   return {code, "row " + std::to_string(row) + ": " + message};
@@ -43,9 +43,9 @@ Result<std::vector<uint32_t>> buckets_of(const Price& price, const Column& quant
   }
   std::vector<uint32_t> buckets;
   buckets.reserve(static_cast<size_t>(quantities.length()));
-  std::array<Int128, kBlock> block;
-  for (int64_t at = 0; at < quantities.length(); at += kBlock) {
-    const int64_t count = std::min(kBlock, quantities.length() - at);
+  std::array<Int128, kTierBlock> block;
+  for (int64_t at = 0; at < quantities.length(); at += kTierBlock) {
+    const int64_t count = std::min(kTierBlock, quantities.length() - at);
     const int64_t bad = quantities.read_units(at, count, block.data());
     if (bad >= 0) return row_error(Code::kOutOfRange, bad, "does not fit");
     for (int64_t i = 0; i < count; ++i) {

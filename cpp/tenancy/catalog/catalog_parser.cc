@@ -26,10 +26,6 @@ constexpr size_t kActionsMax = 256;
 constexpr size_t kFeaturesMax = 1024;
 constexpr size_t kLimitsMax = 64;
 
-// Words with a meaning of their own where a feature or an action could stand.
-constexpr std::string_view kAllFeatures = "all";
-constexpr std::string_view kDefaultLimit = "default";
-
 void read_price(const Field& field, PlanPrice* price) {
   const std::string text = field.digits();
   if (text == "custom") {

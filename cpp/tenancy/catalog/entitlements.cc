@@ -12,12 +12,6 @@ namespace {
 
 constexpr int64_t kRetentionDaysMax = 36'500;
 
-// Feature names cannot be this: it stands for all of them.
-constexpr std::string_view kAll = "all";
-
-// The member of a plan's rate_limits that is no action.
-constexpr std::string_view kDefaultLimit = "default";
-
 std::vector<std::string_view> names_of(const std::vector<QuotaDef>& quotas) {
   std::vector<std::string_view> names;
   names.reserve(quotas.size());
@@ -143,7 +137,7 @@ class Merger {
   }
 
   void features(const Field& field) {
-    if (field.json().is_string() && field.json().as_string() == kAll) return all_features();
+    if (field.json().is_string() && field.json().as_string() == kAllFeatures) return all_features();
     if (field.json().is_array()) return feature_list(field);
     if (field.json().is_object()) return feature_switches(field);
     field.expected("a list of features, a mapping of features to true or false, or \"all\"");
@@ -154,7 +148,7 @@ class Merger {
       const Field item = field.element(i);
       if (!item.json().is_string()) {
         item.expected("the name of a feature");
-      } else if (item.json().as_string() == kAll) {
+      } else if (item.json().as_string() == kAllFeatures) {
         all_features();
       } else {
         feature(item, item.json().as_string(), true);

@@ -4,10 +4,17 @@
 // feature. Thread safety: pure functions.
 #pragma once
 
+#include <string_view>
+
 #include "tenancy/catalog/catalog.h"
 #include "tenancy/catalog/fields.h"
 
 namespace tenancy {
+
+// Words that stand where the name of a feature or of an action could: all features, and the limit
+// of actions that have none of their own.
+constexpr std::string_view kAllFeatures = "all";
+constexpr std::string_view kDefaultLimit = "default";
 
 // Nothing granted: every quota undefined, every limit unlimited, no feature.
 Entitlements no_entitlements(const Catalog& catalog);

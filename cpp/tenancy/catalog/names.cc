@@ -12,9 +12,6 @@ namespace {
 
 constexpr size_t kComparedCharsMax = 2 * kNameCharsMax;
 
-// Not <cctype>: names mean the same under every locale.
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
 bool is_name_char(char c) {
   return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
 }
@@ -104,6 +101,12 @@ std::string in_quotes(std::string_view text) {
   }
   result += end < text.size() ? "…\"" : "\"";
   return result;
+}
+
+std::string in_quotes(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + in_quotes(name);
+  return text;
 }
 
 }  // namespace tenancy

@@ -12,6 +12,9 @@ namespace tenancy {
 
 constexpr size_t kNameCharsMax = 64;
 
+// Not <cctype>: names mean the same under every locale.
+constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
 // 1..64 of [A-Za-z0-9_.-], beginning with a letter: plans, features, quotas, actions, limits and
 // roles.
 bool is_name(std::string_view text);
@@ -32,5 +35,7 @@ std::string_view nearest_name(std::string_view name, const std::vector<std::stri
 
 // `text` in double quotes for a message: cut to a bearable length, control characters as '?'.
 std::string in_quotes(std::string_view text);
+// Each in double quotes, with ", " between them.
+std::string in_quotes(const std::vector<std::string>& names);
 
 }  // namespace tenancy

@@ -16,8 +16,8 @@ namespace {
 
 using Word = std::atomic<uint64_t>;
 
-constexpr std::string_view kMagicText{"TNCYIDC\0", 8};
-constexpr uint64_t kVersion = uint64_t{1} << 32;
+constexpr std::string_view kIndexMagic{"TNCYIDC\0", 8};
+constexpr uint64_t kIndexVersion = uint64_t{1} << 32;
 constexpr size_t kTablesMax = 64;
 constexpr int64_t kParts = 8;             // of the window, each a table at most
 constexpr unsigned kNamespaceShift = 48;  // of a process id
@@ -104,12 +104,12 @@ Status IdIndex::join() {
   if (access(path.c_str(), F_OK) != 0) return refuse(" is missing");
   MappedFile::Options options;
   options.size_bytes = sizeof(Control);
-  options.magic = kMagicText;
+  options.magic = kIndexMagic;
   Result<std::unique_ptr<MappedFile>> file = MappedFile::open(path, options, nullptr);
   if (!file) return file.status();
   auto* const control = std::launder(reinterpret_cast<Control*>((*file)->data()));
   if (control->ready.load(std::memory_order_acquire) != 1) return refuse(" was never finished");
-  if (control->version.load() >> 32 != kVersion >> 32) return refuse(" is of another version");
+  if (control->version.load() >> 32 != kIndexVersion >> 32) return refuse(" is of another version");
   if (control->boot.load() != boot_) return refuse(" is of another boot");
   if (control->pid_namespace.load() != pid_namespace_) {
     return refuse(" is of another PID namespace");
@@ -162,8 +162,8 @@ Status IdIndex::make(const log::Log& log) {
   publish(names);
   tables_ = std::move(tables);
   version_ = control_->list_version.load();
-  control_->version.store(kVersion);
-  control_->magic.store(log::get<uint64_t>(kMagicText.data()));
+  control_->version.store(kIndexVersion);
+  control_->magic.store(log::get<uint64_t>(kIndexMagic.data()));
   control_->ready.store(1, kRelease);
   return {};
 }

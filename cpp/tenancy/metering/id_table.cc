@@ -11,11 +11,10 @@
 namespace tenancy::metering {
 namespace {
 
-constexpr std::string_view kMagicText{"TNCYIDS\0", 8};
-constexpr uint64_t kVersion = uint64_t{1} << 32;
+constexpr std::string_view kIdsMagic{"TNCYIDS\0", 8};
+constexpr uint64_t kIdsVersion = uint64_t{1} << 32;
 constexpr uint64_t kForgotten = 3;  // in the place of an action
 constexpr auto kRelaxed = std::memory_order_relaxed;
-constexpr auto kRelease = std::memory_order_release;
 
 uint64_t low_of(const Hash128& id) { return id.low == 0 ? 1 : id.low; }
 
@@ -53,8 +52,8 @@ Result<std::unique_ptr<IdTable>> IdTable::make(const std::string& path, const Id
   head.key_check.store(identity.key_check);
   head.number.store(number);
   head.slots_log2.store(slots_log2);
-  head.version.store(kVersion);
-  head.magic.store(log::get<uint64_t>(kMagicText.data()));
+  head.version.store(kIdsVersion);
+  head.magic.store(log::get<uint64_t>(kIdsMagic.data()));
   table->mask_ = (uint64_t{1} << slots_log2) - 1;
   return table;
 }
@@ -63,13 +62,13 @@ Result<std::unique_ptr<IdTable>> IdTable::open(const std::string& path, const Id
                                                uint64_t number, unsigned slots_log2) {
   if (access(path.c_str(), F_OK) != 0) return Error{Code::kNotFound, path + ": is not there"};
   MappedFile::Options options;
-  options.magic = kMagicText;
+  options.magic = kIdsMagic;
   options.size_bytes = kTableHeadBytes;
   options.reserve_bytes = table_bytes(slots_log2);
   Result<std::unique_ptr<MappedFile>> file = MappedFile::open(path, options, nullptr);
   if (!file) return file.status();
   const auto* const head = std::launder(reinterpret_cast<const Head*>((*file)->data()));
-  if (head->version.load() >> 32 != kVersion >> 32) {
+  if (head->version.load() >> 32 != kIdsVersion >> 32) {
     return Error{Code::kVersion, path + ": of another major version"};
   }
   const char* const log_id = log::view_of(identity.log_id).data();
@@ -116,14 +115,14 @@ void IdTable::add(const Hash128& id, const IdEntry& entry, int64_t now_ns) {
   if (used() == 0) head_->first_ns.store(static_cast<uint64_t>(now_ns), kRelaxed);
   head_->last_ns.store(static_cast<uint64_t>(now_ns), kRelaxed);
   // Counted first: after a death in between there is rather too little room than too much.
-  head_->used.store(used() + 1, kRelease);
+  head_->used.store(used() + 1, std::memory_order_release);
   uint64_t i = id.high & mask_;
   while (slots_[i].low.load(kRelaxed) != 0) i = (i + 1) & mask_;
   Slot& slot = slots_[i];
   slot.high.store(id.high, kRelaxed);
   slot.digest.store(entry.digest, kRelaxed);
   slot.place.store(entry.place.word(), kRelaxed);
-  slot.low.store(low_of(id), kRelease);
+  slot.low.store(low_of(id), std::memory_order_release);
 }
 
 void IdTable::forget_from(uint64_t sequence) {
@@ -136,7 +135,7 @@ void IdTable::forget_from(uint64_t sequence) {
       slot.place.store(kForgotten, kRelaxed);
     }
   }
-  head_->used.store(used, kRelease);
+  head_->used.store(used, std::memory_order_release);
 }
 
 }  // namespace tenancy::metering

@@ -10,7 +10,7 @@ using namespace tenancy;
 
 namespace {
 
-std::vector<CatalogError> errors_of(const std::string& members) {
+std::vector<CatalogError> errors_with(const std::string& members) {
   const std::string text = R"({"catalog": "c", "plans": {"p": {}}, "quotas": {"tokens":
     {"kind": "consumption"}, "agents": {"kind": "concurrency"}}, )" +
                            members + "}";
@@ -59,7 +59,7 @@ TEST_CASE("a metric has what the document says") {
 }
 
 TEST_CASE("what is wrong with metrics is told by path") {
-  const auto errors = errors_of(R"("metrics": {"1x": {}, "a": {"aggregation": "mean"},
+  const auto errors = errors_with(R"("metrics": {"1x": {}, "a": {"aggregation": "mean"},
     "b": {"unique_by": "user"}, "c": {"aggregation": "unique"}, "d": {"quota": "token"},
     "e": {"quota": "agents"}, "f": {"group_by": ["x", "x"]}, "g": {"units": "GB"}, "h": 3},
     "metering": {"grace": "400 days", "ahead": "2 days", "late": 1})");

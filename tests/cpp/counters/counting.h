@@ -19,6 +19,8 @@ constexpr int64_t kSecond = 1'000'000'000;
 constexpr int64_t kHour = 3600 * kSecond;
 constexpr int64_t kStart = 1'700'000'000 * kSecond;
 
+inline std::shared_ptr<FakeClock> fake_clock() { return std::make_shared<FakeClock>(kStart); }
+
 // A directory that goes away with the test.
 class TempDir {
  public:

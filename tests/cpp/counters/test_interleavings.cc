@@ -6,7 +6,7 @@
 namespace tenancy::testing {
 namespace {
 
-TEST_CASE("two inserters of one key, in every order") {
+TEST_CASE("two inserters of one key, in every order", "[exhaustive]") {
   for (const SlotClass slot_class : {SlotClass::kWords2, SlotClass::kWords4}) {
     Stage stage;
     REQUIRE(stage.count(at_key(slot_class, 99)));
@@ -35,7 +35,7 @@ TEST_CASE("two inserters of one key, in every order") {
   }
 }
 
-TEST_CASE("two first users of a class, with up to three preemptions") {
+TEST_CASE("two first users of a class, with up to three preemptions", "[exhaustive]") {
   Stage stage;
   stage.keep();
   const Place at = at_key(SlotClass::kWords2, 1);
@@ -66,7 +66,7 @@ bool all_counted(Stage& stage, SlotClass slot_class, uint64_t taken, uint64_t ta
   return stage.counted(at_key(slot_class, kNewKey)) == 1;
 }
 
-TEST_CASE("a take while its slot is moved to a larger generation") {
+TEST_CASE("a take while its slot is moved to a larger generation", "[exhaustive]") {
   for (const SlotClass slot_class : {SlotClass::kWords2, SlotClass::kWords4}) {
     Stage stage;
     fill(stage, slot_class, kUntil);
@@ -80,7 +80,7 @@ TEST_CASE("a take while its slot is moved to a larger generation") {
   }
 }
 
-TEST_CASE("a take on a slot found with its group, while it is moved") {
+TEST_CASE("a take on a slot found with its group, while it is moved", "[exhaustive]") {
   for (const SlotClass slot_class : {SlotClass::kWords2, SlotClass::kWords4}) {
     Stage stage;
     fill(stage, slot_class, kUntil);
@@ -94,7 +94,7 @@ TEST_CASE("a take on a slot found with its group, while it is moved") {
   }
 }
 
-TEST_CASE("two inserters of one key, one of them in the generation that is left") {
+TEST_CASE("two inserters of one key, one of them in the generation that is left", "[exhaustive]") {
   // 25 keys in 32 slots of which an operation moves 8: the move lasts for several operations.
   constexpr uint64_t kKeys = 25;
   Stage stage(32);
@@ -124,7 +124,7 @@ TEST_CASE("two inserters of one key, one of them in the generation that is left"
   explorer.sample(5, 2'000);
 }
 
-TEST_CASE("two movers and a taker") {
+TEST_CASE("two movers and a taker", "[exhaustive]") {
   for (const SlotClass slot_class : {SlotClass::kWords2, SlotClass::kWords4}) {
     Stage stage;
     fill(stage, slot_class, kUntil);
@@ -147,7 +147,8 @@ TEST_CASE("two movers and a taker") {
   }
 }
 
-TEST_CASE("a taker who has its slot, and two movers, in every order of two preemptions") {
+TEST_CASE("a taker who has its slot, and two movers, in every order of two preemptions",
+          "[exhaustive]") {
   for (const SlotClass slot_class : {SlotClass::kWords2, SlotClass::kWords4}) {
     for (const int steps_taken : {1, 2, 3}) {  // before expiry, load and swap
       CAPTURE(static_cast<int>(slot_class), steps_taken);
@@ -189,7 +190,8 @@ TEST_CASE("a taker who has its slot, and two movers, in every order of two preem
 
 // An order that takes more preemptions than can be listed: what closing an empty slot is for.
 
-TEST_CASE("a take in the old generation on a slot that another inserts there late") {
+TEST_CASE("a take in the old generation on a slot that another inserts there late",
+          "[exhaustive]") {
   constexpr uint64_t kKeys = 24;
   Stage stage(32);
   for (uint64_t key = 1; key <= kKeys; ++key) {
@@ -227,7 +229,7 @@ TEST_CASE("a take in the old generation on a slot that another inserts there lat
   REQUIRE(stage.counted(late) == 3);
 }
 
-TEST_CASE("new keys leave room for those that are still to be moved") {
+TEST_CASE("new keys leave room for those that are still to be moved", "[exhaustive]") {
   // 12 of 25 keys live, so the next generation has 32 slots again: too few for 24 new keys beside
   // them. All inserters stand at the end of the same chunk, so they move one chunk together instead
   // of one each; without the bound each would insert its key at once.
@@ -251,7 +253,7 @@ TEST_CASE("new keys leave room for those that are still to be moved") {
   for (uint64_t i = 0; i < kNew; ++i) REQUIRE(stage.counted(fresh(i)) == 1);
 }
 
-TEST_CASE("a take on a slot that equals never seen, while a mover drops it") {
+TEST_CASE("a take on a slot that equals never seen, while a mover drops it", "[exhaustive]") {
   Stage stage;
   fill(stage, SlotClass::kWords4, kStart);  // all have expired
   const Place taken = at_key(SlotClass::kWords4, 5);
@@ -275,7 +277,7 @@ TEST_CASE("a take on a slot that equals never seen, while a mover drops it") {
   Explorer(crowded).sample(3, 10'000);
 }
 
-TEST_CASE("a take while memory is retired, reused and retired again") {
+TEST_CASE("a take while memory is retired, reused and retired again", "[exhaustive]") {
   for (const SlotClass slot_class : {SlotClass::kWords2, SlotClass::kWords4}) {
     Stage stage;
     const Place lasting = at_key(slot_class, 7);

@@ -13,8 +13,6 @@
 namespace tenancy::testing {
 namespace {
 
-std::shared_ptr<FakeClock> fake_clock() { return std::make_shared<FakeClock>(kStart); }
-
 uint64_t random_key(std::mt19937_64& random) { return random() | 1; }
 
 TEST_CASE("a key that was never seen is not found and starts at zero") {

@@ -19,8 +19,6 @@
 namespace tenancy::testing {
 namespace {
 
-std::shared_ptr<FakeClock> fake_clock() { return std::make_shared<FakeClock>(kStart); }
-
 std::string read_all(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::ostringstream text;

@@ -15,8 +15,6 @@ namespace {
 
 constexpr size_t kMib = size_t{1} << 20;
 
-std::shared_ptr<FakeClock> fake_clock() { return std::make_shared<FakeClock>(kStart); }
-
 // New keys until there is no room; returns how many went in.
 uint64_t fill(CounterTable& table, SlotClass slot_class, uint64_t* key, int64_t until) {
   const uint64_t first = *key;

@@ -23,8 +23,6 @@ using counters::Point;
 
 constexpr int64_t kUntil = kStart + 100 * kHour;
 
-std::shared_ptr<FakeClock> fake_clock() { return std::make_shared<FakeClock>(kStart); }
-
 pid_t spawn(const std::function<void()>& work) {
   const pid_t child = fork();
   REQUIRE(child >= 0);

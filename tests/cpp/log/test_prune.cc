@@ -7,6 +7,7 @@
 
 #include "faulty_files.h"
 #include "memory_files.h"
+#include "reports.h"
 #include "rig.h"
 #include "tenancy/log/bytes.h"
 #include "tenancy/log/checkpoint.h"
@@ -52,12 +53,6 @@ InclusionReceipt receipt(const Pruning& pruning, uint64_t sequence, const std::s
       prove_record(Files::system(), pruning.path() + "/log", {kChain, sequence}, note);
   if (!found) FAIL(found.error().message);
   return *found;
-}
-
-std::vector<std::string> codes(const Report& report) {
-  std::vector<std::string> out;
-  for (const Finding& finding : report.findings) out.push_back(finding.code);
-  return out;
 }
 
 using Codes = std::vector<std::string>;

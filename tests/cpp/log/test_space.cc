@@ -14,7 +14,7 @@ using namespace tenancy::log::test;
 namespace {
 
 // The system's files, with a list of what was written into segments.
-class WatchedFiles final : public Files {
+class RecordedFiles final : public Files {
  public:
   struct Written {
     std::string path;
@@ -42,7 +42,7 @@ class WatchedFiles final : public Files {
  private:
   class Watched final : public File {
    public:
-    Watched(WatchedFiles& files, std::unique_ptr<File> file, std::string path)
+    Watched(RecordedFiles& files, std::unique_ptr<File> file, std::string path)
         : files_(files), file_(std::move(file)), path_(std::move(path)) {}
     Status read_at(uint64_t offset, size_t bytes, std::string* out) override {
       return file_->read_at(offset, bytes, out);
@@ -57,13 +57,13 @@ class WatchedFiles final : public Files {
     Result<uint64_t> size() override { return file_->size(); }
 
    private:
-    WatchedFiles& files_;
+    RecordedFiles& files_;
     std::unique_ptr<File> file_;
     std::string path_;
   };
 };
 
-Options watched_options(const std::string& directory, WatchedFiles& files) {
+Options watched_options(const std::string& directory, RecordedFiles& files) {
   Options options = options_in(directory);
   options.ring_bytes = 4 << 20;
   options.segment_bytes = 16 << 20;
@@ -80,20 +80,20 @@ bool ends_in_zeros(std::string_view bytes) {
 
 TEST_CASE("small groups are written into space that was written before") {
   const TempDir directory;
-  WatchedFiles files;
+  RecordedFiles files;
   const auto log = open(watched_options(directory.path(), files));
   REQUIRE(log->flush().ok());
   append(*log, Class::kAccess, "ten_1", "the first of its chain's segment", Ack::kDisk);
   // The chain's genesis took zeros along, as those of the other chains did.
   uint64_t before = 0;
-  for (const WatchedFiles::Written& write : files.writes) before = std::max(before, write.end());
+  for (const RecordedFiles::Written& write : files.writes) before = std::max(before, write.end());
   size_t beyond = 0;
   files.writes.clear();
   for (int i = 0; i < 400; ++i) {
     append(*log, Class::kAccess, "ten_1", std::string(500, '.'), Ack::kDisk);
   }
   REQUIRE(files.writes.size() == 400);
-  for (const WatchedFiles::Written& write : files.writes) {
+  for (const RecordedFiles::Written& write : files.writes) {
     if (write.end() > before) ++beyond;
     before = std::max(before, write.end());
   }
@@ -105,7 +105,7 @@ TEST_CASE("small groups are written into space that was written before") {
 
 TEST_CASE("large groups are written once, without zeros ahead of them") {
   const TempDir directory;
-  WatchedFiles files;
+  RecordedFiles files;
   const auto log = open(watched_options(directory.path(), files));
   REQUIRE(log->flush().ok());
   append(*log, Class::kAccess, "ten_1", "the first of its chain's segment", Ack::kDisk);
@@ -115,7 +115,7 @@ TEST_CASE("large groups are written once, without zeros ahead of them") {
     REQUIRE(log->flush().ok());
   }
   REQUIRE(files.writes.size() >= 8);
-  for (const WatchedFiles::Written& write : files.writes) CHECK_FALSE(ends_in_zeros(write.bytes));
+  for (const RecordedFiles::Written& write : files.writes) CHECK_FALSE(ends_in_zeros(write.bytes));
 }
 
 TEST_CASE("a new leader writes no zeros over what a dead one wrote") {
@@ -137,11 +137,11 @@ TEST_CASE("a new leader writes no zeros over what a dead one wrote") {
   victim.wait_for_lines(kRecords);
   (void)victim.kill_and_read();
 
-  WatchedFiles files;
+  RecordedFiles files;
   const auto log = open(watched_options(directory.path(), files));
   append(*log, Class::kAccess, "ten_1", "after", Ack::kDisk);
   REQUIRE_FALSE(files.writes.empty());
-  for (const WatchedFiles::Written& write : files.writes) CHECK_FALSE(ends_in_zeros(write.bytes));
+  for (const RecordedFiles::Written& write : files.writes) CHECK_FALSE(ends_in_zeros(write.bytes));
   const std::vector<std::string> events = events_of(directory.path(), Class::kAccess, files);
   REQUIRE(events.size() == kRecords + 1);
   CHECK(events.back() == "after");

@@ -2,6 +2,7 @@
 #include <functional>
 
 #include "catch.h"
+#include "reports.h"
 #include "sample.h"
 #include "tenancy/log/verify.h"
 
@@ -45,12 +46,6 @@ std::string first_damage(Sample& sample, std::vector<std::string> anchors = {}) 
   CHECK(report.verdict == Verdict::kTampered);
   const Finding* const finding = report.first(Verdict::kTampered);
   return finding == nullptr ? "none" : place(*finding);
-}
-
-std::vector<std::string> codes(const Report& report) {
-  std::vector<std::string> out;
-  for (const Finding& finding : report.findings) out.push_back(finding.code);
-  return out;
 }
 
 // The second segment of the chain `access`: sealed, in the middle.

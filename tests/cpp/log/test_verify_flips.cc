@@ -44,7 +44,8 @@ std::string first_code(ChainVerifier verifier) {
 
 }  // namespace
 
-TEST_CASE("every single changed byte of the segments of thousands of records is found") {
+TEST_CASE("every single changed byte of the segments of thousands of records is found",
+          "[exhaustive]") {
   SampleOptions options;
   options.events = 2600;
   options.filler_bytes = 3;

@@ -1,5 +1,6 @@
 // Checkpoints, anchors, silence and repairs as verification sees them.
 #include "catch.h"
+#include "reports.h"
 #include "sample.h"
 
 using namespace tenancy;
@@ -36,12 +37,6 @@ Checkpoint open(Sample& sample, const std::string& note) {
 std::string resign(Sample& sample, const Checkpoint& checkpoint) {
   const Ed25519Seed seed = seed_of(sample);
   return sign_note(checkpoint, seed, ed25519_public(seed));
-}
-
-std::vector<std::string> codes(const Report& report) {
-  std::vector<std::string> out;
-  for (const Finding& finding : report.findings) out.push_back(finding.code);
-  return out;
 }
 
 const Finding& first_damage(const Report& report) {

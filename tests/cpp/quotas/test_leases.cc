@@ -12,9 +12,9 @@ using test::kSecond;
 using test::Quota;
 using test::World;
 
-constexpr int64_t kTtl = 30 * kSecond;
+constexpr int64_t kLeaseTtl = 30 * kSecond;
 
-QuotaHandle lease(World& world, const Quota& quota, int64_t ttl_ns = kTtl) {
+QuotaHandle lease(World& world, const Quota& quota, int64_t ttl_ns = kLeaseTtl) {
   QuotaHandle handle;
   world->acquire(quota, ttl_ns, &handle);
   return handle;
@@ -60,7 +60,7 @@ TEST_CASE("a limit of 0 gives no lease, an unlimited quota gives all") {
   quota.grant.unlimited = true;
   const QuotaHandle handle = lease(world, quota);
   CHECK(handle);
-  CHECK(world->renew(quota, handle, kTtl));
+  CHECK(world->renew(quota, handle, kLeaseTtl));
   CHECK(world->end_lease(quota, handle));
   quota.grant.unlimited = false;
   quota.grant.soft = true;
@@ -74,18 +74,18 @@ TEST_CASE("a lease ends by itself, and its holder is told") {
   World world;
   const Quota quota(QuotaKind::kConcurrency, 1);
   const QuotaHandle first = lease(world, quota);
-  world.clock->advance(kTtl - kSecond / 100);
+  world.clock->advance(kLeaseTtl - kSecond / 100);
   CHECK_FALSE(lease(world, quota));
   world.clock->advance(kSecond / 100);
   SECTION("another takes its place") {
     const QuotaHandle second = lease(world, quota);
     CHECK(second);
-    CHECK_FALSE(world->renew(quota, first, kTtl));
+    CHECK_FALSE(world->renew(quota, first, kLeaseTtl));
     CHECK_FALSE(world->end_lease(quota, first));
-    CHECK(world->renew(quota, second, kTtl));
+    CHECK(world->renew(quota, second, kLeaseTtl));
   }
   SECTION("it cannot be renewed any more") {
-    CHECK_FALSE(world->renew(quota, first, kTtl));
+    CHECK_FALSE(world->renew(quota, first, kLeaseTtl));
     CHECK(world->status(quota).used == 0);
   }
   SECTION("ending it is late") { CHECK_FALSE(world->end_lease(quota, first)); }
@@ -96,12 +96,12 @@ TEST_CASE("renewal keeps a lease for as long as it goes on") {
   const Quota quota(QuotaKind::kConcurrency, 1);
   const QuotaHandle handle = lease(world, quota);
   for (int i = 0; i < 1000; ++i) {
-    world.clock->advance(kTtl / 3);
-    REQUIRE(world->renew(quota, handle, kTtl));
+    world.clock->advance(kLeaseTtl / 3);
+    REQUIRE(world->renew(quota, handle, kLeaseTtl));
   }
   CHECK_FALSE(lease(world, quota));
   world.clock->step_wall(-1000 * kHour);
-  CHECK(world->renew(quota, handle, kTtl));
+  CHECK(world->renew(quota, handle, kLeaseTtl));
   CHECK(world->end_lease(quota, handle));
 }
 
@@ -116,11 +116,11 @@ TEST_CASE("suspension: every lease of the quota ends, others stay") {
   CHECK(world->revoke_leases(quota) == 100);
   CHECK(world->revoke_leases(quota) == 0);
   for (const QuotaHandle& handle : handles) {
-    CHECK_FALSE(world->renew(quota, handle, kTtl));
+    CHECK_FALSE(world->renew(quota, handle, kLeaseTtl));
     CHECK_FALSE(world->end_lease(quota, handle));
   }
-  CHECK(world->renew(other, others, kTtl));
-  CHECK_FALSE(world->renew(other, handles[0], kTtl));
+  CHECK(world->renew(other, others, kLeaseTtl));
+  CHECK_FALSE(world->renew(other, handles[0], kLeaseTtl));
 }
 
 TEST_CASE("a lowered limit counts the leases above it") {

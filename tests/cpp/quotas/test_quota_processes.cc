@@ -128,22 +128,22 @@ TEST_CASE("reservations of a killed worker are free at once") {
 TEST_CASE("what a worker killed between intent and holding had taken stays taken") {
   const TempDir dir;
   Host host(dir);
-  constexpr uint64_t kKey = 12345;
-  quotas::UsageCells usage(host.table.get(), kKey);
+  constexpr uint64_t kUsageKey = 12345;
+  quotas::UsageCells usage(host.table.get(), kUsageKey);
   REQUIRE(usage.make(quotas::kForeverNs));
   REQUIRE(usage.take(20, 100) == quotas::Take::kTaken);
   const SharedBoard board;
   const pid_t child = spawn([&] {
     Host own(dir);
     quotas::Ledgers ledgers(own.table.get());
-    quotas::UsageCells cells(own.table.get(), kKey);
+    quotas::UsageCells cells(own.table.get(), kUsageKey);
     const int64_t until = own.table->now_ns() + kTtl;
     cells.find();
     // One stopped before the gate, one behind it, one that is held.
-    if (!ledgers.intend({.amount = 5, .usage_key = kKey, .until_ns = until})) _exit(1);
-    if (!ledgers.intend({.amount = 7, .usage_key = kKey, .until_ns = until})) _exit(2);
+    if (!ledgers.intend({.amount = 5, .usage_key = kUsageKey, .until_ns = until})) _exit(1);
+    if (!ledgers.intend({.amount = 7, .usage_key = kUsageKey, .until_ns = until})) _exit(2);
     if (cells.take(7, 100) != quotas::Take::kTaken) _exit(3);
-    const auto held = ledgers.intend({.amount = 11, .usage_key = kKey, .until_ns = until});
+    const auto held = ledgers.intend({.amount = 11, .usage_key = kUsageKey, .until_ns = until});
     if (!held || cells.take(11, 100) != quotas::Take::kTaken || !ledgers.hold(*held)) _exit(4);
     board->ready = 1;
     for (;;) pause();
@@ -159,7 +159,7 @@ TEST_CASE("what a worker killed between intent and holding had taken stays taken
   CHECK(usage.read().total == 27);
   // Its ledger is clean and is taken over by the next process that needs one.
   const uint64_t made = host.table->stats(Region::kTenant, SlotClass::kLog512).used;
-  REQUIRE(ledgers.intend({.amount = 1, .usage_key = kKey, .until_ns = host.table->now_ns()}));
+  REQUIRE(ledgers.intend({.amount = 1, .usage_key = kUsageKey, .until_ns = host.table->now_ns()}));
   CHECK(host.table->stats(Region::kTenant, SlotClass::kLog512).used == made);
 }
 

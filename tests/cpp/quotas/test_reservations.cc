@@ -11,9 +11,9 @@ using test::kSecond;
 using test::Quota;
 using test::World;
 
-constexpr int64_t kTtl = 60 * kSecond;
+constexpr int64_t kHoldTtl = 60 * kSecond;
 
-QuotaHandle reserved(World& world, const Quota& quota, uint64_t amount, int64_t ttl_ns = kTtl) {
+QuotaHandle reserved(World& world, const Quota& quota, uint64_t amount, int64_t ttl_ns = kHoldTtl) {
   QuotaHandle handle;
   REQUIRE(world->reserve(quota, amount, ttl_ns, &handle).allowed);
   REQUIRE(handle);
@@ -57,7 +57,7 @@ TEST_CASE("commit tells the thresholds it reached") {
   World world;
   const Quota quota(QuotaKind::kConsumption, 10);
   QuotaHandle handle;
-  CHECK(world->reserve(quota, 9, kTtl, &handle).crossed == 0);
+  CHECK(world->reserve(quota, 9, kHoldTtl, &handle).crossed == 0);
   QuotaState after;
   CHECK(world->commit(quota, handle, std::nullopt, &after));
   CHECK(after.crossed == 1);
@@ -102,7 +102,7 @@ TEST_CASE("an expired reservation is given back, and a late commit says no") {
   World world;
   const Quota quota(QuotaKind::kCount, 10);
   const QuotaHandle handle = reserved(world, quota, 10);
-  world.clock->advance(kTtl - 1);
+  world.clock->advance(kHoldTtl - 1);
   CHECK_FALSE(world->consume(quota, 1).allowed);
   world.clock->advance(1);
   SECTION("a consumption that would be refused finds it") {
@@ -115,7 +115,7 @@ TEST_CASE("an expired reservation is given back, and a late commit says no") {
   SECTION("status finds it") { CHECK(world->status(quota).reserved == 0); }
   SECTION("another reservation finds it") {
     QuotaHandle next;
-    CHECK(world->reserve(quota, 10, kTtl, &next).allowed);
+    CHECK(world->reserve(quota, 10, kHoldTtl, &next).allowed);
     CHECK_FALSE(world->commit(quota, handle, std::nullopt));
     CHECK(world->commit(quota, next, std::nullopt));
   }
@@ -191,11 +191,11 @@ TEST_CASE("Quotas that come and go use the same ledgers again") {
   for (int i = 0; i < 20; ++i) {
     Quotas own(world.table.get(), world.clock);
     QuotaHandle handle;
-    REQUIRE(own.reserve(quota, 1, kTtl, &handle).allowed);
+    REQUIRE(own.reserve(quota, 1, kHoldTtl, &handle).allowed);
     if (i % 2 == 0) {
       REQUIRE(own.commit(quota, handle, std::nullopt));
     } else {
-      world.clock->advance(kTtl);  // left to expire
+      world.clock->advance(kHoldTtl);  // left to expire
     }
   }
   CHECK(world.table->stats(Region::kTenant, SlotClass::kLog512).used <= 2);
@@ -209,7 +209,7 @@ TEST_CASE("a handle outlives the Quotas that made it") {
   QuotaHandle handle;
   {
     Quotas own(world.table.get(), world.clock);
-    REQUIRE(own.reserve(quota, 4, kTtl, &handle).allowed);
+    REQUIRE(own.reserve(quota, 4, kHoldTtl, &handle).allowed);
   }
   CHECK(world->status(quota).reserved == 4);
   CHECK(world->commit(quota, handle, std::nullopt));
