@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from zoneinfo import ZoneInfo
 
 import pyarrow
 import pyarrow.parquet
@@ -248,7 +249,7 @@ def test_the_columns_of_a_table_come_to_what_its_rows_come_to(
     @example((LACKING, {"time_unit": None, "properties": ["user"], "tenant": "a"}), "arrow", 9)
     @example((TWICE, {"time_unit": None, "backfill": True, "metric": "sum"}), "arrow", 9)
     @example((ZEROS, {"time_unit": None, "tenant": "a", "metric": "sum"}), "arrow", 9)
-    @given(batches(), st.sampled_from(["arrow", "parquet", "csv", "lists"]), st.integers(1, 6))
+    @given(batches(), st.sampled_from(FORMS), st.integers(1, 6))
     def check(batch: tuple[pyarrow.Table, dict[str, Any]], form: str, block: int) -> None:
         number = next(numbers)
         table, options = numbered(*batch, number)
@@ -312,7 +313,9 @@ def outcome(
             write_csv(table, path / "u.csv")
             report = t.usage.import_(path / "u.csv", **options)
         else:
-            rows = lists(table) if form == "lists" else table
+            rows: Any = table
+            if form in MADE_OF_OBJECTS:
+                rows = MADE_OF_OBJECTS[form](table)
             report = t.usage.record_many(rows, **options)
     except InvalidValue as error:
         return str(error)
@@ -324,6 +327,32 @@ def lists(table: pyarrow.Table) -> dict[str, Any]:
         name: column.combine_chunks() if n % 2 else column.cast(plain(column.type)).to_pylist()
         for n, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True))
     }
+
+
+def mappings(table: pyarrow.Table) -> list[dict[str, Any]]:
+    """With `datetime`s and objects; every other one lacks what is None."""
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        as_datetime = pyarrow.types.is_timestamp(column.type) and column.type.unit == "us"
+        values = column.to_pylist() if as_datetime else column.cast(plain(column.type)).to_pylist()
+        columns[name] = [parsed(value) if name == "properties" else value for value in values]
+    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    return [
+        {k: v for k, v in row.items() if v is not None} if number % 2 else row
+        for number, row in enumerate(rows)
+    ]
+
+
+def parsed(text: Any) -> Any:
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError):
+        return text
+    return value if isinstance(value, dict) else text
+
+
+MADE_OF_OBJECTS = {"lists": lists, "mappings": mappings}
+FORMS = ("arrow", "parquet", "csv", "lists", "mappings", "mappings")
 
 
 def plain(kind: pyarrow.DataType) -> pyarrow.DataType:
@@ -388,6 +417,38 @@ def test_blocks_go_by_columns_and_only_those_with_something_wrong_by_rows(
     usage = side.t.usage.aggregate(tenant, "calls", START, None)
     right = [n for n in range(0, 70_000, 3) if n % 2 == 0]
     assert (usage.quantity, usage.events) == (sum(right), len(right))
+
+
+def test_mappings_go_by_columns_where_they_are_alike(sides: tuple[Side, Side]) -> None:
+    _, side = sides
+    tenant = side.t.tenants.create(name="M", anchor=START).id
+    rows: list[dict[str, Any]] = [
+        {
+            "id": f"m{n}",
+            "quantity": Decimal(n) / 8,
+            "time": (START + timedelta(days=69, seconds=n)).astimezone(ZoneInfo("Asia/Tokyo")),
+            "properties": {"region": ("eu", "us")[n % 2], "n": n % 3},
+        }
+        for n in range(_rows.WORTH_ROWS)
+    ]
+    for row in rows[::5]:
+        del row["properties"]
+
+    def taken(given: Any) -> tuple[int, int, int]:
+        before = side.by_columns
+        with mock.patch.object(_batches, "bulk", counting(side)):
+            report = side.t.usage.record_many(given, tenant=tenant, metric="sum")
+        return side.by_columns - before, report.recorded, report.duplicates
+
+    assert taken(rows) == (1, len(rows), 0)
+    assert taken(iter(rows)) == (0, 0, len(rows))  # row by row: it might be one that changes
+    rows[7]["time"] = START + timedelta(days=69, seconds=7)  # another zone, the same time
+    assert taken(rows) == (1, 0, len(rows))
+    del rows[8]["quantity"]  # 1, which is what it was; for a column it would be none
+    assert taken(rows) == (0, 0, len(rows))
+    assert taken(tuple(rows[9:])) == (0, 0, len(rows) - 9)  # too few to be worth it
+    used = side.t.usage.aggregate(tenant, "sum", START, None)
+    assert used.quantity == Decimal(sum(range(len(rows)))) / 8
 
 
 def test_with_a_quota_each_row_is_charged(sides: tuple[Side, Side]) -> None:

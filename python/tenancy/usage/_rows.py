@@ -9,15 +9,16 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from datetime import datetime
 from decimal import Decimal
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar, cast
 
 from .._text import NS, shown
 from ..errors import ExtraMissing, InvalidValue
 from ._columns import Columns
-from ._events import PER_SECOND, Ns
+from ._events import PER_SECOND, Ns, properties_json
 
 __all__ = ["Block", "Row", "Rows", "of_file", "of_objects"]
 
@@ -224,11 +225,64 @@ def of_objects(source: Any, columns: Columns) -> Rows:
             "rows", f"expected rows, columns or a frame, got {shown(source)}",
             remedy="files are for `import_`",
         )  # fmt: skip
-    rows = (
-        Row(number, value) if isinstance(value, Mapping) else Row(number, {}, "not a mapping")
-        for number, value in enumerate(source, 1)
-    )
+    if isinstance(source, (list, tuple)):
+        return _of_mappings(source, columns)
+    rows = map(_mapping_row, count(1), source)
     return Rows([Block(lambda: rows)], None, None)
+
+
+def _mapping_row(number: int, value: Any) -> Row:
+    if isinstance(value, Mapping):
+        return Row(number, value)
+    return Row(number, {}, "not a mapping")
+
+
+def _of_mappings(source: Sequence[Any], columns: Columns) -> Rows:
+    """Mappings that are all there. Of an iterator each is read before the next is asked for, since
+    it may be the same object again."""
+    total = len(source)
+    size = _rows_of_block(columns)
+
+    def block(start: int) -> Block:
+        part = source[start : start + size]
+        return Block(
+            lambda: map(_mapping_row, count(start + 1), part),
+            lambda: None if total < WORTH_ROWS else _transposed(part, columns),
+            start + 1,
+        )
+
+    return Rows(map(block, range(0, total, size)), None, total)
+
+
+def _transposed(rows: Sequence[Any], columns: Columns) -> Mapping[str, Any] | None:
+    """The columns of mappings as Arrow arrays; None where some have what others lack, and that is
+    not the same as None."""
+    if set(map(type, rows)) != {dict}:
+        return None
+    cells: dict[str, Sequence[Any]] = {}
+    for name in columns.used:
+        try:
+            values = [row[name] for row in rows]
+        except KeyError:
+            if not any(name in row for row in rows):
+                continue
+            if name in columns.quantity_columns or name == "specversion":
+                return None
+            values = [row.get(name) for row in rows]
+        cells[name] = values
+    try:
+        return _arrays(_with_json(cells, columns), columns)
+    except InvalidValue:
+        return None
+
+
+def _with_json(cells: dict[str, Sequence[Any]], columns: Columns) -> dict[str, Sequence[Any]]:
+    """Objects of properties as their JSON, which is read back once where it comes again."""
+    name = columns.names["properties"]
+    values = cells.get(name, ())
+    if _for_one_use(name, columns) and set(map(type, values)) - {type(None)} == {dict}:
+        cells[name] = list(map(properties_json, values))
+    return cells
 
 
 def _of_columns(source: Mapping[str, Any], columns: Columns) -> Rows:
@@ -277,11 +331,32 @@ def _arrays(cells: Mapping[str, Sequence[Any]], columns: Columns) -> Mapping[str
         values = cells[name]
         types = set(map(type, values)) - {type(None)}
         table[name] = values
-        if len(types) == 1 and types <= _EXACT:
-            # Numbers may be too large, and texts none.
-            with suppress(OverflowError, UnicodeError, pyarrow.ArrowException):
+        if len(types) != 1:
+            continue
+        kind = types.pop()
+        # Numbers may be too large, texts none, and fractions too fine.
+        with suppress(OverflowError, UnicodeError, pyarrow.ArrowException):
+            if kind in _EXACT:
                 table[name] = pyarrow.array(values)
+            elif kind is Decimal and name in columns.quantity_columns:
+                table[name] = pyarrow.array(values, pyarrow.decimal128(38, 12))
+            elif kind is datetime and name == columns.names["time"]:
+                table[name] = _times(values) if _for_one_use(name, columns) else values
     return table or None
+
+
+def _times(moments: Sequence[datetime | None]) -> Any:
+    """Datetimes, UTC where they name no zone; as they are where some name one and some do not."""
+    zones = {moment.tzinfo is not None for moment in moments if moment is not None}
+    if len(zones) > 1:
+        return moments
+    pyarrow = _pyarrow()
+    return pyarrow.array(moments, pyarrow.timestamp("us", "UTC" if zones.pop() else None))
+
+
+def _for_one_use(name: str, columns: Columns) -> bool:
+    """Whether the column is one field and nothing else: a property would be another text."""
+    return [*columns.names.values(), *columns.properties, *columns.quantities].count(name) == 1
 
 
 def _rows_of_block(columns: Columns) -> int:
