@@ -442,7 +442,9 @@ def test_mappings_go_by_columns_where_they_are_alike(sides: tuple[Side, Side]) -
 
     assert taken(rows) == (1, len(rows), 0)
     assert taken(iter(rows)) == (0, 0, len(rows))  # row by row: it might be one that changes
-    rows[7]["time"] = START + timedelta(days=69, seconds=7)  # another zone, the same time
+    # Another zone, or none, and the same time.
+    rows[7]["time"] = START + timedelta(days=69, seconds=7)
+    rows[8]["time"] = (START + timedelta(days=69, seconds=8)).replace(tzinfo=None)
     assert taken(rows) == (1, 0, len(rows))
     del rows[8]["quantity"]  # 1, which is what it was; for a column it would be none
     assert taken(rows) == (0, 0, len(rows))

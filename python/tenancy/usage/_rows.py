@@ -15,10 +15,10 @@ from itertools import count, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar, cast
 
-from .._text import NS, shown
+from .._text import NS, shown, to_ns
 from ..errors import ExtraMissing, InvalidValue
 from ._columns import Columns
-from ._events import PER_SECOND, Ns, properties_json
+from ._events import PER_SECOND, Ns, parse_time, properties_json
 
 __all__ = ["Block", "Row", "Rows", "of_file", "of_objects"]
 
@@ -340,18 +340,19 @@ def _arrays(cells: Mapping[str, Sequence[Any]], columns: Columns) -> Mapping[str
                 table[name] = pyarrow.array(values)
             elif kind is Decimal and name in columns.quantity_columns:
                 table[name] = pyarrow.array(values, pyarrow.decimal128(38, 12))
-            elif kind is datetime and name == columns.names["time"]:
+            elif issubclass(kind, datetime) and name == columns.names["time"]:
                 table[name] = _times(values) if _for_one_use(name, columns) else values
     return table or None
 
 
 def _times(moments: Sequence[datetime | None]) -> Any:
-    """Datetimes, UTC where they name no zone; as they are where some name one and some do not."""
-    zones = {moment.tzinfo is not None for moment in moments if moment is not None}
-    if len(zones) > 1:
+    """Datetimes as timestamps; as they are where one cannot be."""
+    try:
+        ns = [None if one is None else to_ns(parse_time(one), "time") for one in moments]
+    except InvalidValue:
         return moments
     pyarrow = _pyarrow()
-    return pyarrow.array(moments, pyarrow.timestamp("us", "UTC" if zones.pop() else None))
+    return pyarrow.array(ns, pyarrow.timestamp("ns", "UTC"))
 
 
 def _for_one_use(name: str, columns: Columns) -> bool:
