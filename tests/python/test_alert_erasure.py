@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from alert_support import tell, turn
 from store_support import CATALOG, START_NS, make_clock, open_shop, run_python, write_catalog
 from tenancy import Tenancy
 from tenancy.alerts import Alerts, Rule, brute_force, critical
 from tenancy.errors import NotFound
+from tenancy.stores import alert_job
+from tenancy.stores.schema import alert_hits
 
 PERSONAL = "audit: {personal: [principal, ip, email]}\n"
 NAME, IP, EMAIL = "ada@example.com", "192.0.2.77", "ada@mail.example"
@@ -116,6 +120,34 @@ def test_without_sealed_fields_alerts_and_their_facts_name_whom_they_are_about(
         with pytest.raises(NotFound):
             t.audit.erase_subject(NAME, tenant=acme, by="dpo", reason="asked")
         assert any(IP in str(dict(alert.group)) for alert in t.alerts.list())
+
+
+def test_an_alert_of_facts_that_were_read_before_the_erasure_is_raised_without_them(
+    t: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = START_NS + 10**12
+    for second in range(12):
+        tell(t, "login_failed", later + second, tenant=t.tenants.get("acme").id, by=NAME,
+             context={"ip": IP, "email": EMAIL})  # fmt: skip
+    real, batches = alert_job.read, []
+
+    def read_then_erase(*arguments: Any) -> Any:
+        batch = real(*arguments)
+        batches.append(any(row.principal == NAME for row in batch[0]))
+        if len(batches) == 1:  # nothing is written of it yet
+            t.audit.erase_subject(NAME, tenant="acme", by="dpo", reason="asked")
+        return batch
+
+    monkeypatch.setattr(alert_job, "read", read_then_erase)
+    turn(t)
+    assert batches[:2] == [True, False]  # read again, with the key gone
+    assert not any(text in shown(t, "acme") for text in (NAME, IP, EMAIL))
+    assert NAME in shown(t, "beta")
+    with t._host.read() as connection:
+        counted = connection.execute(
+            sa.select(alert_hits).where(alert_hits.c.time_ns >= later)
+        ).all()
+    assert not any(NAME in str(hit) or IP in str(hit) or EMAIL in str(hit) for hit in counted)
 
 
 def test_killed_with_the_key_gone_alerts_have_nothing_left(t: Tenancy, tmp_path: Path) -> None:

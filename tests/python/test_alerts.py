@@ -26,7 +26,7 @@ from tenancy.alerts import (
     default_rules,
 )
 from tenancy.errors import Escalation, InvalidValue, NotFound
-from tenancy.stores import alert_job
+from tenancy.stores import alert_job, alert_store
 from tenancy.stores.alert_facts import texts_of
 from tenancy.stores.alert_windows import Hit
 from tenancy.stores.audit_events import LogRow
@@ -365,10 +365,12 @@ def test_who_lost_the_seat_writes_nothing(tmp_path: Path, clock: Any) -> None:
         open_shop(tmp_path, clock, alerts=alerts) as one,
         open_shop(tmp_path, clock, alerts=alerts) as two,
     ):
+        job(one, "alerts")()
         for n in range(6):
+            with one._host.read() as connection:
+                stale = alert_store.load_cursor(connection)
             tell(one, "boom", START_NS + n)
             one._host.facts.settle()
-            stale = job(one, "alerts")._from(None)
             job(two, "alerts")()
             assert job(one, "alerts")._write(stale, stale, []) is False
             job(one, "alerts")()

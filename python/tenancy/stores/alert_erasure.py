@@ -61,8 +61,10 @@ def _sealed_in(row: LogRow) -> list[tuple[str, Any]]:
 
 def erase_alerts(connection: Connection, tenant: str | None, sealed: Sealed) -> int:
     """Take these values out of the alerts of a tenant, and of those of several tenants; how many
-    alerts had some. The caller commits."""
+    alerts had some. Who has read facts before and raises an alert after this reads them again. The
+    caller commits."""
     connection.exec_driver_sql("PRAGMA secure_delete = ON")
+    alert_store.read_again(connection)
     changed = 0
     for row in connection.execute(sa.select(alerts).where(_of(alerts.c.tenant_id, tenant))).all():
         detail = json.loads(row.detail)

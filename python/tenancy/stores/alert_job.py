@@ -5,7 +5,8 @@ Invariants:
     audit facts and deliveries, and up to where the log was read. Killed at any instruction, the
     next process reads on from there: each fact is counted once, each alert is recorded once.
  2. Who reads on from another place than the store has writes nothing: the place is compared in the
-    transaction.
+    transaction. An erasure changes it, so what was read before a key was destroyed leads to nothing
+    after.
  3. An alert never leads to another one: the facts that alerts leave are not counted.
 """
 
@@ -76,6 +77,9 @@ class AlertJob:
         """Read a part of the log. True: there may be more."""
         with self._host.read() as connection:
             stored = alert_store.load_cursor(connection)
+        if stored is None:
+            self._begin()
+            return True
         cursor = self._from(stored)
         try:
             rows, places = read(self._host.facts.log, cursor.places, BATCH)
@@ -89,17 +93,23 @@ class AlertJob:
         conditions = self._conditions.look()
         for texts, event_id in conditions:
             found += self._counted(texts, event_id, self._host.clock.wall_ns(), None)
-        if found or stored is None or self._unsaved(stored, after) >= BATCH:
+        if found or self._unsaved(stored, after) >= BATCH:
             if not self._write(stored, after, found):
                 return True
             self._conditions.told(conditions)
         self._stored, self._read = (after, after) if found else (stored, after)
         return len(rows) == BATCH
 
-    def _from(self, stored: Cursor | None) -> Cursor:
+    def _begin(self) -> None:
+        """The first cursor, before anything is read: without one nothing could be compared."""
+        first = Cursor(self._host.facts.log.id, {}, self._host.clock.wall_ns() - LOOKBACK_NS, 0)
+        with self._host.database.write(timeout_s=WAIT_S) as connection:
+            if alert_store.load_cursor(connection) is None:
+                alert_store.save_cursor(connection, first)
+            connection.commit()
+
+    def _from(self, stored: Cursor) -> Cursor:
         log_id = self._host.facts.log.id
-        if stored is None:
-            return Cursor(log_id, {}, self._host.clock.wall_ns() - LOOKBACK_NS, 0)
         if stored.log_id != log_id:
             return Cursor(log_id, {}, stored.newest_ns - LOOKBACK_NS, stored.newest_ns)
         if self._read is not None and self._stored == stored:
@@ -143,7 +153,7 @@ class AlertJob:
 
     # ------------------------------------------------------------------------------ writing
 
-    def _write(self, stored: Cursor | None, after: Cursor, found: Sequence[_Found]) -> bool:
+    def _write(self, stored: Cursor, after: Cursor, found: Sequence[_Found]) -> bool:
         """The transaction. False: another process was here; look again."""
         with self._host.database.write(timeout_s=WAIT_S) as connection:
             if alert_store.load_cursor(connection) != stored:

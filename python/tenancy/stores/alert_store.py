@@ -31,6 +31,7 @@ __all__ = [
     "load",
     "load_cursor",
     "prune",
+    "read_again",
     "save",
     "save_cursor",
 ]
@@ -74,6 +75,13 @@ def save_cursor(connection: Connection, cursor: Cursor) -> None:
         .values(id=1, **values)
         .on_conflict_do_update(index_elements=["id"], set_=values)
     )
+
+
+def read_again(connection: Connection) -> None:
+    """Whoever has read facts and not written what they led to finds another cursor, writes nothing
+    and reads them again: their texts are not what they were. Facts older than `begin_ns` are
+    history, so a nanosecond of it is nobody's loss."""
+    connection.execute(sa.update(alert_cursor).values(begin_ns=alert_cursor.c.begin_ns + 1))
 
 
 # -------------------------------------------------------------------------------------- windows
