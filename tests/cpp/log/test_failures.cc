@@ -1,10 +1,13 @@
 // Disks that fail: at each operation, once or for a while, with EIO or ENOSPC, or by lying.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "faulty_files.h"
 #include "rig.h"
+#include "tenancy/log/futex.h"
 
 using namespace tenancy;
 using namespace tenancy::log;
@@ -38,6 +41,21 @@ void write(Log& log, Class chain, const std::string& text, std::vector<std::stri
   const bool recorded = at || at.error().message.rfind("recorded, but", 0) == 0;
   if (!at && !recorded) REQUIRE(at.error().code == Code::kFull);
   if (recorded) expected->push_back(text);
+}
+
+// Of which somebody has to wait for room soon, with a thread that makes it.
+Options small_ring(Rig& rig) {
+  Options options = rig.options();
+  options.background = true;
+  options.ring_bytes = 64 << 10;
+  options.full_wait_ns = 60'000'000'000;
+  options.ack_wait_ns = 60'000'000'000;
+  return options;
+}
+
+Status append_to_ring(Log& log, std::string_view text) {
+  const Field fields[] = {{FieldId::kResourceId, Value::text(text), {}}};
+  return log.append({Class::kOther, "ten_1", fields, 0}, Ack::kRing).status();
 }
 
 void require_only(const Report& report, std::vector<std::string> codes) {
@@ -162,6 +180,67 @@ TEST_CASE("who waits for a full disk soon hears of it, and what was recorded fol
   }
   full = false;
   REQUIRE(log->flush().ok());
+  REQUIRE(log->close().ok());
+  CHECK(events_of(rig.directory.path(), Class::kOther, rig.files) == expected);
+}
+
+TEST_CASE("who waits for room in the ring soon hears of a full disk, and nothing was recorded") {
+  Rig rig;
+  std::atomic<bool> full{false};
+  rig.files.set_fault([&](const FaultyFiles::Call& call, size_t) -> std::optional<Error> {
+    if (!full || (call.op != Op::kWrite && call.op != Op::kSync)) return std::nullopt;
+    return Error{Code::kFull, call.path + ": no space"};
+  });
+  const Options options = small_ring(rig);
+  const auto log = open(options);
+  REQUIRE(log->flush().ok());
+  full = true;
+  std::vector<std::string> expected;
+  Status refused;
+  int64_t waited_ns = 0;
+  while (refused && expected.size() < 1000) {
+    const std::string text = std::to_string(expected.size()) + std::string(1000, '.');
+    const int64_t began = real_ns();
+    refused = append_to_ring(*log, text);
+    waited_ns = real_ns() - began;
+    if (refused) expected.push_back(text);
+  }
+  REQUIRE_FALSE(refused.ok());
+  INFO(refused.error().message);
+  CHECK(refused.error().code == Code::kFull);
+  CHECK(refused.error().message.find("nothing was recorded") != std::string::npos);
+  CHECK(refused.error().message.find("no space") != std::string::npos);
+  CHECK(waited_ns < options.full_wait_ns / 2);
+  CHECK(expected.size() > 40);  // the ring took what it has room for
+  full = false;
+  REQUIRE(log->flush().ok());
+  expected.emplace_back("after");
+  REQUIRE(append_to_ring(*log, "after").ok());
+  REQUIRE(log->close().ok());
+  CHECK(events_of(rig.directory.path(), Class::kOther, rig.files) == expected);
+}
+
+TEST_CASE("a disk that is slow but does not fail is waited for until there is room") {
+  Rig rig;
+  std::atomic<bool> slow{false};
+  rig.files.set_fault([&](const FaultyFiles::Call& call, size_t) -> std::optional<Error> {
+    // For longer than a disk that fails is given.
+    if (call.op == Op::kSync && slow.exchange(false)) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(600));
+    }
+    return std::nullopt;
+  });
+  const auto log = open(small_ring(rig));
+  REQUIRE(log->flush().ok());
+  slow = true;
+  std::vector<std::string> expected;
+  for (int i = 0; i < 200; ++i) {  // three rings
+    expected.push_back(std::to_string(i) + std::string(1000, '.'));
+    const Status status = append_to_ring(*log, expected.back());
+    INFO("append number " << i);
+    REQUIRE(status.ok());
+  }
+  CHECK_FALSE(slow);
   REQUIRE(log->close().ok());
   CHECK(events_of(rig.directory.path(), Class::kOther, rig.files) == expected);
 }

@@ -2,14 +2,20 @@
 // leader's, in random interleavings.
 #include <algorithm>
 #include <atomic>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <random>
+#include <regex>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "rig.h"
 #include "tenancy/log/futex.h"
 #include "tenancy/log/groups.h"
+#include "watched_files.h"
 
 using namespace tenancy;
 using namespace tenancy::log;
@@ -189,31 +195,139 @@ TEST_CASE("waiting in vain is given up for longer each time, until it is worth i
   CHECK(groups_at_once() == 0);
 }
 
-TEST_CASE("threads that commit again and again get at most one sync for each group") {
-  const TempDir directory;
-  Options options = options_in(directory.path());
+namespace {
+
+// What the disk has of threads that number their commits: of each thread the last one that was
+// synced, and whether those before it came in order.
+class Durable {
+ public:
+  static std::string text(size_t thread, size_t number) {
+    return "<" + std::to_string(thread) + ":" + std::to_string(number) + ">";
+  }
+
+  void wrote(const std::string& path, std::string_view data) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    unsynced_[path] += data;
+  }
+  void synced(const std::string& path) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    ++syncs_;
+    const std::string data = std::exchange(unsynced_[path], {});
+    const std::regex one("<([0-9]+):([0-9]+)>");
+    for (std::sregex_iterator found(data.begin(), data.end(), one), end; found != end; ++found) {
+      uint64_t& last = last_[std::stoul((*found)[1])];
+      if (std::stoul((*found)[2]) != last + 1) in_order_ = false;
+      ++last;
+    }
+  }
+
+  uint64_t last(size_t thread) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return last_[thread];
+  }
+  size_t syncs() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return syncs_;
+  }
+  bool in_order() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return in_order_;
+  }
+  void watch(WatchedFiles* files) {
+    files->on_write = [this](const std::string& path, uint64_t, std::string_view data) {
+      wrote(path, data);
+    };
+    files->after_sync = [this](const std::string& path) { synced(path); };
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::string> unsynced_;
+  std::map<size_t, uint64_t> last_;  // numbers begin with 1
+  size_t syncs_ = 0;
+  bool in_order_ = true;
+};
+
+bool commit(Log& log, size_t thread, size_t number) {
+  const std::string text = Durable::text(thread, number);
+  const Field fields[] = {{FieldId::kResourceId, Value::text(text), {}}};
+  return log.append({Class::kOther, "ten_1", fields, 0}, Ack::kDisk).ok();
+}
+
+Options committing(const std::string& directory, WatchedFiles* files) {
+  Options options = options_in(directory);
   options.background = true;
-  const auto log = open(options);
+  options.segment_bytes = 1 << 20;  // holds them all: one that is full is synced for itself
+  options.files = files;
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("a commit that has returned is synced, and the commits of a thread lie in its order") {
+  const TempDir directory;
+  WatchedFiles files;
+  Durable disk;
+  disk.watch(&files);
+  const auto log = open(committing(directory.path(), &files));
   REQUIRE(log->flush().ok());
-  const Health before = log->health();
+  const uint64_t groups_before = log->health().groups;
+  const size_t syncs_before = disk.syncs();
   constexpr size_t kThreads = 8;
   constexpr size_t kEach = 50;
   std::atomic<size_t> failed{0};
+  std::atomic<size_t> early{0};
   std::vector<std::thread> threads;
   for (size_t t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&] {
-      for (size_t i = 0; i < kEach; ++i) {
-        const Field fields[] = {{FieldId::kResourceId, Value::text("event"), {}}};
-        if (!log->append({Class::kOther, "ten_1", fields, 0}, Ack::kDisk)) ++failed;
+    threads.emplace_back([&, t] {
+      for (size_t i = 1; i <= kEach; ++i) {
+        if (!commit(*log, t, i)) ++failed;
+        if (disk.last(t) != i) ++early;  // acknowledged before it was durable
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(failed == 0);
-  // Without a flush: each of them was told that its event is durable.
+  CHECK(early == 0);
+  CHECK(disk.in_order());
+  // Without a flush: a reader, too, has all of them.
   CHECK(events_of(directory.path(), Class::kOther).size() == kThreads * kEach);
-  const Health after = log->health();
-  // A segment that is full is synced once more, by itself.
-  const uint64_t rolls = 2 + kThreads * kEach * 300 / options.segment_bytes;
-  CHECK(after.syncs - before.syncs <= after.groups - before.groups + rolls);
+  CHECK(disk.syncs() - syncs_before <= log->health().groups - groups_before);
+}
+
+TEST_CASE("commits that come while a sync runs share the next one") {
+  const TempDir directory;
+  WatchedFiles files;
+  Durable disk;
+  disk.watch(&files);
+  std::atomic<bool> hold{false};
+  std::atomic<size_t> held{0};
+  files.before_sync = [&](const std::string&) {
+    if (!hold) return;
+    ++held;
+    hold.wait(true);
+  };
+  const auto log = open(committing(directory.path(), &files));
+  REQUIRE(log->flush().ok());
+  const size_t syncs_before = disk.syncs();
+  const uint64_t begin = log->position(Class::kOther);
+  std::atomic<size_t> durable{0};
+  std::vector<std::thread> threads;
+  const auto start = [&](size_t thread) {
+    threads.emplace_back([&, thread] {
+      if (commit(*log, thread, 1) && disk.last(thread) == 1) ++durable;
+    });
+  };
+  hold = true;
+  start(0);
+  while (held == 0) std::this_thread::yield();
+  constexpr size_t kMore = 7;
+  for (size_t t = 1; t <= kMore; ++t) start(t);
+  while (log->position(Class::kOther) < begin + 1 + kMore) std::this_thread::yield();
+  CHECK(durable == 0);  // all are in the ring, none on the disk
+  hold = false;
+  hold.notify_all();
+  for (std::thread& thread : threads) thread.join();
+  CHECK(durable == 1 + kMore);
+  CHECK(disk.syncs() - syncs_before == 2);
 }
