@@ -87,7 +87,8 @@ class Scanner {
       return true;
     }
     constexpr std::string_view kKnown = "\"\\/bfnrt";
-    return at_ < text_.size() && kKnown.find(text_[at_++]) != kKnown.npos;
+    if (at_ == text_.size()) return false;
+    return kKnown.find(text_[at_++]) != kKnown.npos;
   }
 
   bool digits() {

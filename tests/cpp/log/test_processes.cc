@@ -66,7 +66,8 @@ class BootClock final : public Clock {
 
 }  // namespace
 
-TEST_CASE("a thousand kills of writers and flushers lose nothing that was acknowledged") {
+TEST_CASE("a thousand kills of writers and flushers lose nothing that was acknowledged",
+          "[exhaustive]") {
   const TempDir directory;
   const Options options = shared_options(directory.path());
   std::mt19937_64 random(4);
