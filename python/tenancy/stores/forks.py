@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 __all__ = [
     "ForkGate",
@@ -26,27 +25,30 @@ class ForkGate:
         _gates.add(self)
 
     def _reset(self) -> None:
-        self._condition = threading.Condition()
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         self._running = 0
         self._forking = False
         self._local = threading.local()
 
-    @contextmanager
-    def operation(self) -> Iterator[None]:
+    def operation(self) -> AbstractContextManager[None]:
+        return _Operation(self)
+
+    def begin(self) -> None:
         depth = getattr(self._local, "depth", 0)
         if not depth:
-            with self._condition:
+            with self._lock:
                 while self._forking:
                     self._condition.wait()
                 self._running += 1
         self._local.depth = depth + 1
-        try:
-            yield
-        finally:
-            self._local.depth -= 1
-            if not self._local.depth:
-                with self._condition:
-                    self._running -= 1
+
+    def end(self) -> None:
+        self._local.depth -= 1
+        if not self._local.depth:
+            with self._lock:
+                self._running -= 1
+                if self._forking:
                     self._condition.notify_all()
 
     def before_fork(self) -> None:
@@ -63,6 +65,22 @@ class ForkGate:
 
     def after_fork_in_child(self) -> None:
         self._reset()
+
+
+class _Operation:
+    """Every access to a store is one, also the recording of an event: a generator would take
+    several times as long."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: ForkGate) -> None:
+        self._gate = gate
+
+    def __enter__(self) -> None:
+        self._gate.begin()
+
+    def __exit__(self, *error: object) -> None:
+        self._gate.end()
 
 
 _gates: weakref.WeakSet[ForkGate] = weakref.WeakSet()

@@ -432,6 +432,7 @@ class UsageMeter(Purging):
 
     def close_log(self) -> None:
         """Let go of the log, for the end of `Tenancy`."""
+        self._recorder.gate.close()
         self._log.close()
 
     def _checks(self) -> Checks:
