@@ -32,6 +32,11 @@ _SHOWN = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _INT_END = 1 << 63
+_PLAIN: dict[Kind, set[type[Any]]] = {
+    "text": {str, type(None)},
+    "float": {int, float, type(None)},
+    "int": {int, type(None)},
+}
 
 
 class Frame:
@@ -234,6 +239,26 @@ def _member(name: str, values: Any, kind: Kind | None) -> tuple[Kind, Any]:
         return kind, _core.amounts_of_numbers(items, name)
     if kind == "time":
         return kind, [_ns(name, row, item) for row, item in enumerate(items)]
+    if not _is_plain(kind, items):
+        _check_items(name, kind, items)
+    return kind, items
+
+
+def _is_plain(kind: Kind, items: list[Any]) -> bool:
+    """Whether all are None or of the very type of the kind, and whole numbers of 64 bits.
+
+    Columns are long, and this looks at them without a loop of Python's.
+    """
+    types = set(map(type, items))
+    if not types <= _PLAIN[kind]:
+        return False
+    if kind != "int":
+        return True
+    numbers = [item for item in items if item is not None] if type(None) in types else items
+    return not numbers or (min(numbers) >= -_INT_END and max(numbers) < _INT_END)
+
+
+def _check_items(name: str, kind: Kind, items: list[Any]) -> None:
     wanted: Any = {"text": str, "float": (int, float), "int": int}[kind]
     for row, item in enumerate(items):
         if item is not None and (not isinstance(item, wanted) or isinstance(item, bool)):
@@ -246,7 +271,6 @@ def _member(name: str, values: Any, kind: Kind | None) -> tuple[Kind, Any]:
                 f"row {row}: a number of {item.bit_length()} bits does not fit 64 bits",
                 remedy=f'name the column in amounts=["{name}"], which hold 26 digits',
             )
-    return kind, items
 
 
 def _kind_of(items: list[Any]) -> Kind:
@@ -255,7 +279,9 @@ def _kind_of(items: list[Any]) -> Kind:
         return "time"
     if isinstance(first, Decimal):
         return "decimal"
-    if isinstance(first, int) and not any(isinstance(item, float) for item in items):
+    if isinstance(first, int) and not any(
+        issubclass(each, float) for each in set(map(type, items))
+    ):
         return "int"
     return "float" if isinstance(first, int | float) else "text"
 
@@ -363,7 +389,7 @@ def _column(values: Any, name: str, *, ids: bool) -> _core.FrameColumn:
     letter = getattr(dtype, "kind", "")
     if letter == "M":
         return _core.FrameColumn.of(
-            values.astype("datetime64[ns]").view("int64"), name, False
+            values.astype("datetime64[ns]", copy=False).view("int64"), name, False
         ).read_as("time", "")
     if letter == "f":
         return _float_column(values.astype("float64").tolist(), name)

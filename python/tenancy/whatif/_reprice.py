@@ -402,5 +402,10 @@ _COUNT = PerUnit(0)
 def _percents(
     before: _core.Amounts, after: _core.Amounts, rows: NDArray[np.int64]
 ) -> list[float | None]:
-    old, new = _exact.floats(before)[rows].tolist(), _exact.floats(after)[rows].tolist()
-    return [None if a == 0 else (b - a) / abs(a) * 100 for a, b in zip(old, new, strict=True)]
+    np = _exact.numpy()
+    old, new = _exact.floats(before)[rows], _exact.floats(after)[rows]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        percents: list[float | None] = ((new - old) / abs(old) * 100).tolist()
+    for row in np.flatnonzero(old == 0).tolist():
+        percents[row] = None
+    return percents

@@ -120,10 +120,10 @@ class Base:
     ) -> list[tuple[PriceBook, str | None, NDArray[np.int64] | None]]:
         """The books of a scenario, each with a plan and its rows; None = all of them."""
         np = _exact.numpy()
-        by_plan: dict[str | None, PriceBook] = {}
-        for tenant, plan in zip(self.table.ids, self.plans, strict=True):
-            if plan not in by_plan:
-                by_plan[plan] = book_for(name, scenario, plan, tenant)
+        by_plan = {
+            plan: book_for(name, scenario, plan, self.table.ids[self.plans.index(plan)])
+            for plan in dict.fromkeys(self.plans)
+        }
         if len(by_plan) <= 1:
             return [(book, plan, None) for plan, book in by_plan.items()]
         positions = {plan: at for at, plan in enumerate(by_plan)}
