@@ -1,6 +1,7 @@
 // Frames in and out of Arrow, and samples of money.
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,25 +13,37 @@
 namespace tenancy {
 namespace {
 
-// Whole numbers out of anything array-like.
-std::vector<int64_t> numbers_of(const py::handle& values, const char* field) {
-  const Column column = column_of(values, field, ColumnUse::kQuantities);
-  std::vector<int64_t> numbers(static_cast<size_t>(column.length()));
-  if (column.kind() != Column::Kind::kWhole || column.first_null() ||
-      !column.read_wholes(0, column.length(), numbers.data())) {
-    raise_invalid(field, {Code::kInvalidArgument, "expected whole numbers of 64 bits"});
+// Whole numbers out of anything array-like: where they lie, or a copy.
+class Numbers {
+ public:
+  Numbers(const py::handle& values, const char* field)
+      : column_(column_of(values, field, ColumnUse::kQuantities)) {
+    const int64_t length = column_.length();
+    const bool good = column_.kind() == Column::Kind::kWhole && !column_.first_null();
+    const int64_t* where = good ? column_.wholes_at(0, length) : nullptr;
+    if (where == nullptr) {
+      copy_.resize(static_cast<size_t>(length));
+      if (!good || !column_.read_wholes(0, length, copy_.data())) {
+        raise_invalid(field, {Code::kInvalidArgument, "expected whole numbers of 64 bits"});
+      }
+      where = copy_.data();
+    }
+    view_ = {where, static_cast<size_t>(length)};
   }
-  return numbers;
-}
+  Numbers(const Numbers&) = delete;
+  Numbers& operator=(const Numbers&) = delete;
+
+  std::span<const int64_t> view() const { return view_; }
+
+ private:
+  Column column_;
+  std::vector<int64_t> copy_;
+  std::span<const int64_t> view_;
+};
 
 Amounts of_wholes(const py::object& values, int digits) {
-  const Column column = column_of(values, "values", ColumnUse::kQuantities);
-  const int64_t* where = column.wholes_at(0, column.length());
-  if (where != nullptr) {
-    return value_or_invalid(
-        amounts_of_wholes({where, static_cast<size_t>(column.length())}, digits), "values");
-  }
-  return value_or_invalid(amounts_of_wholes(numbers_of(values, "values"), digits), "values");
+  const Numbers numbers(values, "values");
+  return value_or_invalid(amounts_of_wholes(numbers.view(), digits), "values");
 }
 
 // Numbers of Python, and None where there is none.
@@ -80,8 +93,9 @@ Amounts without_lock(Work work, const char* field) {
 }
 
 Amounts sums(const Amounts& amounts, int64_t samples, const py::object& groups, int64_t count) {
-  const std::vector<int64_t> group_of_row = numbers_of(groups, "groups");
-  return without_lock([&] { return sum_rows(amounts, samples, group_of_row, count); }, "samples");
+  const Numbers group_of_row(groups, "groups");
+  return without_lock([&] { return sum_rows(amounts, samples, group_of_row.view(), count); },
+                      "samples");
 }
 
 Amounts quantiles(const Amounts& amounts, int64_t samples, const py::list& levels) {
@@ -100,7 +114,8 @@ FrameValues counts_above(const Amounts& amounts, int64_t samples, const Amounts&
 }
 
 Amounts taken(const Amounts& amounts, int64_t samples, const py::object& rows) {
-  const std::vector<int64_t> wanted = numbers_of(rows, "rows");
+  const Numbers numbers(rows, "rows");
+  const std::span<const int64_t> wanted = numbers.view();
   Amounts result;
   result.length = static_cast<int64_t>(wanted.size()) * samples;
   result.units = allocate_units(result.length);

@@ -10,6 +10,7 @@
 #include "pricing_types.h"
 #include "tenancy/base/civil.h"
 #include "tenancy/billing/aggregate.h"
+#include "tenancy/billing/row_parts.h"
 #include "tenancy/billing/tiers.h"
 #include "tenancy/billing/usage_table.h"
 #include "tenancy/limits/replay.h"
@@ -70,27 +71,69 @@ int64_t in_ns(int64_t time, int64_t unit_ns) {
   return ns;
 }
 
-// The first and the last time, in nanoseconds; (0, 0) without any.
-py::tuple time_range(const py::object& values) {
-  constexpr int64_t kBlock = 4096;
-  const Times times = times_in(values);
-  std::array<int64_t, kBlock> block;
+struct TimeRange {
   int64_t low = INT64_MAX;
   int64_t high = INT64_MIN;
-  for (int64_t at = 0; at < times.column.length(); at += kBlock) {
-    const int64_t count = std::min(kBlock, times.column.length() - at);
-    const int64_t* time = times.column.wholes_at(at, count);
+
+  void add(int64_t time) {
+    low = std::min(low, time);
+    high = std::max(high, time);
+  }
+};
+
+TimeRange range_of(const Column& times, int64_t begin, int64_t end) {
+  constexpr int64_t kBlock = 4096;
+  std::array<int64_t, kBlock> block;
+  TimeRange range;
+  for (int64_t at = begin; at < end; at += kBlock) {
+    const int64_t count = std::min(kBlock, end - at);
+    const int64_t* time = times.wholes_at(at, count);
     if (time == nullptr) {
-      times.column.read_wholes(at, count, block.data());
+      times.read_wholes(at, count, block.data());
       time = block.data();
     }
-    for (int64_t i = 0; i < count; ++i) {
-      low = std::min(low, time[i]);
-      high = std::max(high, time[i]);
-    }
+    for (int64_t i = 0; i < count; ++i) range.add(time[i]);
   }
-  if (low > high) return py::make_tuple(0, 0);
-  return py::make_tuple(in_ns(low, times.unit_ns), in_ns(high, times.unit_ns));
+  return range;
+}
+
+// Of every `step`th time and the last one.
+TimeRange sampled_range_of(const Column& times, int64_t step) {
+  TimeRange range;
+  int64_t time = 0;
+  for (int64_t at = 0; at < times.length(); at += step) {
+    times.read_wholes(at, 1, &time);
+    range.add(time);
+  }
+  if (times.length() > 0) {
+    times.read_wholes(times.length() - 1, 1, &time);
+    range.add(time);
+  }
+  return range;
+}
+
+py::tuple range_in_ns(const TimeRange& range, int64_t unit_ns) {
+  if (range.low > range.high) return py::make_tuple(0, 0);
+  return py::make_tuple(in_ns(range.low, unit_ns), in_ns(range.high, unit_ns));
+}
+
+// The first and the last time, in nanoseconds; (0, 0) without any. With a step above 1 of some of
+// them only.
+py::tuple time_range(const py::object& values, int64_t step) {
+  constexpr int64_t kPerThreadMin = 1'000'000;
+  const Times times = times_in(values);
+  if (step > 1) return range_in_ns(sampled_range_of(times.column, step), times.unit_ns);
+  const RowParts parts = RowParts::of(times.column.length(), kPerThreadMin, kThreadsMax);
+  std::vector<TimeRange> ranges(static_cast<size_t>(parts.count));
+  {
+    const py::gil_scoped_release release;
+    for_each_part(parts, [&](int64_t part, int64_t begin, int64_t end) {
+      ranges[static_cast<size_t>(part)] = range_of(times.column, begin, end);
+    });
+  }
+  const TimeRange all{std::ranges::min(ranges, {}, &TimeRange::low).low,
+                      std::ranges::max(ranges, {}, &TimeRange::high).high};
+  return range_in_ns(all, times.unit_ns);
 }
 
 // Bounds on the scale of the times: the first count that is not before each.
@@ -308,7 +351,7 @@ py::dict replay_by_quota(uint64_t limit, const py::object& starts, const py::obj
 void bind_whatif(py::module_& module) {
   module.def("usage_table", &usage_table, py::arg("tenants"), py::arg("times"), py::arg("metrics"),
              py::arg("quantities"), py::arg("names"), py::arg("starts"), py::arg("customers"));
-  module.def("time_range", &time_range, py::arg("times"));
+  module.def("time_range", &time_range, py::arg("times"), py::arg("step") = 1);
   module.def("period_starts", &period_starts, py::arg("unit"), py::arg("zone"), py::arg("from_ns"),
              py::arg("to_ns"));
   module.def("price_ranges", &price_ranges, py::arg("price"));

@@ -1282,8 +1282,11 @@ def usage_table(
     wrong.
     """
 
-def time_range(times: FrameColumn) -> tuple[int, int]:
-    """The first and the last time in nanoseconds since 1970; zeros without any."""
+def time_range(times: FrameColumn, step: int = 1) -> tuple[int, int]:
+    """The first and the last time in nanoseconds since 1970; zeros without any.
+
+    With a step above 1 those of every such row and the last one only.
+    """
 
 def period_starts(unit: str, zone: str, from_ns: int, to_ns: int) -> list[int]:
     """Where the calendar periods begin that touch these times, and where the last of them ends."""

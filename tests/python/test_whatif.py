@@ -359,6 +359,29 @@ def test_objects_of_pandas_are_read_where_they_lie() -> None:
     assert sorted(reprice(frame, {"today": TODAY}).tenants) == list(range(7))
 
 
+def test_periods_of_few_events_among_many_are_found() -> None:
+    count = 20_000
+    times = numpy.full(count, numpy.datetime64("2025-06-10T12:00", "us"))
+    usage = {
+        "tenant": numpy.arange(count) % 3,
+        "time": times,
+        "metric": numpy.full(count, "calls"),
+        "quantity": numpy.ones(count, "int64"),
+    }
+    assert len(reprice(usage, {"today": TODAY}, customers="all").periods) == 1
+    times[7] = numpy.datetime64("2025-03-01", "us")
+    times[-6] = numpy.datetime64("2025-08-31T23:59", "us")
+    result = reprice(usage, {"today": TODAY}, customers="all")
+    assert [period.month for period in result.periods] == [3, 4, 5, 6, 7, 8]
+    assert len(result) == 3 * 6
+    used = zip(result.frame(), result.quantities("calls").tolist(), strict=True)
+    found = {(row["tenant"], row["period"].month): used for row, used in used if used}
+    assert found == {(1, 3): 1, (0, 6): 6667, (1, 6): 6666, (2, 6): 6665, (2, 8): 1}
+    times[13] = numpy.datetime64("NaT")
+    with pytest.raises(InvalidValue, match="time: row 13 has no value"):
+        reprice(usage, {"today": TODAY})
+
+
 def test_the_examples_of_the_docstrings_run() -> None:
     for name in ("whatif", "whatif._break_even", "budgets"):
         found = doctest.testmod(importlib.import_module(f"tenancy.{name}"))

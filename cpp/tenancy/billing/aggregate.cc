@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
-#include <thread>
+#include <span>
+#include <utility>
 
+#include "tenancy/billing/row_parts.h"
 #include "tenancy/billing/usage_summer.h"
 
 namespace tenancy {
@@ -64,82 +66,108 @@ struct Part {
   std::unique_ptr<UsageSummer> summer;
   std::vector<UsageSummer::Tenant> tenants;
   Status status;
-  size_t next = 0;
-
-  const UsageSummer::Tenant* front() const {
-    return next < tenants.size() ? &tenants[next] : nullptr;
-  }
 };
 
 std::vector<Part> sum_parts(const UsageEvents& events, unsigned threads) {
   const int64_t length = events.tenants->length();
   const auto periods = static_cast<int64_t>(periods_of(events));
   const int64_t direct = std::max(kDirectMin, length / kEventsPerDirectId / periods);
-  const int64_t count = std::clamp<int64_t>(length / kPerThreadMin, 1, std::max(threads, 1U));
-  const int64_t each = (length + count - 1) / count;
-  std::vector<Part> parts(static_cast<size_t>(count));
-  const auto work = [&](int64_t at) {
+  const RowParts shares = RowParts::of(length, kPerThreadMin, threads);
+  std::vector<Part> parts(static_cast<size_t>(shares.count));
+  for_each_part(shares, [&](int64_t at, int64_t begin, int64_t end) {
     Part& part = parts[static_cast<size_t>(at)];
     part.summer = std::make_unique<UsageSummer>(events, direct);
-    part.status = part.summer->run(at * each, std::min(length, (at + 1) * each));
+    part.status = part.summer->run(begin, end);
     if (part.status.ok()) part.tenants = part.summer->tenants();
-  };
-  std::vector<std::thread> others;
-  for (int64_t at = 1; at < count; ++at) others.emplace_back(work, at);
-  work(0);
-  for (std::thread& other : others) other.join();
+  });
   return parts;
 }
 
-// Walks the tenants of all parts in order and puts their sums together.
+bool before(const UsageSummer::Tenant& a, const UsageSummer::Tenant& b) {
+  return a.number != b.number ? a.number < b.number : a.text < b.text;
+}
+
+// Some of the tenants of a part.
+struct Slice {
+  const UsageSummer* summer;
+  std::span<const UsageSummer::Tenant> tenants;
+};
+
+// The tenants of all parts in `count` shares of about one size: those of a share come before those
+// of the next one.
+std::vector<std::vector<Slice>> slices_of(const std::vector<Part>& parts, size_t count) {
+  const Part& longest =
+      *std::ranges::max_element(parts, {}, [](const Part& part) { return part.tenants.size(); });
+  std::vector<std::vector<Slice>> shares(count);
+  for (const Part& part : parts) {
+    auto begin = part.tenants.begin();
+    for (size_t i = 0; i < count; ++i) {
+      auto end = part.tenants.end();
+      if (i + 1 < count) {
+        const size_t place = longest.tenants.size() * (i + 1) / count;
+        if (place < longest.tenants.size()) {
+          end = std::lower_bound(begin, end, longest.tenants[place], before);
+        }
+      }
+      shares[i].push_back({part.summer.get(), {begin, end}});
+      begin = end;
+    }
+  }
+  return shares;
+}
+
+// Walks the tenants of the parts in order and puts their sums together.
 class Merger {
  public:
-  Merger(const UsageEvents& events, std::vector<Part>* parts) : parts_(*parts) {
+  Merger(const UsageEvents& events, std::vector<Slice> slices) : slices_(std::move(slices)) {
     metrics_ = events.metric_names.size();
     periods_ = periods_of(events);
-    sums_.tenants_are_texts = events.tenants->kind() == Column::Kind::kText;
+    rows_.sums.tenants_are_texts = events.tenants->kind() == Column::Kind::kText;
     size_t most = 0;
-    for (const Part& part : parts_) most = std::max(most, part.tenants.size() * metrics_);
-    units_.reserve(most);
-    sums_.tenants.reserve(most);
-    sums_.periods.reserve(most);
-    sums_.metrics.reserve(most);
-    sums_.events.reserve(most);
+    for (const Slice& slice : slices_) most = std::max(most, slice.tenants.size());
+    most = std::min(most * metrics_ * periods_, static_cast<size_t>(events.tenants->length()));
+    rows_.units.reserve(most);
+    rows_.sums.tenants.reserve(most);
+    rows_.sums.periods.reserve(most);
+    rows_.sums.metrics.reserve(most);
+    rows_.sums.events.reserve(most);
   }
 
-  Result<UsageSums> merge() {
+  // Rows with the quantities beside them.
+  struct Rows {
+    UsageSums sums;
+    std::vector<Int128> units;
+    bool fits = true;
+  };
+
+  Rows merge() {
     while (const UsageSummer::Tenant* least = first()) {
       const UsageSummer::Tenant tenant = *least;
       take(tenant);
-      const size_t rows = units_.size();
-      for (size_t cell = 0; cell < periods_ * metrics_; ++cell) {
-        if (!add_row(cell / metrics_, cell % metrics_))
-          return out_of_range("the sum of the quantities of one tenant");
+      const size_t rows = rows_.units.size();
+      for (size_t period = 0; period < periods_; ++period) {
+        for (size_t metric = 0; metric < metrics_; ++metric) add_row(period, metric);
       }
-      if (units_.size() > rows) add_tenant(tenant);
+      if (rows_.units.size() > rows) add_tenant(tenant);
     }
-    sums_.quantities.length = static_cast<int64_t>(units_.size());
-    sums_.quantities.units = allocate_units(sums_.quantities.length);
-    std::ranges::copy(units_, sums_.quantities.units.get());
-    return std::move(sums_);
+    return std::move(rows_);
   }
 
  private:
+  // The sums of a tenant lie in as many places as there are periods.
+  static constexpr size_t kAhead = 4;
+
   struct Share {
     const UsageSummer* summer;
     size_t position;
   };
 
-  int compare(const UsageSummer::Tenant& a, const UsageSummer::Tenant& b) const {
-    if (sums_.tenants_are_texts) return a.text.compare(b.text);
-    return a.number < b.number ? -1 : a.number > b.number ? 1 : 0;
-  }
-
   const UsageSummer::Tenant* first() const {
     const UsageSummer::Tenant* least = nullptr;
-    for (const Part& part : parts_) {
-      const UsageSummer::Tenant* front = part.front();
-      if (front != nullptr && (least == nullptr || compare(*front, *least) < 0)) least = front;
+    for (const Slice& slice : slices_) {
+      if (slice.tenants.empty()) continue;
+      const UsageSummer::Tenant* front = slice.tenants.data();
+      if (least == nullptr || before(*front, *least)) least = front;
     }
     return least;
   }
@@ -147,62 +175,90 @@ class Merger {
   // What the parts have of this tenant, which is at the front of each that has something.
   void take(const UsageSummer::Tenant& tenant) {
     shares_.clear();
-    for (Part& part : parts_) {
-      const UsageSummer::Tenant* front = part.front();
-      if (front == nullptr || compare(*front, tenant) != 0) continue;
-      shares_.push_back({part.summer.get(), front->position});
-      ++part.next;
+    for (Slice& slice : slices_) {
+      if (slice.tenants.empty() || before(tenant, slice.tenants.front())) continue;
+      if (kAhead < slice.tenants.size()) slice.summer->prefetch(slice.tenants[kAhead].position);
+      shares_.push_back({slice.summer, slice.tenants.front().position});
+      slice.tenants = slice.tenants.subspan(1);
     }
   }
 
-  // False when the sum does not fit.
-  bool add_row(size_t period, size_t metric) {
+  void add_row(size_t period, size_t metric) {
     Int128 units = 0;
     uint64_t events = 0;
     for (const Share& share : shares_) {
       const UsageSummer::Sum sum = share.summer->sum(share.position, period, metric);
-      if (__builtin_add_overflow(units, sum.units, &units)) return false;
+      if (__builtin_add_overflow(units, sum.units, &units)) rows_.fits = false;
       events += sum.events;
     }
-    if (events == 0) return true;
-    if (!Decimal::from_units(units)) return false;
-    units_.push_back(units);
-    sums_.tenants.push_back(tenants_);
-    sums_.periods.push_back(static_cast<uint32_t>(period));
-    sums_.metrics.push_back(static_cast<uint32_t>(metric));
-    sums_.events.push_back(events);
-    return true;
+    if (events == 0) return;
+    if (!Decimal::from_units(units)) rows_.fits = false;
+    rows_.units.push_back(units);
+    rows_.sums.tenants.push_back(tenants_);
+    rows_.sums.periods.push_back(static_cast<uint32_t>(period));
+    rows_.sums.metrics.push_back(static_cast<uint32_t>(metric));
+    rows_.sums.events.push_back(events);
   }
 
   void add_tenant(const UsageSummer::Tenant& tenant) {
     ++tenants_;
-    if (sums_.tenants_are_texts) {
-      sums_.tenant_texts.emplace_back(tenant.text);
+    if (rows_.sums.tenants_are_texts) {
+      rows_.sums.tenant_texts.emplace_back(tenant.text);
     } else {
-      sums_.tenant_numbers.push_back(tenant.number);
+      rows_.sums.tenant_numbers.push_back(tenant.number);
     }
   }
 
-  std::vector<Part>& parts_;
+  std::vector<Slice> slices_;
   size_t metrics_ = 0;
   size_t periods_ = 0;
   uint32_t tenants_ = 0;
   std::vector<Share> shares_;
-  UsageSums sums_;
-  std::vector<Int128> units_;
+  Rows rows_;
 };
 
-// A whole quantity that fits 64 bits.
-std::optional<int64_t> as_whole(Int128 units) {
-  if (units <= INT64_MAX) {
-    // Most are this small, and 64-bit division is several times faster.
-    const auto small = static_cast<int64_t>(units);
-    if (small % Decimal::kOne != 0) return std::nullopt;
-    return small / Decimal::kOne;
+template <class T>
+void append(std::vector<T>* all, const std::vector<T>& more) {
+  all->insert(all->end(), more.begin(), more.end());
+}
+
+// The rows of all shares, one after the other.
+UsageSums joined(std::vector<Merger::Rows> shares) {
+  UsageSums sums = std::move(shares.front().sums);
+  int64_t length = 0;
+  for (const Merger::Rows& share : shares) length += static_cast<int64_t>(share.units.size());
+  sums.quantities.length = length;
+  sums.quantities.units = allocate_units(length);
+  Int128* units = std::ranges::copy(shares.front().units, sums.quantities.units.get()).out;
+  for (size_t i = 1; i < shares.size(); ++i) {
+    const UsageSums& more = shares[i].sums;
+    const size_t tenants = sums.tenant_numbers.size() + sums.tenant_texts.size();
+    for (const uint32_t tenant : more.tenants) {
+      sums.tenants.push_back(static_cast<uint32_t>(tenants) + tenant);
+    }
+    append(&sums.tenant_numbers, more.tenant_numbers);
+    append(&sums.tenant_texts, more.tenant_texts);
+    append(&sums.periods, more.periods);
+    append(&sums.metrics, more.metrics);
+    append(&sums.events, more.events);
+    units = std::ranges::copy(shares[i].units, units).out;
   }
-  const Int128 whole = units / Decimal::kOne;
-  if (whole > INT64_MAX || whole * Decimal::kOne != units) return std::nullopt;
-  return static_cast<int64_t>(whole);
+  return sums;
+}
+
+Result<UsageSums> merged(const UsageEvents& events, const std::vector<Part>& parts) {
+  std::vector<std::vector<Slice>> slices = slices_of(parts, parts.size());
+  const auto count = static_cast<int64_t>(slices.size());
+  std::vector<Merger::Rows> shares(slices.size());
+  for_each_part(RowParts::of(count, 1, static_cast<unsigned>(count)),
+                [&](int64_t at, int64_t, int64_t) {
+                  const auto share = static_cast<size_t>(at);
+                  shares[share] = Merger(events, std::move(slices[share])).merge();
+                });
+  for (const Merger::Rows& share : shares) {
+    if (!share.fits) return out_of_range("the sum of the quantities of one tenant");
+  }
+  return joined(std::move(shares));
 }
 
 }  // namespace
@@ -210,12 +266,12 @@ std::optional<int64_t> as_whole(Int128 units) {
 Result<UsageSums> sum_usage(const UsageEvents& events, unsigned threads) {
   const Status checked = check(events);
   if (!checked.ok()) return checked.error();
-  std::vector<Part> parts = sum_parts(events, threads);
+  const std::vector<Part> parts = sum_parts(events, threads);
   for (const Part& part : parts) {
     if (!part.status.ok()) return part.status.error();
     if (part.summer->overflowed()) return out_of_range("the sum of the quantities of one tenant");
   }
-  return Merger(events, &parts).merge();
+  return merged(events, parts);
 }
 
 Result<Amounts> price_sums(const UsageSums& sums, std::span<const Price* const> prices,
@@ -228,10 +284,8 @@ Result<Amounts> price_sums(const UsageSums& sums, std::span<const Price* const> 
     const Price& price = *prices[sums.metrics[row]];
     const Int128 units = sums.quantities.units.get()[i];
     std::optional<Decimal> quick;
-    if (units >= 0) {
-      if (const std::optional<int64_t> whole = as_whole(units)) {
-        quick = price.amount_of_whole(*whole);
-      }
+    if (const std::optional<int64_t> whole = whole_of(units); whole && *whole >= 0) {
+      quick = price.amount_of_whole(*whole);
     }
     const Result<Decimal> amount =
         quick ? Result<Decimal>(*quick) : price.amount(*Decimal::from_units(units));

@@ -1,8 +1,10 @@
 #include "tenancy/billing/book.h"
 
 #include <algorithm>
+#include <array>
 
 #include "tenancy/base/money.h"
+#include "tenancy/billing/row_parts.h"
 #include "tenancy/catalog/names.h"
 
 namespace tenancy {
@@ -13,6 +15,9 @@ constexpr std::string_view kSeats = "seats";
 constexpr std::string_view kBaseFee = "base_fee";
 constexpr std::string_view kMinimum = "minimum";
 constexpr std::string_view kMaximum = "maximum";
+
+constexpr int64_t kRowsBlock = 1024;
+constexpr int64_t kRowsPerThreadMin = 30'000;
 
 Error unknown(std::string_view what, std::string_view name,
               const std::vector<std::string_view>& known) {
@@ -149,67 +154,113 @@ Result<BookAmount> PriceBook::amount(const Usage& usage, std::optional<Decimal> 
   return result;
 }
 
-// Adds one charge to every total; null quantities are none at all.
-Status PriceBook::add_charges(std::string_view name, const Price& price, const Column* quantities,
-                              unsigned threads, Amounts* totals) const {
-  const std::string field(name);
-  const Result<Decimal> none = price.amount(Decimal());
-  if (!none.ok()) return none.error();
-  Result<Amounts> charges = Amounts();
-  if (quantities != nullptr) {
-    if (quantities->length() != totals->length) {
+// The charges in the order of the book, with columns of one length and without nulls.
+Result<std::vector<PriceBook::Charge>> PriceBook::charges_of(const Columns& usage,
+                                                             const Column* seats) const {
+  if (usage.empty()) return Error{Code::kInvalidArgument, "expected at least one column of usage"};
+  std::vector<Charge> charges;
+  for (size_t i = 0; i < prices_.size(); ++i) {
+    charges.push_back({def_.metrics[i].metric, prices_[i].get(), nullptr, {}});
+  }
+  for (const auto& [metric, column] : usage) {
+    const Result<size_t> index = index_of(metric);
+    if (!index.ok()) return index.error();
+    if (charges[*index].quantities != nullptr) return given_twice(metric);
+    charges[*index].quantities = column;
+  }
+  if (seats != nullptr && seats_ == nullptr) {
+    return Error{Code::kInvalidArgument, "this book has no price for seats"};
+  }
+  if (seats_ != nullptr) charges.push_back({kSeats, seats_.get(), seats, {}});
+  const int64_t length = usage.front().second->length();
+  for (Charge& charge : charges) {
+    const Result<Decimal> none = charge.price->amount(Decimal());
+    if (!none.ok()) return none.error();
+    charge.none = *none;
+    if (charge.quantities == nullptr) continue;
+    const std::string field(charge.name);
+    if (charge.quantities->kind() == Column::Kind::kText) {
       return Error{Code::kInvalidArgument,
-                   "the columns have different lengths: " + std::to_string(totals->length) +
-                       " and " + std::to_string(quantities->length())};
+                   field +
+                       ": expected whole numbers or decimals, got a column of texts; cast it "
+                       "to int64 or decimal128"};
     }
-    if (const std::optional<int64_t> null = quantities->first_null()) {
+    if (charge.quantities->length() != length) {
+      return Error{Code::kInvalidArgument,
+                   "the columns have different lengths: " + std::to_string(length) + " and " +
+                       std::to_string(charge.quantities->length())};
+    }
+    if (const std::optional<int64_t> null = charge.quantities->first_null()) {
       return Error{Code::kInvalidArgument, field + ": element " + std::to_string(*null) +
                                                " has no value; write 0 for no usage"};
     }
-    charges = price_column(price, *quantities, threads);
-    if (!charges.ok()) {
-      return Error{charges.error().code, field + ": " + charges.error().message};
-    }
   }
-  Int128* out = totals->units.get();
-  for (int64_t k = 0; k < totals->length; ++k) {
-    const Int128 amount = quantities != nullptr ? charges->units.get()[k] : none->units();
-    if (__builtin_add_overflow(out[k], amount, &out[k])) return out_of_range("the total");
+  return charges;
+}
+
+// Base fee, minimum and maximum on top of each total; false where one leaves the decimals.
+bool PriceBook::conclude_rows(int64_t count, Int128* totals) const {
+  const Int128 fee = base_fee_.units();
+  const bool counts = def_.rules.commitment == Commitment::kAll;
+  const Int128 before = counts ? fee : Int128{0};
+  const Int128 after = counts ? Int128{0} : fee;
+  const Int128 low = def_.minimum ? def_.minimum->units() : -Decimal::kUnitsMax;
+  const Int128 high = def_.maximum ? def_.maximum->units() : Decimal::kUnitsMax;
+  const auto outside = [](Int128 units) {
+    return units > Decimal::kUnitsMax || units < -Decimal::kUnitsMax;
+  };
+  bool bad = false;
+  for (int64_t i = 0; i < count; ++i) {
+    Int128 total = totals[i];
+    bad |= outside(total) || __builtin_add_overflow(total, before, &total) || outside(total);
+    total = total < low ? low : total > high ? high : total;
+    bad |= __builtin_add_overflow(total, after, &total) || outside(total);
+    totals[i] = total;
+  }
+  return !bad;
+}
+
+// The totals of rows [begin, end), a block at a time, so that what is summed stays in the cache.
+Status PriceBook::total_rows(const std::vector<Charge>& charges, int64_t begin, int64_t end,
+                             Int128* out) const {
+  std::array<Int128, kRowsBlock> amounts;
+  for (int64_t at = begin; at < end; at += kRowsBlock) {
+    const int64_t count = std::min(kRowsBlock, end - at);
+    Int128* totals = out + at;
+    std::fill_n(totals, count, Int128{0});
+    bool overflow = false;
+    for (const Charge& charge : charges) {
+      if (charge.quantities == nullptr) {
+        std::fill_n(amounts.begin(), count, charge.none.units());
+      } else if (const std::optional<PriceFailure> failure = price_rows(
+                     *charge.price, *charge.quantities, at, at + count, amounts.data())) {
+        return {failure->error.code, std::string(charge.name) + ": element " +
+                                         std::to_string(failure->index) + ": " +
+                                         failure->error.message};
+      }
+      for (int64_t i = 0; i < count; ++i) {
+        overflow |= __builtin_add_overflow(totals[i], amounts[static_cast<size_t>(i)], &totals[i]);
+      }
+    }
+    if (!conclude_rows(count, totals) || overflow) return out_of_range("the total");
   }
   return {};
 }
 
 Result<Amounts> PriceBook::amounts(const Columns& usage, const Column* seats,
                                    unsigned threads) const {
-  std::vector<const Column*> columns(prices_.size(), nullptr);
-  if (usage.empty()) return Error{Code::kInvalidArgument, "expected at least one column of usage"};
-  for (const auto& [metric, column] : usage) {
-    const Result<size_t> index = index_of(metric);
-    if (!index.ok()) return index.error();
-    if (columns[*index] != nullptr) return given_twice(metric);
-    columns[*index] = column;
-  }
-  if (seats != nullptr && seats_ == nullptr) {
-    return Error{Code::kInvalidArgument, "this book has no price for seats"};
-  }
+  const Result<std::vector<Charge>> charges = charges_of(usage, seats);
+  if (!charges.ok()) return charges.error();
   Amounts totals;
   totals.length = usage.front().second->length();
   totals.units = allocate_units(totals.length);
-  Int128* out = totals.units.get();
-  std::fill_n(out, totals.length, Int128{0});
-  Status status;
-  for (size_t i = 0; i < prices_.size() && status.ok(); ++i) {
-    status = add_charges(def_.metrics[i].metric, *prices_[i], columns[i], threads, &totals);
-  }
-  if (status.ok() && seats_ != nullptr) {
-    status = add_charges(kSeats, *seats_, seats, threads, &totals);
-  }
-  if (!status.ok()) return status.error();
-  for (int64_t k = 0; k < totals.length; ++k) {
-    std::optional<Decimal> total = Decimal::from_units(out[k]);
-    if (total) total = concluded(*total, nullptr);
-    if (!total) return out_of_range("the total");
-    out[k] = total->units();
+  const RowParts parts = RowParts::of(totals.length, kRowsPerThreadMin, threads, kRowsBlock);
+  std::vector<Status> found(static_cast<size_t>(parts.count));
+  for_each_part(parts, [&](int64_t part, int64_t begin, int64_t end) {
+    found[static_cast<size_t>(part)] = total_rows(*charges, begin, end, totals.units.get());
+  });
+  for (const Status& status : found) {
+    if (!status.ok()) return status.error();
   }
   return totals;
 }

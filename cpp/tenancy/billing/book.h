@@ -46,14 +46,23 @@ class PriceBook {
   // metric given twice, seats where the book has none; kNotFound: an unknown metric.
   Result<BookAmount> amount(const Usage& usage, std::optional<Decimal> seats) const;
   // The total of every row of the columns, which have one length and no nulls. `seats` may be null:
-  // no seats.
+  // no seats. `threads`: at most so many; amounts and errors do not depend on it.
   Result<Amounts> amounts(const Columns& usage, const Column* seats, unsigned threads) const;
 
  private:
   PriceBook() = default;
   Result<size_t> index_of(std::string_view metric) const;
-  Status add_charges(std::string_view name, const Price& price, const Column* quantities,
-                     unsigned threads, Amounts* totals) const;
+  // One charge of `amounts`: what is priced, and null where every quantity is zero.
+  struct Charge {
+    std::string_view name;
+    const Price* price = nullptr;
+    const Column* quantities = nullptr;
+    Decimal none;  // the amount of a quantity of zero
+  };
+  Result<std::vector<Charge>> charges_of(const Columns& usage, const Column* seats) const;
+  Status total_rows(const std::vector<Charge>& charges, int64_t begin, int64_t end,
+                    Int128* out) const;
+  bool conclude_rows(int64_t count, Int128* totals) const;
   // Base fee, minimum and maximum on top of the charges.
   std::optional<Decimal> concluded(Decimal charges, BookAmount* lines) const;
 

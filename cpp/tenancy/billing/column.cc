@@ -251,6 +251,15 @@ bool Column::read_wholes(int64_t begin, int64_t count, int64_t* out) const {
   return all >= 0;
 }
 
+bool Column::repeats(int64_t begin, int64_t count) const {
+  if (count == 0 || layout_ != Layout::kInline) return false;
+  const Chunk& chunk = chunks_[chunk_of(begin)];
+  const int64_t inside = begin - chunk.begin;
+  if (inside + count > chunk.length) return false;
+  const char* first = static_cast<const char*>(chunk.data) + (chunk.offset + inside) * width_;
+  return std::memcmp(first, first + width_, static_cast<size_t>((count - 1) * width_)) == 0;
+}
+
 const int64_t* Column::wholes_at(int64_t begin, int64_t count) const {
   if (kind_ != Kind::kWhole || width_ != 8 || !signed_ || count == 0) return nullptr;
   const Chunk& chunk = chunks_[chunk_of(begin)];

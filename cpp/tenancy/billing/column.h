@@ -63,6 +63,9 @@ class Column {
   // digits after the point, or -1.
   int64_t read_units(int64_t begin, int64_t count, Int128* out) const;
   void read_texts(int64_t begin, int64_t count, std::string_view* out) const;
+  // Whether they are all the same number or the same code; false where that is not seen at a
+  // glance.
+  bool repeats(int64_t begin, int64_t count) const;
   // Where the chunk of this value ends.
   int64_t chunk_end(int64_t index) const;
   // The positions in the dictionary, and the texts of that of one chunk.

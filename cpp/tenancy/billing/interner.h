@@ -5,6 +5,9 @@
 // ought to be, then whether they are there. None of these steps jumps, so the memory of many ids is
 // waited for at once. Two ids with one hash are still two: the id itself is compared.
 //
+// Ids mostly come again in the order in which they came first: what a year of days holds of each
+// tenant. While they do, each is compared with the one that is next, and nothing is hashed.
+//
 // Ownership: texts are borrowed. Thread safety: one thread.
 #pragma once
 
@@ -192,12 +195,27 @@ class Interner {
   // The positions of all of them, each plus `first`. `out` may be where they lie.
   void positions(const Id* ids, int64_t count, int64_t first, int64_t* out) {
     for (int64_t begin = 0; begin < count; begin += kBlock) {
-      positions_of_block(ids + begin, std::min(kBlock, count - begin), first, out + begin);
+      const int64_t some = std::min(kBlock, count - begin);
+      const int64_t done = positions_in_order(ids + begin, some, first, out + begin);
+      if (done == some) continue;
+      positions_of_block(ids + begin + done, some - done, first, out + begin + done);
+      next_ = static_cast<size_t>(out[begin + some - 1] - first) + 1;
     }
   }
 
  private:
   static constexpr int64_t kBlock = 128;
+
+  // How many of them follow the id before, one by one.
+  int64_t positions_in_order(const Id* ids, int64_t count, int64_t first, int64_t* out) {
+    int64_t done = 0;
+    while (done < count && next_ < ids_.size() && same(next_, Key(ids[done]), ids[done])) {
+      out[done] = first + static_cast<int64_t>(next_);
+      ++next_;
+      ++done;
+    }
+    return done;
+  }
 
   void positions_of_block(const Id* ids, int64_t count, int64_t first, int64_t* out) {
     std::array<uint64_t, kBlock> hashes;
@@ -239,6 +257,7 @@ class Interner {
   HashIndex index_;
   std::vector<Id> ids_;
   std::vector<Key> keys_;
+  size_t next_ = 0;  // the position after that of the id before
 };
 
 using NumberInterner = Interner<int64_t, NumberKey>;

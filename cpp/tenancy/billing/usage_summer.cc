@@ -24,13 +24,6 @@ bool all_within(const int64_t* values, int64_t count, int64_t most) {
   return signs >= 0;
 }
 
-// A number from the largest of them to the next power of two; none is negative.
-int64_t about_largest(const int64_t* values, int64_t count) {
-  int64_t bits = 0;
-  for (int64_t i = 0; i < count; ++i) bits |= values[i];
-  return bits;
-}
-
 }  // namespace
 
 UsageSummer::UsageSummer(const UsageEvents& events, int64_t direct)
@@ -75,27 +68,17 @@ std::vector<UsageSummer::Tenant> UsageSummer::tenants() const {
   return tenants;
 }
 
-UsageSummer::Sum UsageSummer::sum(size_t position, size_t period, size_t metric) const {
-  const Table& table = tables_[period];
-  const size_t at = position * static_cast<size_t>(metrics_) + metric;
-  if (wide_) return at < table.wide.size() ? table.wide[at] : Sum();
-  if (at >= table.groups.size()) return {};
-  Int128 whole = table.groups[at].sum;
-  if (!table.spilled.empty()) {
-    const auto spilled = table.spilled.find(at);
-    if (spilled != table.spilled.end()) whole += spilled->second;
-  }
-  return {whole * Decimal::kOne, table.groups[at].events};
-}
-
 // --- metrics
 
 Status UsageSummer::read_metrics(int64_t at, int64_t count) {
   metric_ = metric_block_.data();
-  if (events_.metrics == nullptr) {
-    std::fill_n(metric_block_.begin(), count, 0);
-    return {};
-  }
+  one_metric_ = events_.metrics == nullptr || events_.metrics->repeats(at, count);
+  if (events_.metrics != nullptr) return read_each_metric(at, one_metric_ ? 1 : count);
+  metric_block_.front() = 0;
+  return {};
+}
+
+Status UsageSummer::read_each_metric(int64_t at, int64_t count) {
   const Column& column = *events_.metrics;
   if (column.kind() == Column::Kind::kWhole) {
     metric_ = column.wholes_at(at, count);
@@ -175,12 +158,17 @@ Status UsageSummer::read_periods(int64_t at, int64_t count) {
     }
     time = time_block_.data();
   }
-  // Most blocks lie in the period of the event before: one look at all of them, without a jump.
+  // Most blocks lie in the period of the event before: one look at all of them, without a jump, and
+  // at signs alone, as above.
   const auto begin = static_cast<uint64_t>(period_begin_);
   const uint64_t length = static_cast<uint64_t>(period_end_) - begin;
-  bool outside = false;
-  for (int64_t i = 0; i < count; ++i) outside |= static_cast<uint64_t>(time[i]) - begin >= length;
-  one_period_ = !outside;
+  const auto last = static_cast<int64_t>(std::min<uint64_t>(length, INT64_MAX)) - 1;
+  int64_t signs = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto passed = static_cast<int64_t>(static_cast<uint64_t>(time[i]) - begin);
+    signs |= passed | (last - (passed & INT64_MAX));
+  }
+  one_period_ = signs >= 0;
   if (one_period_) return {};
   for (int64_t i = 0; i < count; ++i) {
     if (time[i] < period_begin_ || time[i] >= period_end_) {
@@ -286,8 +274,14 @@ Status UsageSummer::read_tenant_codes(int64_t at, int64_t count) {
 
 // Turns ids into positions.
 void UsageSummer::place_numbers(int64_t count) {
-  if (all_within(tenant_, count, direct_ - 1)) {
-    const int64_t used = std::min(about_largest(tenant_, count), direct_ - 1) + 1;
+  int64_t signs = 0;
+  int64_t bits = 0;  // all of them together are at least the largest id
+  for (int64_t i = 0; i < count; ++i) {
+    bits |= tenant_[i];
+    signs |= direct_ - 1 - (tenant_[i] & INT64_MAX);
+  }
+  if ((signs | bits) >= 0) {
+    const int64_t used = std::min(bits, direct_ - 1) + 1;
     direct_used_ = std::max(direct_used_, static_cast<size_t>(used));
     return;
   }
@@ -341,14 +335,27 @@ void UsageSummer::add(int64_t count) {
     if (table.groups.size() < needed) {
       table.groups.resize(std::max(needed, table.groups.size() * 2));
     }
-    Group* groups = table.groups.data();
-    for (; i < run.end; ++i) {
-      const int64_t at = tenant_[i] * metrics_ + metric_[i];
-      Group& group = groups[at];
-      ++group.events;
-      if (__builtin_add_overflow(group.sum, quantity_[i], &group.sum)) {
-        spill(&table, static_cast<size_t>(at), quantity_[i]);
-      }
+    if (one_metric_) {
+      add_run(&table, i, run.end, [metric = metric_[0]](int64_t) { return metric; });
+    } else {
+      add_run(&table, i, run.end, [this](int64_t event) { return metric_[event]; });
+    }
+    i = run.end;
+  }
+}
+
+template <class MetricOf>
+void UsageSummer::add_run(Table* table, int64_t begin, int64_t end, MetricOf metric_of) {
+  Group* groups = table->groups.data();
+  const int64_t* tenants = tenant_;
+  const int64_t* quantities = quantity_;
+  const int64_t metrics = metrics_;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t at = tenants[i] * metrics + metric_of(i);
+    Group& group = groups[at];
+    ++group.events;
+    if (__builtin_add_overflow(group.sum, quantities[i], &group.sum)) {
+      spill(table, static_cast<size_t>(at), quantities[i]);
     }
   }
 }
@@ -369,7 +376,8 @@ void UsageSummer::add_wide(int64_t count) {
     Table& table = *run.table;
     if (table.wide.size() < needed) table.wide.resize(std::max(needed, table.wide.size() * 2));
     for (; i < run.end; ++i) {
-      Sum& sum = table.wide[static_cast<size_t>(tenant_[i] * metrics_ + metric_[i])];
+      const int64_t metric = metric_[one_metric_ ? 0 : i];
+      Sum& sum = table.wide[static_cast<size_t>(tenant_[i] * metrics_ + metric)];
       ++sum.events;
       if (__builtin_add_overflow(sum.units, units_block_[static_cast<size_t>(i)], &sum.units)) {
         overflowed_ = true;

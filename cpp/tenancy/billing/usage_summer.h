@@ -54,6 +54,8 @@ class UsageSummer {
   std::vector<Tenant> tenants() const;
   // Without events where the tenant has none. The units may lie outside a decimal.
   Sum sum(size_t position, size_t period, size_t metric) const;
+  // Hints that the sums of this tenant are wanted soon.
+  void prefetch(size_t position) const;
   // A sum has left 128 bits.
   bool overflowed() const { return overflowed_; }
 
@@ -73,6 +75,7 @@ class UsageSummer {
   };
 
   Status read_metrics(int64_t at, int64_t count);
+  Status read_each_metric(int64_t at, int64_t count);
   Status check_metrics(int64_t at, int64_t count) const;
   Status read_metric_codes(int64_t at, int64_t count);
   Status unknown_metric(int64_t index, std::string_view name) const;
@@ -86,6 +89,8 @@ class UsageSummer {
   void widen();
   size_t groups_needed() const;
   void add(int64_t count);
+  template <class MetricOf>
+  void add_run(Table* table, int64_t begin, int64_t end, MetricOf metric_of);
   void add_wide(int64_t count);
   struct Run {
     Table* table;
@@ -115,6 +120,7 @@ class UsageSummer {
   int64_t period_ = 0;
   bool one_period_ = true;  // all of the block at hand, and period_block_ is not written
   // The block at hand: each points into its array below, or into the column itself.
+  bool one_metric_ = false;  // the first is that of all, and only it is written
   const int64_t* metric_ = nullptr;
   const int64_t* tenant_ = nullptr;
   const int64_t* quantity_ = nullptr;
@@ -128,5 +134,25 @@ class UsageSummer {
   std::array<Int128, kBlock> units_block_;
   std::array<std::string_view, kBlock> text_block_;
 };
+
+inline UsageSummer::Sum UsageSummer::sum(size_t position, size_t period, size_t metric) const {
+  const Table& table = tables_[period];
+  const size_t at = position * static_cast<size_t>(metrics_) + metric;
+  if (wide_) return at < table.wide.size() ? table.wide[at] : Sum();
+  if (at >= table.groups.size() || table.groups[at].events == 0) return {};
+  Int128 whole = table.groups[at].sum;
+  if (!table.spilled.empty()) {
+    const auto spilled = table.spilled.find(at);
+    if (spilled != table.spilled.end()) whole += spilled->second;
+  }
+  return {whole * Decimal::kOne, table.groups[at].events};
+}
+
+inline void UsageSummer::prefetch(size_t position) const {
+  const size_t at = position * static_cast<size_t>(metrics_);
+  for (const Table& table : tables_) {
+    if (at < table.groups.size()) __builtin_prefetch(table.groups.data() + at);
+  }
+}
 
 }  // namespace tenancy

@@ -1,6 +1,7 @@
 #include "tenancy/billing/usage_table.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace tenancy {
@@ -15,6 +16,9 @@ class Builder {
       : sums_(sums), metrics_(metrics), periods_(periods), rows_(rows) {}
 
   Result<UsageTable> build() {
+    row_of_.reserve(sums_.tenants.size());
+    table_.tenants.reserve(sums_.tenants.size());
+    table_.periods.reserve(sums_.tenants.size());
     for (size_t begin = 0; begin < sums_.tenants.size();) {
       size_t end = begin;
       while (end < sums_.tenants.size() && sums_.tenants[end] == sums_.tenants[begin]) ++end;
@@ -44,35 +48,33 @@ class Builder {
     }
   }
 
+  // Columns are whole numbers until a sum is none.
   void fill() {
     const size_t rows = table_.tenants.size();
-    std::vector<bool> whole(metrics_, true);
+    table_.metrics.resize(metrics_);
+    for (UsageTable::MetricColumn& column : table_.metrics) column.wholes.assign(rows, 0);
     const Int128* units = sums_.quantities.units.get();
     for (size_t i = 0; i < row_of_.size(); ++i) {
-      const Int128 number = units[i] / Decimal::kOne;
-      if (number * Decimal::kOne != units[i] || number > INT64_MAX || number < INT64_MIN) {
-        whole[sums_.metrics[i]] = false;
-      }
-    }
-    table_.metrics.resize(metrics_);
-    for (size_t metric = 0; metric < metrics_; ++metric) {
-      UsageTable::MetricColumn& column = table_.metrics[metric];
-      column.whole = whole[metric];
-      if (column.whole) {
-        column.wholes.assign(rows, 0);
-      } else {
-        column.units.length = static_cast<int64_t>(rows);
-        column.units.units = allocate_units(column.units.length);
-        std::fill_n(column.units.units.get(), rows, Int128{0});
-      }
-    }
-    for (size_t i = 0; i < row_of_.size(); ++i) {
       UsageTable::MetricColumn& column = table_.metrics[sums_.metrics[i]];
-      if (column.whole) {
-        column.wholes[row_of_[i]] = static_cast<int64_t>(units[i] / Decimal::kOne);
-      } else {
-        column.units.units.get()[row_of_[i]] = units[i];
-      }
+      if (!column.whole) continue;
+      const std::optional<int64_t> whole = whole_of(units[i]);
+      column.whole = whole.has_value();
+      if (whole) column.wholes[row_of_[i]] = *whole;
+    }
+    for (size_t metric = 0; metric < metrics_; ++metric) {
+      if (!table_.metrics[metric].whole) fill_units(metric, rows);
+    }
+  }
+
+  void fill_units(size_t metric, size_t rows) {
+    UsageTable::MetricColumn& column = table_.metrics[metric];
+    column.wholes.clear();
+    column.units.length = static_cast<int64_t>(rows);
+    column.units.units = allocate_units(column.units.length);
+    Int128* out = column.units.units.get();
+    std::fill_n(out, rows, Int128{0});
+    for (size_t i = 0; i < row_of_.size(); ++i) {
+      if (sums_.metrics[i] == metric) out[row_of_[i]] = sums_.quantities.units.get()[i];
     }
   }
 

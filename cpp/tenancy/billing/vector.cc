@@ -6,7 +6,8 @@
 #include <array>
 #include <new>
 #include <optional>
-#include <thread>
+
+#include "tenancy/billing/row_parts.h"
 
 namespace tenancy {
 
@@ -15,11 +16,6 @@ namespace {
 constexpr int64_t kBlock = 2048;            // elements that stay in the first-level cache
 constexpr int64_t kPerThreadMin = 100'000;  // below this a thread costs more than it saves
 constexpr size_t kHugePageBytes = size_t{2} << 20;
-
-struct Failure {
-  int64_t index;
-  Error error;
-};
 
 // The tiers of a price in arrays of a fixed size, so that the compiler unrolls the search.
 template <size_t N>
@@ -100,21 +96,21 @@ bool price_wholes(const Price& price, const int64_t* quantities, int64_t count, 
 
 class Worker {
  public:
-  Worker(const Price& price, const Column& quantities, Int128* out)
-      : price_(price), quantities_(quantities), out_(out) {}
+  Worker(const Price& price, const Column& quantities) : price_(price), quantities_(quantities) {}
 
-  std::optional<Failure> run(int64_t begin, int64_t end) {
+  std::optional<PriceFailure> run(int64_t begin, int64_t end, Int128* out) {
     for (int64_t at = begin; at < end; at += kBlock) {
       const int64_t count = std::min(kBlock, end - at);
-      if (fast(at, count)) continue;
-      if (std::optional<Failure> failure = careful(at, count)) return failure;
+      Int128* block = out + (at - begin);
+      if (fast(at, count, block)) continue;
+      if (std::optional<PriceFailure> failure = careful(at, count, block)) return failure;
     }
     return std::nullopt;
   }
 
  private:
   // False when a quantity of the block is not in the table's range.
-  bool fast(int64_t at, int64_t count) {
+  bool fast(int64_t at, int64_t count, Int128* out) {
     const int64_t most = price_.whole().quantity_max;
     if (most < 0 || quantities_.kind() != Column::Kind::kWhole) return false;
     const int64_t* block = quantities_.wholes_at(at, count);
@@ -129,31 +125,31 @@ class Worker {
       high = std::max(high, block[i]);
     }
     if (low < 0 || high > most) return false;
-    return price_wholes(price_, block, count, out_ + at);
+    price_wholes(price_, block, count, out);
+    return true;
   }
 
-  std::optional<Failure> careful(int64_t at, int64_t count) {
+  std::optional<PriceFailure> careful(int64_t at, int64_t count, Int128* out) {
     const int64_t bad = quantities_.read_units(at, count, units_.data());
     if (bad >= 0) {
-      return Failure{bad,
-                     {Code::kOutOfRange,
-                      "expected a number below 10^26 of at most 12 digits after the point"}};
+      return PriceFailure{bad,
+                          {Code::kOutOfRange,
+                           "expected a number below 10^26 of at most 12 digits after the point"}};
     }
     for (int64_t i = 0; i < count; ++i) {
-      out_[at + i] = 0;
+      out[i] = 0;
       if (quantities_.is_null(at + i)) continue;
       const std::optional<Decimal> quantity = Decimal::from_units(units_[static_cast<size_t>(i)]);
-      if (!quantity) return Failure{at + i, out_of_range("the quantity")};
+      if (!quantity) return PriceFailure{at + i, out_of_range("the quantity")};
       const Result<Decimal> amount = price_.amount(*quantity);
-      if (!amount.ok()) return Failure{at + i, amount.error()};
-      out_[at + i] = amount->units();
+      if (!amount.ok()) return PriceFailure{at + i, amount.error()};
+      out[i] = amount->units();
     }
     return std::nullopt;
   }
 
   const Price& price_;
   const Column& quantities_;
-  Int128* out_;
   std::array<int64_t, kBlock> wholes_;
   std::array<Int128, kBlock> units_;
 };
@@ -186,6 +182,11 @@ std::shared_ptr<Int128> allocate_units(int64_t count) {
           [alignment](Int128* units) { ::operator delete(units, std::align_val_t(alignment)); }};
 }
 
+std::optional<PriceFailure> price_rows(const Price& price, const Column& quantities, int64_t begin,
+                                       int64_t end, Int128* out) {
+  return Worker(price, quantities).run(begin, end, out);
+}
+
 Result<Amounts> price_column(const Price& price, const Column& quantities, unsigned threads) {
   if (quantities.kind() == Column::Kind::kText) {
     return Error{Code::kInvalidArgument,
@@ -195,20 +196,13 @@ Result<Amounts> price_column(const Price& price, const Column& quantities, unsig
   Amounts amounts;
   amounts.length = quantities.length();
   amounts.units = allocate_units(amounts.length);
-  const int64_t parts =
-      std::clamp<int64_t>(amounts.length / kPerThreadMin, 1, std::max(threads, 1U));
-  const int64_t each = (amounts.length + parts - 1) / parts;
-  std::vector<std::optional<Failure>> failures(static_cast<size_t>(parts));
-  const auto work = [&](int64_t part) {
-    Worker worker(price, quantities, amounts.units.get());
+  const RowParts parts = RowParts::of(amounts.length, kPerThreadMin, threads);
+  std::vector<std::optional<PriceFailure>> failures(static_cast<size_t>(parts.count));
+  for_each_part(parts, [&](int64_t part, int64_t begin, int64_t end) {
     failures[static_cast<size_t>(part)] =
-        worker.run(part * each, std::min(amounts.length, (part + 1) * each));
-  };
-  std::vector<std::thread> others;
-  for (int64_t part = 1; part < parts; ++part) others.emplace_back(work, part);
-  work(0);
-  for (std::thread& other : others) other.join();
-  for (const std::optional<Failure>& failure : failures) {
+        price_rows(price, quantities, begin, end, amounts.units.get() + begin);
+  });
+  for (const std::optional<PriceFailure>& failure : failures) {
     if (!failure) continue;
     return Error{failure->error.code,
                  "element " + std::to_string(failure->index) + ": " + failure->error.message};

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,17 @@ namespace tenancy {
 
 // Memory for `count` numbers, not initialised; in huge pages where the system gives them.
 std::shared_ptr<Int128> allocate_units(int64_t count);
+
+// The number that so many units of 1e-12 are, where it is whole and fits 64 bits.
+inline std::optional<int64_t> whole_of(Int128 units) {
+  const auto small = static_cast<int64_t>(units);
+  if (small == units) {  // most are, and 64-bit division is several times faster
+    return small % Decimal::kOne == 0 ? std::optional(small / Decimal::kOne) : std::nullopt;
+  }
+  const Int128 whole = units / Decimal::kOne;
+  if (whole * Decimal::kOne != units || static_cast<int64_t>(whole) != whole) return std::nullopt;
+  return static_cast<int64_t>(whole);
+}
 
 // Numbers in units of 1e-12: what decimal128(38, 12) holds. Immutable once filled.
 struct Amounts {
@@ -39,6 +51,16 @@ struct Amounts {
 // index of the first element they are about; kInvalidArgument for a column of texts.
 // `threads`: at most so many. Safe from any thread.
 Result<Amounts> price_column(const Price& price, const Column& quantities, unsigned threads);
+
+// Where a column could not be priced.
+struct PriceFailure {
+  int64_t index;
+  Error error;
+};
+
+// The amounts of quantities [begin, end), which are no texts, into `out`; 0 for nulls.
+std::optional<PriceFailure> price_rows(const Price& price, const Column& quantities, int64_t begin,
+                                       int64_t end, Int128* out);
 
 // The exact sum; nothing when it does not fit.
 std::optional<Decimal> sum_of(const Amounts& amounts);

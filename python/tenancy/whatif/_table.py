@@ -27,6 +27,7 @@ Tenant: TypeAlias = int | str
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NOT_A_TIME = -(1 << 63)  # NumPy's NaT
+_TIMES_SAMPLED = 4096
 
 
 def moment(ns: int) -> datetime:
@@ -107,10 +108,10 @@ def _where_it_lies(
 
 def _texts(series: Any, name: str) -> _core.FrameColumn | None:
     """A column of `str` objects alone; None for any other, of which Arrow tells what it holds."""
+    if not type(series.dtype).__module__.startswith("numpy"):
+        return None  # texts of Arrow lie where they can be read, and to_numpy makes objects of them
     values = series.to_numpy()
-    if not type(series.dtype).__module__.startswith("numpy") or not isinstance(
-        next(iter(values), None), str
-    ):
+    if not isinstance(next(iter(values), None), str):
         return None
     try:
         return _core.FrameColumn.of(values, name, True)
@@ -134,22 +135,27 @@ def _codes(series: Any, name: str) -> Any:
     return codes
 
 
-def check_times(column: _core.FrameColumn, name: str) -> tuple[int, int]:
-    """The first and the last time in nanoseconds since 1970. Times without a zone are UTC."""
+def check_times(column: _core.FrameColumn, name: str, step: int = 1) -> tuple[int, int]:
+    """The first and the last time in nanoseconds since 1970. Times without a zone are UTC.
+
+    With a `step` above 1 every such time and the last one are looked at, and no others.
+    """
     if column.kind != "time":
         raise InvalidValue(
             name, f"expected times, got {column.kind}", remedy="give datetime64 or datetimes"
         )
-    first, last = _core.time_range(column)
+    first, last = _core.time_range(column, step)
     if first == _NOT_A_TIME:
         row = int(_exact.numpy().asarray(column.times_ns(name)).argmin())
         raise InvalidValue(name, f"row {row} has no value", remedy="leave such rows out")
     return first, last
 
 
-def period_starts(unit: str, zone: str, column: _core.FrameColumn, name: str) -> list[int]:
+def period_starts(
+    unit: str, zone: str, column: _core.FrameColumn, name: str, step: int = 1
+) -> list[int]:
     """Where the calendar periods begin that hold these times, and where the last one ends."""
-    return _core.period_starts(unit, zone, *check_times(column, name))
+    return _core.period_starts(unit, zone, *check_times(column, name, step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +217,6 @@ def table_of(
             remedy='round first, then .astype("int64"), or give Decimal',
         )
     times = found["time"]
-    starts = period_starts(unit, zone, times, names["time"])
     metric: Any = found["metric"]
     if names["metric"] in labels:
         categories = list(map(str, labels[names["metric"]]))
@@ -222,9 +227,15 @@ def table_of(
     elif metrics is None:
         metric, metrics = metric.codes(names["metric"])
         metrics = list(map(str, metrics))
-    made = _core.usage_table(
-        found["tenant"], times, metric, quantity, list(metrics), starts, customers
-    )
+    columns_read = (found["tenant"], times, metric, quantity, list(metrics))
+    # Some of the times mostly show all periods. Where they do not, or anything else is wrong, the
+    # range of all times is found first.
+    starts = period_starts(unit, zone, times, names["time"], max(1, len(times) // _TIMES_SAMPLED))
+    try:
+        made = _core.usage_table(*columns_read, starts, customers)
+    except InvalidValue:
+        starts = period_starts(unit, zone, times, names["time"])
+        made = _core.usage_table(*columns_read, starts, customers)
 
     def column(values: bytes | _core.Amounts) -> Any:
         return np.frombuffer(values, "<i8") if isinstance(values, bytes) else values

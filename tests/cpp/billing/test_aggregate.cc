@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <map>
 #include <random>
 
@@ -166,6 +167,49 @@ TEST_CASE("ids from 0 and others may come in any order") {
     for (const uint64_t count : sums->events) counted += count;
     CHECK(counted == 6000);
     CHECK(rows(sums).starts_with("-7/0 214: 214; -6/0 214: 214; -5/0 214: 214; "));
+  }
+}
+
+TEST_CASE("tenants, periods and metrics sum to the same by any number of threads") {
+  std::mt19937_64 random(4);
+  for (const bool dense : {true, false}) {
+    Events events;
+    std::vector<int64_t> times;
+    constexpr int64_t kCount = 400'000;
+    for (int64_t i = 0; i < kCount; ++i) {
+      // Half of the tenants come in one half of the events only; some have every period.
+      const auto tenant = static_cast<int64_t>(random() % 300) + (i < kCount / 2 ? 0 : 150);
+      const int64_t metric = i % 50'000 < 20'000 ? 1 : static_cast<int64_t>(random() % 3);
+      events.add(dense ? tenant : tenant * 1'000'003 - 7, metric, static_cast<int64_t>(i));
+      times.push_back(static_cast<int64_t>(random() % (tenant % 2 == 0 ? 40 : 400)) - 5);
+    }
+    const Column tenants = column(events.tenants);
+    const Column metrics = column(events.metrics);
+    const Column quantities = column(events.quantities);
+    const Column when = column(times);
+    const std::vector<int64_t> starts{-5, 0, 10, 100, 395};
+    const UsageEvents usage{&tenants, &metrics, &quantities, {"a", "b", "c"}, &when, starts};
+    std::map<std::array<int64_t, 3>, std::pair<uint64_t, int64_t>> model;
+    for (size_t i = 0; i < times.size(); ++i) {
+      const auto period = std::ranges::upper_bound(starts, times[i]) - starts.begin() - 1;
+      auto& [count, total] = model[{events.tenants[i], period, events.metrics[i]}];
+      ++count;
+      total += events.quantities[i];
+    }
+    for (const unsigned threads : {1U, 2U, 3U}) {
+      const Result<UsageSums> sums = sum_usage(usage, threads);
+      REQUIRE(sums.ok());
+      REQUIRE(sums->events.size() == model.size());
+      size_t row = 0;
+      for (const auto& [key, expected] : model) {
+        CHECK(sums->tenant_numbers[sums->tenants[row]] == key[0]);
+        CHECK(sums->periods[row] == key[1]);
+        CHECK(sums->metrics[row] == key[2]);
+        CHECK(sums->events[row] == expected.first);
+        CHECK((sums->quantities.units.get()[row] == Int128{expected.second} * Decimal::kOne));
+        ++row;
+      }
+    }
   }
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "prices.h"
 #include "tenancy/billing/book.h"
 
@@ -87,5 +89,38 @@ TEST_CASE("totals of columns are those of single rows") {
     const auto single = tested->amount({{"calls", Decimal(calls[i])}}, Decimal(seats[i]));
     REQUIRE(single.ok());
     CHECK(Decimal::from_units(seated->units.get()[i])->text() == single->total.text());
+  }
+}
+
+TEST_CASE("totals and errors of many rows do not depend on the number of threads") {
+  const auto tested = book(kBook);
+  constexpr int64_t kCount = 100'000;
+  std::vector<int64_t> calls(kCount);
+  std::vector<int64_t> gb(kCount);
+  for (int64_t i = 0; i < kCount; ++i) {
+    calls[static_cast<size_t>(i)] = i % 1013;
+    gb[static_cast<size_t>(i)] = i / 777;
+  }
+  const Column call_column = Column::of_wholes(calls.data(), 8, true, kCount, nullptr);
+  const Column gb_column = Column::of_wholes(gb.data(), 8, true, kCount, nullptr);
+  const PriceBook::Columns columns{{"calls", &call_column}, {"gb", &gb_column}};
+  const auto alone = tested->amounts(columns, nullptr, 1);
+  REQUIRE(alone.ok());
+  for (const int64_t row : {int64_t{0}, int64_t{49'999}, int64_t{50'176}, kCount - 1}) {
+    const auto at = static_cast<size_t>(row);
+    const auto single =
+        tested->amount({{"calls", Decimal(calls[at])}, {"gb", Decimal(gb[at])}}, {});
+    CHECK((alone->units.get()[row] == single->total.units()));
+  }
+  for (const unsigned threads : {2U, 3U}) {
+    const auto shared = tested->amounts(columns, nullptr, threads);
+    REQUIRE(shared.ok());
+    CHECK(std::equal(alone->units.get(), alone->units.get() + kCount, shared->units.get()));
+  }
+  calls[70'000] = -1;
+  gb[20'000] = -1;
+  for (const unsigned threads : {1U, 2U, 3U}) {
+    const std::string message = tested->amounts(columns, nullptr, threads).error().message;
+    CHECK(message.starts_with("gb: element 20000: "));
   }
 }
