@@ -364,52 +364,6 @@ def test_from_months_to_a_year_and_back(tmp_path: Path, clock: FakeClock) -> Non
         check_all(t)
 
 
-@pytest.mark.parametrize(
-    ("anchor", "changed", "unit", "kept"),
-    [
-        ("2025-03-15T09:00", "2026-01-20T12:00", "year", "2026-01-15T09:00"),
-        ("2025-03-15T09:00", "2026-01-10T12:00", "quarter", "2025-12-15T09:00"),
-        ("2025-03-15T09:00", "2026-01-15T09:00", "year", "2026-01-15T09:00"),
-        ("2025-01-31T00:00", "2026-03-05T00:00", "year", "2026-02-28T00:00"),
-        ("2025-03-15T09:00", "2026-01-20T12:00", "day", "2025-03-15T09:00"),
-        ("2025-03-15T09:00", "2026-01-20T12:00", "week", "2026-01-20T12:00"),
-    ],
-)
-def test_the_day_of_the_anchor_stays_where_the_other_periods_have_one(
-    tmp_path: Path, clock: FakeClock, anchor: str, changed: str, unit: str, kept: str
-) -> None:
-    moments = [datetime.fromisoformat(text) for text in (anchor, changed, kept)]
-    began, at, expected = (one.replace(tzinfo=timezone.utc) for one in moments)
-    catalog = with_billing()
-    catalog["plans"]["other"] = {"price": 365, "period": unit}
-    with open_billing(tmp_path, clock, catalog=catalog) as t:
-        acme = t.tenants.create("Acme", slug="acme", anchor=began)
-        go_to(clock, at)
-        t.tenants.change_plan(acme, "other")
-        assert t.tenants.get(acme).anchor == expected
-
-
-def test_a_month_changed_at_its_end_is_followed_by_a_whole_year(
-    tmp_path: Path, clock: FakeClock
-) -> None:
-    catalog = with_billing()
-    catalog["plans"]["yearly"] = {"price": 365, "period": "year"}
-    catalog["plans"]["flat"] = {"price": 31}
-    with open_billing(tmp_path, clock, catalog=catalog) as t:
-        t.billing.configure(seller=SELLER)
-        acme = make_buyer(t, plan="flat")
-        t.tenants.change_plan(acme, "yearly", at="period_end")
-        go_to(clock, datetime(2027, 3, 1, tzinfo=timezone.utc))
-        t.process_due()
-        assert t.billing.issue_all().issued == 2
-        bills = [t.billing.invoice(row.number).bill for row in t.billing.invoices(acme)]
-        assert [(bill.period.start, bill.total) for bill in bills] == [
-            (JANUARY, 31),
-            (FEBRUARY, 365),
-        ]
-        check_all(t)
-
-
 def test_events_of_a_month_that_was_cut_are_closed_after_its_grace(
     tmp_path: Path, clock: FakeClock
 ) -> None:

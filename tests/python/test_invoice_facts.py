@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoice_support import BUYER, DAY, JANUARY, SELLER, go_to, make_buyer, open_billing
+from invoice_support import BUYER, CATALOG, DAY, JANUARY, SELLER, go_to, make_buyer, open_billing
 from store_support import open_shop
 from tenancy import Tenancy
 from tenancy._text import to_ns
@@ -231,3 +232,52 @@ def _facts(t: Tenancy) -> list[str]:
     query = "SELECT kind FROM billing_timeline WHERE tenant_id <> '' ORDER BY seq"
     with t._host.read() as connection:
         return list(connection.execute(sa.text(query)).scalars())
+
+
+# ------------------------------------------------------------------- plans with other periods
+
+
+@pytest.mark.parametrize(
+    ("anchor", "changed", "unit", "kept"),
+    [
+        ("2025-03-15T09:00", "2026-01-20T12:00", "year", "2026-01-15T09:00"),
+        ("2025-03-15T09:00", "2026-01-10T12:00", "quarter", "2025-12-15T09:00"),
+        ("2025-03-15T09:00", "2026-01-15T09:00", "year", "2026-01-15T09:00"),
+        ("2025-01-31T00:00", "2026-03-05T00:00", "year", "2026-02-28T00:00"),
+        ("2025-03-15T09:00", "2026-01-20T12:00", "day", "2025-03-15T09:00"),
+        ("2025-03-15T09:00", "2026-01-20T12:00", "week", "2026-01-20T12:00"),
+    ],
+)
+def test_the_day_of_the_anchor_stays_where_the_other_periods_have_one(
+    tmp_path: Path, anchor: str, changed: str, unit: str, kept: str
+) -> None:
+    moments = [datetime.fromisoformat(text) for text in (anchor, changed, kept)]
+    began, at, expected = (one.replace(tzinfo=timezone.utc) for one in moments)
+    catalog = json.loads(json.dumps(CATALOG))
+    clock = FakeClock(JANUARY)
+    catalog["plans"]["other"] = {"price": 365, "period": unit}
+    with open_billing(tmp_path, clock, catalog=catalog) as t:
+        acme = t.tenants.create("Acme", slug="acme", anchor=began)
+        go_to(clock, at)
+        t.tenants.change_plan(acme, "other")
+        assert t.tenants.get(acme).anchor == expected
+
+
+def test_a_month_changed_at_its_end_is_followed_by_a_whole_year(tmp_path: Path) -> None:
+    catalog = json.loads(json.dumps(CATALOG))
+    clock = FakeClock(JANUARY)
+    catalog["plans"]["yearly"] = {"price": 365, "period": "year"}
+    catalog["plans"]["flat"] = {"price": 31}
+    with open_billing(tmp_path, clock, catalog=catalog) as t:
+        t.billing.configure(seller=SELLER)
+        acme = make_buyer(t, plan="flat")
+        t.tenants.change_plan(acme, "yearly", at="period_end")
+        go_to(clock, datetime(2027, 3, 1, tzinfo=timezone.utc))
+        t.process_due()
+        assert t.billing.issue_all().issued == 2
+        bills = [t.billing.invoice(row.number).bill for row in t.billing.invoices(acme)]
+        assert [(bill.period.start, bill.total) for bill in bills] == [
+            (JANUARY, 31),
+            (FEBRUARY, 365),
+        ]
+        assert t.billing.verify()
