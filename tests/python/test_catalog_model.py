@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, note
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 
 from tenancy.catalog import Catalog, Entitlements, schema, shipped
@@ -397,7 +397,79 @@ def test_the_full_example_is_valid_for_both() -> None:
     assert verdicts(FULL) == ([], True)
 
 
-@given(damaged())
+AMOUNTS: list[Any] = [0, 1, "0.5", 20]
+TIER_MEMBERS: dict[str, list[Any]] = {
+    "up_to": [5, 10, "2.5", None],
+    "unit": AMOUNTS,
+    "flat": AMOUNTS,
+    "rate": AMOUNTS,
+    "package": [1, 5],
+}
+PRICE_MEMBERS: dict[str, list[Any]] = {
+    "unit": AMOUNTS,
+    "package": [1, 5],
+    "rate": AMOUNTS,
+    "fixed": AMOUNTS,
+    "free_events": [0, 3],
+    "minimum_per_event": AMOUNTS,
+    "maximum_per_event": AMOUNTS,
+    "included": AMOUNTS,
+    "base_fee": AMOUNTS,
+    "minimum": AMOUNTS,
+    "maximum": AMOUNTS,
+    "currency": ["USD"],
+    "rules": ["stripe", {"package_rounding": "down"}],
+}
+# What each model needs; those that are not here need tiers.
+NEEDED: dict[str | None, list[str]] = {
+    None: ["unit"],
+    "per_unit": ["unit"],
+    "package": ["unit", "package"],
+    "percentage": ["rate"],
+}
+MODELS = [*NEEDED, "graduated", "volume", "stairstep", "graduated_percentage"]
+
+
+def members_of(members: dict[str, list[Any]], needed: list[str], draw: Any) -> dict[str, Any]:
+    """Those that are needed, mostly, and perhaps one more, with values that are mostly good."""
+    names = [name for name in needed if draw(st.integers(0, 5))]
+    more = draw(st.none() | st.sampled_from(list(members)))
+    values = members if draw(st.integers(0, 4)) else dict.fromkeys(members, JUNK)
+    return {
+        name: copy.deepcopy(draw(st.sampled_from(values[name])))
+        for name in dict.fromkeys([*names, more])
+        if name is not None
+    }
+
+
+@st.composite
+def with_a_price(draw: Any) -> dict[str, Any]:
+    """The full example with a price of some model, of which members may be missing or too many."""
+    model = draw(st.sampled_from(MODELS))
+    price = members_of(PRICE_MEMBERS, NEEDED.get(model, []), draw)
+    if model is not None:
+        price["model"] = model
+    if model not in NEEDED or not draw(st.integers(0, 5)):
+        cost = (
+            "rate" if model == "graduated_percentage" else draw(st.sampled_from(["unit", "flat"]))
+        )
+        price["tiers"] = [
+            members_of(TIER_MEMBERS, ["up_to", cost], draw) for _ in range(draw(st.integers(1, 2)))
+        ]
+        price["tiers"][-1].pop("up_to", None)
+    return with_price(price, draw(st.sampled_from(["calls", "seats"])))
+
+
+def with_price(price: Any, name: str = "calls") -> dict[str, Any]:
+    document = copy.deepcopy(FULL)
+    book = document["price_books"]["book"]
+    (book if name == "seats" else book["metrics"])[name] = price
+    return document
+
+
+@given(damaged() | with_a_price())
+@example(with_price({"model": "package", "unit": 1}))
+@example(with_price({"model": "package", "unit": 1, "package": 5}))
 def test_schema_and_parser_agree(document: dict[str, Any]) -> None:
     messages, follows_schema = verdicts(document)
     note(str(messages))
