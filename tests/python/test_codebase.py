@@ -43,6 +43,7 @@ PYTHON_RANKS = {
     "_audit_proofs": 2,
     "_exact": 2,
     "_leases": 1,
+    "_log_auditor": 0,
     "_log_chain": 2,
     "_log_check": 5,
     "_log_format": 0,

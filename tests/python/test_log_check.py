@@ -13,8 +13,18 @@ from typing import Any
 import pytest
 
 from log_model import ModelLog, sample
-from tenancy import _core
+from tenancy import _core, _log_auditor
+from tenancy._log_auditor import audit
 from tenancy._log_check import verify
+
+IN_REACH = {
+    *(f"record_{what}" for what in ("damaged", "version", "log", "class", "mac", "sequence")),
+    *(f"segment_{what}" for what in ("missing", "header", "foreign", "mac", "name", "link")),
+    *(f"seal_{what}" for what in ("missing", "damaged", "mac", "content")),
+    *(f"manifest_{what}" for what in ("missing", "damaged", "mac")),
+    *(f"head_{what}" for what in ("missing", "damaged", "mac", "content")),
+    *("record_previous", "tenant_sequence", "tenant_previous", "tail_missing", "trailing_bytes"),
+}
 
 Facts = tuple[int, list[tuple[Any, ...]]]
 
@@ -36,7 +46,29 @@ def agreed(path: Path, anchors: list[str] | None = None, now: int = 0) -> Facts:
     first = compiled(path, anchors or [], now)
     second = plain(path, anchors or [], now)
     assert first == second
+    heart_agrees(path, first)
     return first
+
+
+def heart_agrees(path: Path, facts: Facts) -> None:
+    """The one file for auditors judges less: what it finds is what the others find, unless they
+    stopped before it in that class; and what is in its reach does not escape it."""
+    status, own = audit(path / "log", path / "keys/log.verify")
+    if facts[0] == 3:
+        assert status == 3
+        return
+    alike = {"record_resigned": "record_mac"}
+    changed = [(alike.get(code, code), *rest) for level, code, *rest in facts[1] if level == 1]
+    for one in own:
+        if one.status == 1 and (*one[1:2], *one[4:], *one[2:4]) not in changed:
+            earlier = [
+                f
+                for f in changed
+                if f[1] == one.chain is not None and (f[2] or 0) <= (one.sequence or 0)
+            ]
+            assert earlier, one
+    if status != 1:
+        assert not {code for code, *_ in changed} & IN_REACH, changed
 
 
 @pytest.fixture
@@ -107,6 +139,39 @@ def test_moved_removed_and_foreign_files_are_judged_alike(log: ModelLog, tmp_pat
     assert agreed(log.path)[0] == 1
 
 
+def forge(log: ModelLog, code: str) -> None:
+    """As one could who has the key: tags and checksums are right."""
+    chain, wrong = log.chains[1], bytes([1]) * 32
+    number, tag = chain.tenants["ten_a"]
+    if code == "tenant_sequence":
+        chain.tenants["ten_a"] = (number + 1, tag)
+    elif code == "tenant_previous":
+        chain.tenants["ten_a"] = (number, wrong)
+    elif code == "record_previous":
+        chain.tag = wrong
+    elif code == "record_sequence":
+        chain.leaves.append(wrong)
+    log.event(1, "ten_a", 99)
+    if code == "seal_content":
+        chain.tenants["ten_a"] = (number + 1, wrong)
+        log.roll(1)
+    elif code == "head_content":
+        chain.tag = wrong
+
+
+FORGED = ("tenant_sequence", "tenant_previous", "record_previous", "record_sequence")
+
+
+@pytest.mark.parametrize("code", [*FORGED, "seal_content", "head_content"])
+def test_a_chain_that_was_broken_with_the_key_is_found_by_all(log: ModelLog, code: str) -> None:
+    forge(log, code)
+    log.save()
+    assert code in codes(agreed(log.path))
+    status, found = audit(log.path / "log", log.path / "keys/log.verify")
+    assert status == 1
+    assert [one.code for one in found if one.status == 1] == [code]
+
+
 def test_anchors_keys_and_strange_files_are_judged_alike(log: ModelLog, tmp_path: Path) -> None:
     other = sample(tmp_path / "other", seed=2)
     assert "anchor_signature" in codes(agreed(log.path, [other.notes[0].decode(), "no note"]))
@@ -137,6 +202,35 @@ def test_the_plain_one_is_a_command(log: ModelLog, tmp_path: Path) -> None:
     assert done.returncode == 4, done.stderr
     assert [f["code"] for f in json.loads(done.stdout)["findings"]] == ["repaired"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+
+
+def test_the_one_for_auditors_runs_where_nothing_of_ours_is(log: ModelLog, tmp_path: Path) -> None:
+    alone = tmp_path / "elsewhere" / "audit.py"
+    alone.parent.mkdir()
+    shutil.copy(_log_auditor.__file__, alone)
+    where = [str(log.path / "log"), str(log.path / "keys" / "log.verify")]
+    command = [sys.executable, "-I", "-S", str(alone)]  # neither packages nor this directory
+    done = subprocess.run([*command, *where], capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stderr
+    assert "cut" in done.stdout
+    segment = max((log.path / "log" / "segments").glob("access-*.seg"))
+    data = bytearray(segment.read_bytes())
+    data[4096 + 200] ^= 1
+    segment.write_bytes(data)
+    done = subprocess.run([*command, *where], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"record_damaged segments/{segment.name} 4096 access" in done.stdout
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+
+
+def test_the_one_for_auditors_says_nothing_of_a_log_that_has_nothing(tmp_path: Path) -> None:
+    log = _core.Log(str(tmp_path), background=False)
+    for number in range(300):
+        log.append("access", {"type": "read", "resource_id": str(number)}, tenant=f"t{number % 7}")
+        if number % 100 == 99:
+            log.rotate()
+    log.close()
+    assert audit(tmp_path / "log", tmp_path / "keys/log.verify") == (0, [])
 
 
 def test_proofs_from_files_verify(log: ModelLog) -> None:
