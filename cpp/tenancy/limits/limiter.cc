@@ -36,17 +36,18 @@ Outcome attempt_on(const Attempt& attempt, const SlotRef& slot, LimitState* stat
   return gcra_attempt(attempt, slot, state);
 }
 
-Outcome refund_on(const LimitHit& hit, const SlotRef& slot, int64_t taken_ns, int64_t now_ns) {
-  switch (hit.policy->algorithm) {
+// `left` is the hit, with what is still to be given back as its cost.
+Outcome refund_on(LimitHit* left, const SlotRef& slot, int64_t taken_ns, int64_t now_ns) {
+  switch (left->policy->algorithm) {
     case Algorithm::kSlidingWindow:
-    case Algorithm::kSlidingLog: return sliding_window_refund(hit, slot, taken_ns, now_ns);
-    case Algorithm::kFixedWindow: return fixed_window_refund(hit, slot, taken_ns, now_ns);
-    case Algorithm::kSlidingCounter: return sliding_counter_refund(hit, slot, taken_ns, now_ns);
+    case Algorithm::kSlidingLog: return sliding_window_refund(left, slot, taken_ns, now_ns);
+    case Algorithm::kFixedWindow: return fixed_window_refund(*left, slot, taken_ns, now_ns);
+    case Algorithm::kSlidingCounter: return sliding_counter_refund(*left, slot, taken_ns, now_ns);
     case Algorithm::kTokenBucket:
     case Algorithm::kLeakyBucket:
     case Algorithm::kLeakyQueue: break;
   }
-  return gcra_refund(hit, slot, taken_ns, now_ns);
+  return gcra_refund(*left, slot, taken_ns, now_ns);
 }
 
 Outcome reset_on(const LimitHit& hit, const SlotRef& slot, int64_t now_ns) {
@@ -250,8 +251,9 @@ LimitState limit_peek(CounterTable& table, const LimitHit& hit, int64_t now_ns) 
 
 void limit_refund(CounterTable& table, const LimitHit& hit, int64_t taken_ns, int64_t now_ns) {
   if (taken_ns > now_ns) return;  // the clock stepped back: where it was counted cannot be told
+  LimitHit left = hit;
   on_existing(table, hit, find(table, hit),
-              [&](const SlotRef& slot) { return refund_on(hit, slot, taken_ns, now_ns); });
+              [&](const SlotRef& slot) { return refund_on(&left, slot, taken_ns, now_ns); });
 }
 
 void limit_reset(CounterTable& table, const LimitHit& hit, int64_t now_ns) {

@@ -42,10 +42,15 @@ class Counter {
       if (forgotten(view, now_ns)) return Outcome::kDone;
       set_now(now_ns);
       const int64_t taken = taken_ns / signed_window();
-      const size_t back = has_previous(view) && taken < period_of(view.newest_word) ? 1 : 0;
-      const uint64_t word = back == 0 ? view.newest_word : view.next_word;
+      size_t back = has_previous(view) && taken < period_of(view.newest_word) ? 1 : 0;
+      uint64_t word = back == 0 ? view.newest_word : view.next_word;
       if (taken != period_of(word) || taken < period_ - 1) return Outcome::kDone;
-      if (Words::count_of(word) == 0) return Outcome::kDone;
+      if (Words::count_of(word) == 0) {
+        // Counted by a process that had read its clock in the period before, and was late.
+        if (back == 0 || Words::count_of(view.newest_word) == 0) return Outcome::kDone;
+        back = 0;
+        word = view.newest_word;
+      }
       if (ring_.give_back(view, back, word, cost)) return Outcome::kDone;
     }
   }

@@ -58,9 +58,11 @@ class Window {
     }
   }
 
-  // The oldest entry that can hold the hit gets it back: the hit may be counted there or later,
-  // never earlier, so nothing is forgotten sooner for it.
-  Outcome refund(uint64_t cost, int64_t taken_ns, int64_t now_ns) {
+  // The oldest entries that can hold the hit get it back: it may be counted there or later, never
+  // earlier, so nothing is forgotten sooner for it. What was given back before may have emptied
+  // them for a hit that is counted in a later one; then that one gets it. `cost` is what is left to
+  // give.
+  Outcome refund(uint64_t* cost, int64_t taken_ns, int64_t now_ns) {
     const int64_t taken_tick = grid_.tick.ceil(taken_ns);
     if (taken_tick * grid_.tick.ns() + grid_.window_ns <= now_ns) return Outcome::kDone;
     const int64_t cell_ns = cell_start(taken_tick) * grid_.tick.ns();
@@ -75,13 +77,16 @@ class Window {
         const uint64_t word = ring_.entry(view, back);
         if ((word & Words::kUsed) == 0 || forget_ns(word) <= now_ns || time_ns(word) < cell_ns)
           break;
-        place = back;
-        found = word;
+        if (Words::count_of(word) != 0) {
+          place = back;
+          found = word;
+        }
         if ((word & Words::kGenesis) != 0) break;
       }
-      if (Words::count_of(found) == 0) return Outcome::kDone;
+      const uint64_t given = std::min(*cost, Words::count_of(found));
+      if (given == 0) return Outcome::kDone;
       if (is_moved(found)) return Outcome::kElsewhere;
-      if (ring_.give_back(view, place, found, cost)) return Outcome::kDone;
+      if (ring_.give_back(view, place, found, given)) *cost -= given;
     }
   }
 
@@ -283,10 +288,10 @@ Outcome sliding_window_attempt(const Attempt& attempt, const SlotRef& slot, Limi
                      [&](auto&& window) { return window.attempt(attempt, state); });
 }
 
-Outcome sliding_window_refund(const LimitHit& hit, const SlotRef& slot, int64_t taken_ns,
+Outcome sliding_window_refund(LimitHit* left, const SlotRef& slot, int64_t taken_ns,
                               int64_t now_ns) {
-  return with_window(*hit.policy, slot,
-                     [&](auto&& window) { return window.refund(hit.cost, taken_ns, now_ns); });
+  return with_window(*left->policy, slot,
+                     [&](auto&& window) { return window.refund(&left->cost, taken_ns, now_ns); });
 }
 
 Outcome sliding_window_reset(const LimitHit& hit, const SlotRef& slot, int64_t now_ns) {

@@ -25,7 +25,8 @@ namespace tenancy {
 SlotClass sliding_log_class(uint64_t limit);
 
 Outcome sliding_window_attempt(const Attempt& attempt, const SlotRef& slot, LimitState* state);
-Outcome sliding_window_refund(const LimitHit& hit, const SlotRef& slot, int64_t taken_ns,
+// Lowers the cost of `left` by what it gave back; 0 is left unless less was counted.
+Outcome sliding_window_refund(LimitHit* left, const SlotRef& slot, int64_t taken_ns,
                               int64_t now_ns);
 Outcome sliding_window_reset(const LimitHit& hit, const SlotRef& slot, int64_t now_ns);
 

@@ -232,6 +232,44 @@ TEST_CASE("a process that read its clock long ago decides strictly", "[limits]")
   }
 }
 
+TEST_CASE("a hit that came late is given back, though entries of its time are empty", "[limits]") {
+  for (const Way& way : kWays) {
+    if (way.algorithm != Algorithm::kSlidingWindow && way.algorithm != Algorithm::kSlidingLog &&
+        way.algorithm != Algorithm::kSlidingCounter) {
+      continue;  // their state is one word
+    }
+    INFO(way.name);
+    Rig rig(policy_of("10/minute", way));
+    // One hit is given back; a process that read its clock with it counts in a later entry.
+    const int64_t early_ns = rig.table->now_ns();
+    REQUIRE(rig.take().allowed);
+    rig.clock->advance(way.algorithm == Algorithm::kSlidingCounter ? kMin : 20 * kSec);
+    REQUIRE(rig.take().allowed);
+    rig.refund(1, early_ns);
+    REQUIRE(rig.peek().remaining == 9);
+    REQUIRE(limit_take(*rig.table, rig.hit(), early_ns).allowed);
+    REQUIRE(rig.peek().remaining == 8);
+    rig.refund(1, early_ns);
+    CHECK(rig.peek().remaining == 9);
+  }
+}
+
+TEST_CASE("what cost much is given back whole, though it lies in several entries", "[limits]") {
+  for (const Algorithm algorithm : {Algorithm::kSlidingWindow, Algorithm::kSlidingLog}) {
+    Rig rig(policy_of("10/minute", algorithm));
+    const int64_t early_ns = rig.table->now_ns();
+    REQUIRE(rig.take().allowed);
+    rig.clock->advance(20 * kSec);
+    REQUIRE(rig.take().allowed);
+    REQUIRE(limit_take(*rig.table, rig.hit(5), early_ns).allowed);  // counted in the second entry
+    REQUIRE(rig.peek().remaining == 3);
+    rig.refund(5, early_ns);
+    CHECK(rig.peek().remaining == 8);
+    rig.clock->advance(41 * kSec);
+    CHECK(rig.peek().remaining == 8);  // all that is left counts from the later of the two
+  }
+}
+
 TEST_CASE("a reset is not undone by a hit that was on its way", "[ring]") {
   Slot slot;
   Quarters ring(slot.ref());
