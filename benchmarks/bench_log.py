@@ -3,7 +3,8 @@
 Peers: an audit table as it is usually written (json, hmac, an INSERT into SQLite), a bare HMAC of
 the same bytes, SQLite in WAL mode with synchronous=FULL, PostgreSQL with synchronous commit.
 Durable events are measured twice: everything in C (the log from C++, PostgreSQL driven by pgbench),
-and everything from Python (PostgreSQL by psycopg).
+and everything from Python (PostgreSQL by psycopg). `limit` is what the disk allows just before and
+after: one `fdatasync` of a whole group after the other.
 
     python benchmarks/bench_log.py [--events 1000000] [--only durable] [--without-postgres]
 """
@@ -16,6 +17,7 @@ import json
 import os
 import re
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,8 @@ from tenancy.stores.projection import Projection
 
 SECONDS = 2.0
 COMMITTERS = (1, 8, 64)
+RECORD_BYTES = 400
+SPACE = 4 << 20
 KEY = b"k" * 32
 EVENT: dict[str, Any] = {
     "type": "permission_denied",
@@ -144,6 +148,25 @@ def log_commits(committers: int) -> tuple[float, str]:
     return rate, f"{syncs / groups:.2f} syncs per group, {rate * SECONDS / max(syncs, 1):.1f} each"
 
 
+def syncs_of(committers: int) -> list[float]:
+    """Seconds that the disk takes for each sync of as many bytes as a group of all has, written
+    over bytes that are there."""
+    took: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="bench-log-") as directory:
+        file = os.open(Path(directory) / "file", os.O_RDWR | os.O_CREAT)
+        os.write(file, bytes(SPACE))
+        os.fsync(file)
+        group = bytes(RECORD_BYTES * committers)
+        over = time.perf_counter() + SECONDS / 4
+        while time.perf_counter() < over:
+            os.pwrite(file, group, len(took) * len(group) % (SPACE - len(group)))
+            start = time.perf_counter()
+            os.fdatasync(file)
+            took.append(time.perf_counter() - start)
+        os.close(file)
+    return took
+
+
 def sqlite_commits(committers: int) -> float:
     with tempfile.TemporaryDirectory(prefix="bench-log-") as directory:
         path = Path(directory) / "audit.db"
@@ -243,11 +266,15 @@ def compare(
     for committers in COMMITTERS:
         # In turn, so that a disk that is slow for a while is slow for all.
         theirs = peer(committers) if peer else None
+        before = syncs_of(committers)
         rate, told = ours(committers)
+        limit = committers / statistics.median(before + syncs_of(committers))
         rows.append(
             (
                 f"{committers} committers",
                 f"{rate:,.0f}",
+                f"{limit:,.0f}",
+                f"{rate / limit:.0%}",
                 f"{sqlite_rates[committers]:,.0f}",
                 f"{rate / sqlite_rates[committers]:.1f}",
                 f"{theirs:,.0f}" if theirs else "left out",
@@ -255,7 +282,8 @@ def compare(
                 told,
             )
         )
-    print_table(title, rows, ("", "log", "SQLite", "ratio", "PostgreSQL", "ratio", "syncs"))
+    head = ("", "log", "limit", "of it", "SQLite", "ratio", "PostgreSQL", "ratio", "syncs")
+    print_table(title, rows, head)
 
 
 def durable(with_postgres: bool) -> None:
