@@ -41,7 +41,8 @@ void check_recovers(const CounterTable::Options& options, SlotClass slot_class) 
   }
 }
 
-TEST_CASE("a tenant region that was full has room again once its keys expired, at every size") {
+TEST_CASE("a tenant region that was full has room again once its keys expired, at every size",
+          "[exhaustive]") {
   for (const size_t mib : {1U, 2U, 3U, 4U, 5U, 6U, 8U, 16U}) {
     check_recovers({.initial_slots = 16, .max_bytes = mib * kMib}, SlotClass::kWords2);
     check_recovers({.max_bytes = mib * kMib}, SlotClass::kWords2);
