@@ -66,8 +66,10 @@ void FactFields::put(log::FieldId id, std::string_view name, std::string_view va
 
 void FactFields::foreign(log::FieldId id, std::string_view name, std::string_view value) {
   value = shortened(value, kForeignBytesMax);
-  if (value.find("tk_") != std::string_view::npos ||
-      value.find("sess_") != std::string_view::npos) {
+  // Every credential has one; most paths and user agents have none.
+  if (value.find('_') != std::string_view::npos &&
+      (value.find("tk_") != std::string_view::npos ||
+       value.find("sess_") != std::string_view::npos)) {
     made_.push_front(without_secrets(value));
     value = made_.front();
   }
