@@ -128,6 +128,49 @@ def test_a_tenant_that_cannot_be_billed_does_not_keep_the_others_from_being_told
         t.billing.budget_status(stray)
 
 
+def test_the_statuses_of_all_are_those_of_each(t: Tenancy, clock: FakeClock) -> None:
+    """Summed where the events lie, and one by one: corrections, late ones, other aggregations."""
+    tenants = [customer(t, f"t{place}") for place in range(6)]
+    stray = t.tenants.create("Stray", slug="stray", plan="team")  # has no account
+    for place, tenant in enumerate(tenants[:5]):
+        t.billing.budget(tenant, 15 + place)
+        for day in range(place):
+            t.usage.record(tenant, "calls", Decimal("40.5") + day, id=f"{day}", source="s")
+            clock.advance(DAY_S)
+    t.usage.correct(tenants[4], "2", quantity=7, source="s")
+    t.usage.cancel(tenants[3], "0", source="s")
+    t.billing.budget(stray, 5)
+    found = t.billing.budget_statuses()
+    assert list(found) == sorted(tenant.id for tenant in tenants[:5])
+    for tenant in tenants[:5]:
+        assert found[tenant.id] == t.billing.budget_status(tenant)
+        assert t.billing.budget_statuses(tenant) == {tenant.id: found[tenant.id]}
+    assert found[tenants[4].id].spent == Decimal("11.33")  # of 40.5, 41.5, 7 and 43.5 calls
+    clock.advance(31 * DAY_S)  # the earlier period is not billed yet
+    later = t.billing.budget_statuses()
+    assert {of: status.spent for of, status in later.items()} == dict.fromkeys(found, Decimal(10))
+
+
+def test_what_was_told_is_not_written_again_and_what_another_told_is_not_told_twice(
+    t: Tenancy, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme = customer(t)
+    t.billing.budget(acme, 14, thresholds=(50, 80))
+    assert t.billing.check_budgets() == 1
+    with Tenancy.open(tmp_path / "data", clock=clock) as other:
+        assert other.billing.check_budgets() == 0  # it asks, and then knows
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("nothing is to be written")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(t._host.database, "write", refuse)
+        assert t.billing.check_budgets() == 0
+    use(t, acme, 200)
+    assert t.billing.check_budgets() == 1
+    assert percents(t, acme) == ["50", "80"]
+
+
 # --- alerts
 
 

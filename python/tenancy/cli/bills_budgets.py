@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import BillingRefused, NothingToBill
+from ..budgets import BudgetStatus
 from ..invoices import Budget
 from . import _common as c
 
@@ -36,7 +36,9 @@ def bills_budget(
             forecast=forecast,
             by=c.operator(),
         )
-        c.print_record({"budget": None} if made is None else _row(t, made), as_json)
+        known = {} if made is None else t.billing.budget_statuses(tenant)
+        row = {"budget": None} if made is None else _row(made, known.get(made.tenant))
+        c.print_record(row, as_json)
 
 
 def bills_budgets(
@@ -49,7 +51,8 @@ def bills_budgets(
     """The budgets of all tenants, and how much of them their running bills have used."""
     with c.opened(data, as_json) as t:
         told = t.billing.check_budgets() if check else None
-        rows = [_row(t, one) for one in t.billing.budgets()]
+        known = t.billing.budget_statuses()
+        rows = [_row(one, known.get(one.tenant)) for one in t.billing.budgets()]
     if as_json:
         c.print_json({"budgets": rows} | ({} if told is None else {"told": told}))
         return
@@ -59,7 +62,8 @@ def bills_budgets(
     c.print_table(names, [[row[name] for name in names] for row in rows])
 
 
-def _row(t: Any, one: Budget) -> dict[str, Any]:
+def _row(one: Budget, status: BudgetStatus | None) -> dict[str, Any]:
+    """Without a status there is no running bill."""
     row: dict[str, Any] = {
         "tenant": one.tenant,
         "budget": f"{one.amount:f}",
@@ -68,8 +72,6 @@ def _row(t: Any, one: Budget) -> dict[str, Any]:
         "thresholds": ", ".join(f"{percent:f}" for percent in one.thresholds),
         "forecast": one.forecast,
     }
-    try:
-        status = t.billing.budget_status(one.tenant)
-    except (BillingRefused, NothingToBill):  # there is no running bill
+    if status is None:
         return row
     return row | {"spent": f"{status.spent:f}", "percent": f"{status.percent:f}"}

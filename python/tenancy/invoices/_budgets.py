@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -31,8 +31,10 @@ from ..stores import outbox
 from ..stores.billing_timeline import record
 from ..stores.records import Record, Tenant
 from ..stores.twins import twin
+from ._base import State, read_state
 from ._drafts import Draft
 from ._late import Late
+from ._quantities import Metered, one_state_of_totals
 from ._timeline import Timeline
 
 __all__ = ["EVERY_S", "Budget", "BudgetJob", "Budgets"]
@@ -40,6 +42,8 @@ __all__ = ["EVERY_S", "Budget", "BudgetJob", "Budgets"]
 EVERY_S = 300.0
 FORECAST_EVERY_NS = 3600 * NS
 THRESHOLDS_MAX = 16
+BATCH = 500
+"""Tenants whose running bills are computed from one state of the usage."""
 WAIT_S = 5.0
 _TOLD = 5
 _NAMESPACE = uuid.UUID("6d5b2f0e-2f7c-5f0b-8d46-3b6b1f0c9a11")
@@ -93,6 +97,9 @@ class _Reached:
 class Budgets(Late):
     """Base of `Billing`: budgets."""
 
+    _told_ids: frozenset[str] = frozenset()
+    """What is known to be told of what was reached last: it need not be looked up again."""
+
     def budget(
         self,
         tenant: Tenant | str,
@@ -121,12 +128,10 @@ class Budgets(Late):
     def budgets(self, tenant: Tenant | str | None = None) -> Sequence[Budget]:
         """The budgets that hold now, of all tenants or of one."""
         only = None if tenant is None else self._tenant_id(tenant)
-        query = (
-            "SELECT tenant_id, value FROM billing_timeline WHERE kind = 'budget'"
-            " AND (? IS NULL OR tenant_id = ?) ORDER BY seq"
-        )
+        query = "SELECT tenant_id, value FROM billing_timeline WHERE kind = 'budget'"
+        query += " ORDER BY seq" if only is None else " AND tenant_id = ? ORDER BY seq"
         with self._host.cursor() as cursor:
-            rows = cursor.execute(query, (only, only)).fetchall()
+            rows = cursor.execute(query, () if only is None else (only,)).fetchall()
         newest = {tenant_id: json.loads(text) for tenant_id, text in rows}
         return [_budget(of, value) for of, value in sorted(newest.items()) if value is not None]
 
@@ -139,6 +144,14 @@ class Budgets(Late):
             raise InvalidValue("tenant", f"{self._tenant_id(tenant)} has no budget", remedy=remedy)
         spent = self.running(tenant).bill.net
         return judged(found[0].tenant, found[0].amount, spent, thresholds=found[0].thresholds)
+
+    def budget_statuses(self, tenant: Tenant | str | None = None) -> Mapping[str, BudgetStatus]:
+        """`budget_status` of all tenants, or of one, that have a budget and a running bill: by
+        their ids, and read many at once."""
+        return {
+            one.tenant: judged(one.tenant, one.amount, draft.bill.net, thresholds=one.thresholds)
+            for one, draft in self._running_of(self.budgets(tenant), [])
+        }
 
     def check_budgets(self, *, forecasts: bool = True) -> int:
         """Tell what was reached and not told before, of all tenants; how many thresholds.
@@ -154,10 +167,7 @@ class Budgets(Late):
         problems: list[str] = []
         reached: list[_Reached] = []
         open_ones: list[tuple[Budget, Draft]] = []
-        for one in self.budgets():
-            draft = self._guarded(one, problems)
-            if draft is None:
-                continue
+        for one, draft in self._running_of(self.budgets(), problems):
             spent = draft.bill.net
             passed = judged(one.tenant, one.amount, spent, thresholds=one.thresholds).passed
             reached += [_Reached("budget:spent", one, t.percent, spent, draft) for t in passed]
@@ -170,13 +180,30 @@ class Budgets(Late):
                 problems.append(f"budgets cannot be forecast: {error}")
         return self._tell_reached(reached), problems
 
-    def _guarded(self, one: Budget, problems: list[str]) -> Draft | None:
+    def _running_of(
+        self, budgets: Sequence[Budget], problems: list[str]
+    ) -> Iterator[tuple[Budget, Draft]]:
+        """The running bills of tenants, as far as there is something to bill; read many at once."""
+        self._settle()
+        for at in range(0, len(budgets), BATCH):
+            some = budgets[at : at + BATCH]
+            with one_state_of_totals(self._usage) as usage:
+                with self._host.cursor() as cursor:
+                    state = read_state(cursor, [one.tenant for one in some])
+                drafts = [self._guarded(one, state, usage, problems) for one in some]
+            for one, draft in zip(some, drafts, strict=True):
+                if draft is not None:
+                    yield one, draft
+
+    def _guarded(
+        self, one: Budget, state: State, usage: Metered | None, problems: list[str]
+    ) -> Draft | None:
         """The running bill of a tenant; None where there is nothing to bill."""
         try:
-            state = self._state(one.tenant)
             timeline = Timeline.of(state.rows[one.tenant])
             span = self._span(timeline, None)
-            return self._draft(state, timeline, span, None, self._earlier(state, timeline, span)[1])
+            rows = self._earlier(state, timeline, span, usage)[1]
+            return self._draft(state, timeline, span, usage, rows)
         except (NothingToBill, UnknownTenant):
             return None
         except (BillingRefused, InvalidValue) as error:
@@ -204,11 +231,13 @@ class Budgets(Late):
 
     def _tell_reached(self, reached: Sequence[_Reached]) -> int:
         """Write the facts that are new, in one transaction."""
-        if not reached:
+        ids = frozenset(one.event_id for one in reached)
+        new = [one for one in reached if one.event_id not in self._told_ids]
+        if not new:
             return 0
         told = 0
         with self._host.database.write(timeout_s=WAIT_S) as connection:
-            for one in reached:
+            for one in new:
                 made = outbox.append(
                     connection,
                     now_ns=self._host.clock.wall_ns(),
@@ -224,11 +253,13 @@ class Budgets(Late):
                 )
                 told += made is not None
             connection.commit()
+        self._told_ids = ids
         return told
 
     abudget = twin(budget)
     abudgets = twin(budgets)
     abudget_status = twin(budget_status)
+    abudget_statuses = twin(budget_statuses)
     acheck_budgets = twin(check_budgets)
 
 

@@ -13,7 +13,7 @@ from ..stores.billing_rows import TenantRows, Use
 from ._base import BillingBase, State
 from ._money import minus, total
 from ._periods import period_of, walk
-from ._quantities import UsageLike, UsageOfSpans, read_usage
+from ._quantities import Metered, UsageLike, UsageOfSpans, read_usage
 from ._terms import charged_use, left_of, make_terms, pending
 from ._timeline import Timeline
 
@@ -68,7 +68,11 @@ class Drafts(BillingBase):
         return Draft(rows, timeline, span, terms, read, labels, bill, text, uses)
 
     def _earlier(
-        self, state: State, timeline: Timeline, span: tuple[int, int]
+        self,
+        state: State,
+        timeline: Timeline,
+        span: tuple[int, int],
+        usage: Metered | None = None,
     ) -> tuple[list[Draft], TenantRows]:
         """What is to be issued before the bill of a period, and the tenant's rows as they would be
         then."""
@@ -77,7 +81,7 @@ class Drafts(BillingBase):
         for one in to_issue(timeline, rows):
             if one[1] > span[0] or one == span:
                 break
-            draft = self._draft(state, timeline, one, None, rows)
+            draft = self._draft(state, timeline, one, usage, rows)
             if draft is not None and not draft.empty:
                 found.append(draft)
                 rows = replace(rows, uses=(*rows.uses, *draft.uses))

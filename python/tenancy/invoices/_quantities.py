@@ -21,6 +21,7 @@ __all__ = [
     "UsageOfSpans",
     "closed_until_ns",
     "one_state",
+    "one_state_of_totals",
     "read_usage",
     "usage_from_text",
     "usage_to_text",
@@ -104,6 +105,14 @@ def one_state(usage: Metered | None) -> Iterator[Metered | None]:
         return
     with snapshot() as now:
         yield now
+
+
+@contextmanager
+def one_state_of_totals(usage: Metered | None) -> Iterator[Metered | None]:
+    """The same for bills that nobody keeps: no digests of events, where the source can do that."""
+    with one_state(usage) as now:
+        totals = getattr(now, "totals", None)
+        yield now if totals is None else totals()
 
 
 def _given(
