@@ -189,7 +189,12 @@ const char* kind_name(const FrameColumn& self) {
 std::shared_ptr<std::vector<int64_t>> copied(const FrameColumn& self, const std::string& field) {
   auto values = std::make_shared<std::vector<int64_t>>(static_cast<size_t>(self.column.length()));
   if (!self.column.read_wholes(0, self.column.length(), values->data())) {
-    refuse(field, "holds a number above 2^63 - 1");
+    // Such numbers come out negative; what lies where a value is missing is no number.
+    int64_t row = 0;
+    while ((*values)[static_cast<size_t>(row)] >= 0 || self.column.is_null(row)) {
+      if (++row == self.column.length()) return values;
+    }
+    refuse(field, "row " + std::to_string(row) + ": a number above 2^63 - 1");
   }
   return values;
 }

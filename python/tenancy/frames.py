@@ -419,6 +419,13 @@ def _check_kinds(values: Any, name: str, *, ids: bool) -> None:
     if not isinstance(items, list | tuple):
         return
     kinds = {type(item) for item in items} - {type(None)}
+    if ids and kinds == {int}:
+        for row, item in enumerate(items):
+            if item is not None and not -_INT_END <= item < _INT_END:
+                raise InvalidValue(
+                    name, f"row {row}: a number of {item.bit_length()} bits does not fit 64 bits",
+                    remedy="give such ids as texts",
+                )  # fmt: skip
     if kinds <= {str} or kinds <= {int} or (not ids and kinds <= {int, str, Decimal}):
         return
     wanted: tuple[type[Any], ...] = (str, int) if ids else (int, str, Decimal)

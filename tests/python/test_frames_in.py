@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -103,7 +104,7 @@ def test_frames_of_all_kinds_say_the_same(read: Callable[[Any], Any], frame: Any
         (PLAIN.assign(quantity=PLAIN["quantity"] + 1j), "quantity: holds complex numbers"),
         (PLAIN.assign(quantity=PLAIN["quantity"] > 12), 'quantity: Arrow type "b" is not read'),
         (
-            PLAIN.assign(quantity=pandas.to_timedelta(PLAIN["quantity"], unit="s")),
+            PLAIN.assign(quantity=PLAIN["quantity"].astype("timedelta64[ns]")),
             'quantity: Arrow type "tDn" is not read',
         ),
         (
@@ -144,6 +145,107 @@ def test_what_does_not_fit_is_told_with_column_and_row(
 ) -> None:
     with pytest.raises(InvalidValue, match=message):
         read(frame)
+
+
+ABOVE = (1 << 63) + 1
+NUMBERS = [7] * len(PLAIN)
+
+
+def with_sixth(values: list[Any], value: Any) -> list[Any]:
+    return [*values[:5], value, *values[6:]]
+
+
+@both
+@pytest.mark.parametrize(
+    "frame",
+    [
+        PLAIN.assign(tenant=numpy.array(with_sixth(NUMBERS, ABOVE), "uint64")),
+        polars.DataFrame(COLUMNS).with_columns(
+            tenant=polars.Series(with_sixth(NUMBERS, ABOVE), dtype=polars.UInt64)
+        ),
+        arrow("quantity", "int64").set_column(
+            0, "tenant", pyarrow.array(with_sixth(NUMBERS, ABOVE), pyarrow.uint64())
+        ),
+        {**COLUMNS, "tenant": with_sixth(NUMBERS, ABOVE)},
+        {**COLUMNS, "tenant": with_sixth(NUMBERS, 1 << 70)},
+    ],
+    ids=["pandas", "polars", "pyarrow", "list", "list of more"],
+)
+def test_an_id_above_64_bits_is_told_with_its_row(read: Callable[[Any], Any], frame: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"^tenant: row 5: a number (above 2\^63|of \d+ bits)"):
+        read(frame)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        numpy.array(with_sixth(NUMBERS, ABOVE), "uint64"),
+        pyarrow.array(with_sixth(NUMBERS, ABOVE), pyarrow.uint64()),
+        with_sixth(NUMBERS, ABOVE),
+    ],
+    ids=["numpy", "pyarrow", "list"],
+)
+def test_a_quantity_above_2_63_is_priced_exactly_and_too_much_to_forecast(column: Any) -> None:
+    frame = {**COLUMNS, "quantity": column}
+    assert priced(frame)["revenue"].tolist() == [(ABOVE + 7 * 239) * Decimal("0.01")]
+    with pytest.raises(InvalidValue, match=r"^quantity: row 5\b.*(2\^63|64 bits hold)"):
+        forecast_of(frame)
+
+
+@both
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (Decimal(10) ** 27, pyarrow.decimal128(38, 2)),
+        (Decimal("1e-13"), pyarrow.decimal128(38, 13)),
+    ],
+)
+def test_a_decimal_that_does_not_fit_is_told_with_its_row(
+    read: Callable[[Any], Any], value: Decimal, kind: Any
+) -> None:
+    frame = {**COLUMNS, "quantity": pyarrow.array(with_sixth([Decimal(1)] * 240, value), kind)}
+    with pytest.raises(InvalidValue, match=r"^quantity: row 5: expected a number below 10\^26"):
+        read(frame)
+
+
+OTHERS = [
+    (pyarrow.array([[1]] * 240), "+l"),
+    (pyarrow.array([{"a": 1}] * 240), "+s"),
+    (pyarrow.array([b"a"] * 240), "z"),
+    (pyarrow.array([b"ab"] * 240, pyarrow.binary(2)), "w:2"),
+    (pyarrow.array([True] * 240), "b"),
+    (pyarrow.nulls(240), "n"),
+    (pyarrow.array([1] * 240, pyarrow.time32("s")), "tts"),
+    (pyarrow.array([1] * 240, pyarrow.duration("s")), "tDs"),
+    (pyarrow.array([(1, 2, 3)] * 240, pyarrow.month_day_nano_interval()), "tin"),
+    (pyarrow.array([Decimal(1)] * 240, pyarrow.decimal256(60, 2)), "d:60,2,256"),
+    (pyarrow.array(numpy.ones(240, "float16")), "e"),
+    (pyarrow.array(NUMBERS).dictionary_encode(), "dictionary"),
+    (pyarrow.RunEndEncodedArray.from_arrays([240], ["a"]), "+r"),
+]
+
+
+@both
+@pytest.mark.parametrize("name", list(COLUMNS))
+@pytest.mark.parametrize(("values", "kind"), OTHERS, ids=[kind for _, kind in OTHERS])
+def test_a_type_that_is_not_read_is_told_with_its_column(
+    read: Callable[[Any], Any], name: str, values: Any, kind: str
+) -> None:
+    table = pyarrow.table(PLAIN)
+    frame = table.set_column(table.column_names.index(name), name, values)
+    with pytest.raises(InvalidValue, match=f'^{name}: Arrow type "{re.escape(kind)}" is '):
+        read(frame)
+    # Where nobody asks for the column, it may be of any type.
+    read(table.append_column("note", values))
+
+
+@both
+def test_a_time_that_nanoseconds_do_not_hold_is_told_with_its_row(
+    read: Callable[[Any], Any],
+) -> None:
+    far = pyarrow.array(with_sixth(NUMBERS, 1 << 62), pyarrow.timestamp("ms", "UTC"))
+    with pytest.raises(InvalidValue, match=r"^time: row 5: the time is outside of 1677 to 2262"):
+        read(pyarrow.table(PLAIN).drop_columns("time").append_column("time", far))
 
 
 @pytest.mark.parametrize("frame", [PLAIN[:0], polars.DataFrame(COLUMNS)[:0]])

@@ -247,7 +247,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"quantity": [1, None]}, r"quantity.*1"),
     ({"quantity": [1]}, r"quantity: has 1 rows, but the column tenant has 2"),
     ({"quantity": [1, -2]}, r"tenant globex, period from 2026-01-01.*today: calls: .*-2"),
-    ({"metric": ["calls", "cals"]}, r'usage: event 1: unknown metric "cals"'),
+    ({"metric": ["calls", "cals"]}, r'metric: row 1: unknown metric "cals"'),
     ({"time": [1, 2]}, r"time: expected times, got int"),
     ({"time": [START, START.astimezone(None).replace(tzinfo=None)]}, r"time: row 1: .*time zone"),
     ({"tenant": [None, "a"]}, r"tenant"),

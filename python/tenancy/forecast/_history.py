@@ -171,7 +171,11 @@ def _counts(column: FrameColumn, name: str, digits: int | None) -> tuple[Wholes,
         else:
             units = column.units(name)
             used = units.digits() if digits is None else digits
-            counts = np.asarray(units.to_wholes(used))
+            try:
+                counts = np.asarray(units.to_wholes(used))
+            except InvalidValue as error:
+                told = str(error).partition(": ")[2]
+                raise InvalidValue(name, told, remedy="a larger unit, or other digits") from None
     row = _first(counts < 0)
     if row is not None:
         raise InvalidValue(

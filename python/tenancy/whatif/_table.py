@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -144,7 +145,11 @@ def check_times(column: _core.FrameColumn, name: str, step: int = 1) -> tuple[in
         raise InvalidValue(
             name, f"expected times, got {column.kind}", remedy="give datetime64 or datetimes"
         )
-    first, last = _core.time_range(column, step)
+    try:
+        first, last = _core.time_range(column, step)
+    except InvalidValue:
+        column.times_ns(name)  # which tells the row
+        raise
     if first == _NOT_A_TIME:
         row = int(_exact.numpy().asarray(column.times_ns(name)).argmin())
         raise InvalidValue(name, f"row {row} has no value", remedy="leave such rows out")
@@ -227,15 +232,23 @@ def table_of(
     elif metrics is None:
         metric, metrics = metric.codes(names["metric"])
         metrics = list(map(str, metrics))
-    columns_read = (found["tenant"], times, metric, quantity, list(metrics))
+
+    def summed(starts: list[int]) -> dict[str, Any]:
+        return _core.usage_table(
+            found["tenant"], times, metric, quantity, list(metrics), starts, customers
+        )
+
     # Some of the times mostly show all periods. Where they do not, or anything else is wrong, the
     # range of all times is found first.
     starts = period_starts(unit, zone, times, names["time"], max(1, len(times) // _TIMES_SAMPLED))
     try:
-        made = _core.usage_table(*columns_read, starts, customers)
+        made = summed(starts)
     except InvalidValue:
         starts = period_starts(unit, zone, times, names["time"])
-        made = _core.usage_table(*columns_read, starts, customers)
+        try:
+            made = summed(starts)
+        except InvalidValue as error:
+            raise _placed(error, found, names) from None
 
     def column(values: bytes | _core.Amounts) -> Any:
         return np.frombuffer(values, "<i8") if isinstance(values, bytes) else values
@@ -250,6 +263,20 @@ def table_of(
         np.frombuffer(made["periods"], "<u4").astype("int64"),
         {name: column(values) for name, values in zip(metrics, made["columns"], strict=True)},
     )
+
+
+def _placed(error: InvalidValue, found: Mapping[str, Any], names: Mapping[str, str]) -> Exception:
+    """What the sums say of an event, with the column and the row that it is about."""
+    try:
+        if found["tenant"].kind == "int":
+            found["tenant"].wholes(names["tenant"])
+        found["quantity"].units(names["quantity"])
+    except InvalidValue as of_column:
+        return of_column
+    unknown = re.fullmatch(r"usage: event (\d+): (unknown metric .*)", str(error), re.DOTALL)
+    if unknown is None:
+        return error
+    return InvalidValue(names["metric"], f"row {unknown[1]}: {unknown[2]}")
 
 
 def _positions(
