@@ -100,7 +100,7 @@ TEST_CASE("a table opened before fork counts for all children", "[limits][proces
 }
 
 TEST_CASE("kill -9 anywhere: never more, and short by no more than the kills",
-          "[limits][processes]") {
+          "[limits][processes][exhaustive]") {
   constexpr int kRounds = 32;
   constexpr size_t kProcesses = 4;
   std::mt19937_64 random(20261121);
