@@ -61,8 +61,8 @@ class [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}      // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value) : state_(std::move(value)) {}             // NOLINT(google-explicit-constructor)
+  Result(Error error) : state_(std::move(error)) {}         // NOLINT(google-explicit-constructor)
   Result(const Status& status) : state_(status.error()) {}  // NOLINT(google-explicit-constructor)
   Result(Code code, std::string message) : state_(Error{code, std::move(message)}) {}
 

@@ -42,8 +42,7 @@ class WatchedFiles final : public Files {
  private:
   class Watched final : public File {
    public:
-    Watched(WatchedFiles& files, std::unique_ptr<File> file)
-        : files_(files), file_(std::move(file)) {}
+    Watched(BusyFiles& files, std::unique_ptr<File> file) : files_(files), file_(std::move(file)) {}
     Status read_at(uint64_t offset, size_t bytes, std::string* out) override {
       files_.look();
       return file_->read_at(offset, bytes, out);
