@@ -125,8 +125,7 @@ class Worker {
       high = std::max(high, block[i]);
     }
     if (low < 0 || high > most) return false;
-    price_wholes(price_, block, count, out);
-    return true;
+    return price_wholes(price_, block, count, out);
   }
 
   std::optional<PriceFailure> careful(int64_t at, int64_t count, Int128* out) {

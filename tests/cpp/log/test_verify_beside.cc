@@ -16,9 +16,9 @@ using namespace tenancy::log::test;
 namespace {
 
 // Files of which each look calls a function first.
-class WatchedFiles final : public Files {
+class BusyFiles final : public Files {
  public:
-  explicit WatchedFiles(Files& files) : files_(files) {}
+  explicit BusyFiles(Files& files) : files_(files) {}
   std::function<void(size_t look)> before{};
   size_t looks() const { return looks_; }
 
@@ -59,7 +59,7 @@ class WatchedFiles final : public Files {
     }
 
    private:
-    WatchedFiles& files_;
+    BusyFiles& files_;
     std::unique_ptr<File> file_;
   };
   void look() {
@@ -145,7 +145,7 @@ TEST_CASE("verification beside a log is not misled by what happens between two o
     size_t looks = 1;
     for (size_t at = 0; at < looks; at += event.step) {
       Subject subject;
-      WatchedFiles watched(subject.files);
+      BusyFiles watched(subject.files);
       bool done = false;
       watched.before = [&](size_t look) {
         if (look == at && !std::exchange(done, true)) event.run(subject);
@@ -168,7 +168,7 @@ TEST_CASE("verification beside a log is not misled by what happens between two o
 TEST_CASE("a log that is pruned whenever it is read is busy, and not tampered with") {
   Subject subject;
   subject.fill(80);
-  WatchedFiles watched(subject.files);
+  BusyFiles watched(subject.files);
   uint64_t before = 9;
   bool inside = false;
   watched.before = [&](size_t look) {
@@ -195,7 +195,7 @@ TEST_CASE("what is tampered with stays so beside a log that is written to") {
   const std::string segment =
       subject.directory.path() + "/log/segments/" + segment_name(Class::kAccess, 0);
   subject.files.content(segment)[5000] ^= 1;
-  WatchedFiles watched(subject.files);
+  BusyFiles watched(subject.files);
   bool inside = false;
   watched.before = [&](size_t) {
     if (std::exchange(inside, true)) return;
