@@ -81,10 +81,24 @@ def test_a_child_has_a_lock_of_its_own(gate: UsageGate) -> None:
     assert is_free(gate)
 
 
+def times_open(path: Path) -> int:
+    files = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sum(link.readlink() == path for link in files)
+
+
+def test_a_child_inherits_no_lock(gate: UsageGate, tmp_path: Path) -> None:
+    with gate.recording():
+        pass
+    assert times_open(tmp_path / "usage.gate") == 1
+    child = os.fork()
+    if child == 0:
+        os._exit(times_open(tmp_path / "usage.gate"))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_nothing_stays_open(gate: UsageGate, tmp_path: Path) -> None:
     def opened() -> int:
-        gates = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-        return sum(link.readlink() == tmp_path / "usage.gate" for link in gates)
+        return times_open(tmp_path / "usage.gate")
 
     for _ in range(3):
         with gate.recording():

@@ -3,7 +3,8 @@
 Who records holds the file's lock shared from the look at the period until the event is in the log.
 Who has closed a period waits once for the lock alone: after that no event can arrive in it any
 more. The kernel frees the locks of a process that dies. Each thread has the file open for itself,
-since a lock belongs to what was opened; a forked child opens it anew.
+since a lock belongs to what was opened; a forked child closes what it inherited, else it would keep
+the lock of a parent that is killed, and opens it anew.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import os
 import threading
 import time
+import weakref
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -29,6 +31,7 @@ class UsageGate:
     def __init__(self, path: Path) -> None:
         self._path = os.fspath(path)
         self._idle = threading.local()
+        _gates.add(self)
 
     def recording(self) -> AbstractContextManager[None]:
         return _Recording(self)
@@ -106,3 +109,14 @@ def _alone(handle: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+_gates: weakref.WeakSet[UsageGate] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for gate in list(_gates):
+        gate.close()
+
+
+os.register_at_fork(after_in_child=_in_child)
