@@ -91,8 +91,8 @@ TEST_CASE("each byte range of a record's head names its own damage") {
     Middle middle;
     const Place place = middle.places[7];
     char& byte = middle.bytes[place.offset + edit.offset];
-    REQUIRE(byte != edit.value);
-    byte = edit.value;
+    // The log's id is random: once in a while the byte is that one already.
+    byte = byte == edit.value ? static_cast<char>(byte ^ 0x01) : edit.value;
     INFO(edit.what);
     // A slip is seen by the checksum; somebody who repairs the checksum by what the field means.
     CHECK(first_damage(middle.sample) == at("record_damaged", middle.name, place));
