@@ -26,7 +26,8 @@ EventHash::Content EventHash::bytes_of(const UsageEvent& event, const BatchWrite
 
 uint64_t EventHash::content(const UsageEvent& event, const BatchWriter::Hashes& hashes) const {
   if (event.action == Action::kCancel) return 0;
-  const KeyedText text = keyed(bytes_of(event, hashes));
+  const Content bytes = bytes_of(event, hashes);
+  const KeyedText text = keyed(bytes);
   return siphash(text.key, text.bytes);
 }
 

@@ -34,6 +34,7 @@ class EventHash {
   KeyedText keyed(const Content& bytes) const {
     return {content_key_, {bytes.data(), bytes.size()}};
   }
+  KeyedText keyed(Content&& bytes) const = delete;  // it would outlive what it points to
 
  private:
   HashKey key_;
