@@ -184,6 +184,8 @@ class Budgets(Late):
         self, budgets: Sequence[Budget], problems: list[str]
     ) -> Iterator[tuple[Budget, Draft]]:
         """The running bills of tenants, as far as there is something to bill; read many at once."""
+        if not budgets:
+            return  # nor is anything settled that is due
         self._settle()
         for at in range(0, len(budgets), BATCH):
             some = budgets[at : at + BATCH]
