@@ -22,7 +22,7 @@ import re
 import struct
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 CLASSES = ("security", "access", "other", "usage")
 HEADER, ZEROS, NONE = 4096, bytes(32), 2**64 - 1
@@ -213,11 +213,16 @@ class Chain:
         self.file, self.offset, self.met = "", 0, not log.head
         self.findings: list[Finding] = []
 
-    def note(self, status: int, code: str, **other: object) -> None:
-        place = {"segment": self.file, "offset": self.offset, "sequence": self.next, **other}
-        self.findings.append(Finding(status, code, chain=self.name, **place))  # type: ignore[arg-type]
+    def note(self, status: int, code: str, **other: Any) -> None:
+        place: dict[str, Any] = {
+            "segment": self.file,
+            "offset": self.offset,
+            "sequence": self.next,
+            **other,
+        }
+        self.findings.append(Finding(status, code, chain=self.name, **place))
 
-    def damage(self, code: str, **other: object) -> DamageError:
+    def damage(self, code: str, **other: Any) -> DamageError:
         self.note(1, code, **other)
         return DamageError(code)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from .._text import shown, to_moment
@@ -22,7 +21,7 @@ from ..stores.usage_periods import Calendar
 from ..stores.usage_units import SCALE, units_of_text
 from ._bulk import Bulk
 
-__all__ = ["LATE", "Recorder", "moment", "problem"]
+__all__ = ["LATE", "Recorder", "problem"]
 
 LATE = 100
 """Not recorded: the period of the event is closed."""
@@ -147,8 +146,8 @@ def problem(status: int, draft: Draft, recorder: Recorder) -> TenancyError:
 
 def late(time_ns: int, open_from_ns: int) -> str:
     return (
-        f"{moment(time_ns).isoformat()} lies in a period that is closed: events are taken from"
-        f" {moment(open_from_ns).isoformat()} on"
+        f"{to_moment(time_ns).isoformat()} lies in a period that is closed: events are taken from"
+        f" {to_moment(open_from_ns).isoformat()} on"
     )
 
 
@@ -164,11 +163,6 @@ def conflict(draft: Draft, before: Any) -> str:
 
 
 def _content(metric: str, quantity: Any, time_ns: int | None, properties: Any) -> str:
-    when = "" if time_ns is None else f" at {moment(time_ns).isoformat()}"
+    when = "" if time_ns is None else f" at {to_moment(time_ns).isoformat()}"
     more = "" if not properties else f" with {shown(properties)}"
     return f"{quantity} {metric}{when}{more}"
-
-
-def moment(time_ns: int) -> datetime:
-    """An aware datetime in UTC, cut to microseconds."""
-    return to_moment(time_ns)

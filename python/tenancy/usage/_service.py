@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _core
-from .._text import to_ns
+from .._text import to_moment, to_ns
 from ..billing import Cumulative
 from ..catalog import Metric
 from ..errors import InvalidValue, QuotaExceeded, UnknownQuota, UnknownUsageEvent
@@ -32,7 +32,7 @@ from ._columns import Columns
 from ._events import Checks, cloud_event
 from ._metrics import Metrics
 from ._purging import Purging
-from ._recording import Recorder, moment
+from ._recording import Recorder
 from ._records import Closed, Recorded, Usage, UsageEvent, UsagePeriod, UsageReport
 from ._requests import Measured, measured, record
 from ._rows import of_file, of_objects
@@ -355,23 +355,23 @@ class UsageMeter(Purging):
         closed = now_ns >= until or end <= periods.closed_until_ns
         return UsagePeriod(
             tenant_id,
-            moment(start),
-            moment(end),
-            moment(until),
+            to_moment(start),
+            to_moment(end),
+            to_moment(until),
             "closed" if closed else "open" if now_ns < end else "grace",
         )
 
     def closed_until(self, tenant: Tenant | str) -> datetime:
         """Events before this time are not taken any more: their periods are closed."""
         tenant_id = self._host.tenant_id(tenant)
-        return moment(self._calendar.open_from_ns(tenant_id, self._host.clock.wall_ns()))
+        return to_moment(self._calendar.open_from_ns(tenant_id, self._host.clock.wall_ns()))
 
     def closed_until_many(self, tenants: Sequence[Tenant | str]) -> tuple[datetime, ...]:
         """`closed_until` of each of them, read at once."""
         ids = [self._host.tenant_id(tenant) for tenant in tenants]
         self._calendar.learn(ids)
         now_ns = self._host.clock.wall_ns()
-        return tuple(moment(self._calendar.open_from_ns(one, now_ns)) for one in ids)
+        return tuple(to_moment(self._calendar.open_from_ns(one, now_ns)) for one in ids)
 
     def close(
         self,
@@ -394,7 +394,7 @@ class UsageMeter(Purging):
             until_ns = to_ns(until, "until")
         closed_ns = self._calendar.close(tenant_id, until_ns, by)
         self._recorder.gate.wait()
-        return Closed(tenant_id, moment(closed_ns), self._log.first_of(self._log.position()))
+        return Closed(tenant_id, to_moment(closed_ns), self._log.first_of(self._log.position()))
 
     # ------------------------------------------------------------------------------ requests
 
@@ -580,6 +580,6 @@ class _Before:
     def __init__(self, found: Found) -> None:
         self.metric = found.metric
         self.time_ns = found.time_ns
-        self.time = moment(found.time_ns)
+        self.time = to_moment(found.time_ns)
         self.quantity = decimal_of(found.units)
         self.properties = json.loads(found.properties) if found.properties else None

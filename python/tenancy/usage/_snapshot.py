@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import sqlite3
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .._text import check_page, listed, shown, to_ns
+from .._text import check_page, listed, shown, to_moment, to_ns
 from ..billing import Cumulative
 from ..catalog import Catalog, Metric
 from ..errors import InvalidValue
@@ -22,7 +23,6 @@ from ..stores.usage_units import SCALE, decimal_of
 from ._aggregation import Event, Stretch, accumulator, property_text, stretches
 from ._events import json_text
 from ._metrics import Metrics, hint
-from ._recording import moment
 from ._records import Usage, UsageEvent, UsageRow
 
 __all__ = ["EVERY", "UsageSnapshot"]
@@ -44,25 +44,6 @@ _IN_SQL: Mapping[str, Callable[[sqlite3.Cursor, Question], tuple[int, int]]] = {
     "last": reading.newest,
 }
 """What SQLite tells of a whole stretch without a look at each event here: quantity, events."""
-
-
-class _Totals:
-    """The quantities of a snapshot without the digests of their events."""
-
-    def __init__(self, snapshot: UsageSnapshot) -> None:
-        self._snapshot = snapshot
-
-    def quantities(
-        self,
-        tenant: Any,
-        *,
-        since: datetime,
-        cuts: Sequence[datetime],
-        metrics: Sequence[str] | None = None,
-    ) -> Mapping[str, tuple[Cumulative, ...]]:
-        return self._snapshot.quantities(
-            tenant, since=since, cuts=cuts, metrics=metrics, digests=False
-        )
 
 
 class UsageSnapshot:
@@ -88,6 +69,7 @@ class UsageSnapshot:
         self._calendar = calendar
         self._now_ns = now_ns
         self._tenant_id = tenant_id
+        self._digests = True
 
     # ------------------------------------------------------------------------------ sums
 
@@ -111,8 +93,8 @@ class UsageSnapshot:
         whole, parts = self._sums(known, question, bounds, groups)
         rows = tuple(
             UsageRow(
-                moment(part.since_ns),
-                moment(part.until_ns),
+                to_moment(part.since_ns),
+                to_moment(part.until_ns),
                 decimal_of(part.units),
                 part.events,
                 dict(zip(groups, part.group, strict=True)),
@@ -124,8 +106,8 @@ class UsageSnapshot:
             metric=known.name,
             aggregation=known.aggregation,
             unit=known.unit,
-            since=moment(since_ns),
-            until=moment(until_ns),
+            since=to_moment(since_ns),
+            until=to_moment(until_ns),
             quantity=decimal_of(whole.units),
             events=whole.events,
             rows=rows,
@@ -168,9 +150,12 @@ class UsageSnapshot:
 
     # ------------------------------------------------------------------------------ for bills
 
-    def totals(self) -> _Totals:
-        """For running bills that nobody keeps: the same quantities, summed where they lie."""
-        return _Totals(self)
+    def totals(self) -> UsageSnapshot:
+        """For running bills that nobody keeps: the same quantities without the digests of their
+        events, of which none need be looked at by itself."""
+        same = copy.copy(self)
+        same._digests = False
+        return same
 
     def quantities(
         self,
@@ -180,9 +165,8 @@ class UsageSnapshot:
         cuts: Sequence[datetime],
         metrics: Sequence[str] | None = None,
         as_of: int | None = None,
-        digests: bool = True,
     ) -> Mapping[str, tuple[Cumulative, ...]]:
-        """See `UsageMeter.quantities`; without `digests` no event need be looked at by itself."""
+        """See `UsageMeter.quantities`."""
         tenant_id = self._tenant_id(tenant)
         since_ns = to_ns(since, "since")
         ends = [to_ns(cut, "cuts") for cut in cuts]
@@ -199,7 +183,7 @@ class UsageSnapshot:
         result = {}
         for name, metric in chosen.items():
             question = Question(tenant_id, name, since_ns, ends[-1], as_of)
-            in_sql = None if digests else _IN_SQL.get(metric.aggregation)
+            in_sql = None if self._digests else _IN_SQL.get(metric.aggregation)
             if in_sql is not None:
                 result[name] = self._summed(in_sql, question, cuts, ends)
             else:
@@ -282,7 +266,7 @@ class UsageSnapshot:
         until_ns = end if until is None else to_ns(until, "until")
         if since_ns >= until_ns:
             raise InvalidValue(
-                "until", f"{moment(until_ns)} is not after since, {moment(since_ns)}"
+                "until", f"{to_moment(until_ns)} is not after since, {to_moment(since_ns)}"
             )
         return since_ns, until_ns
 
@@ -294,9 +278,9 @@ def usage_event(tenant_id: str, found: Found) -> UsageEvent:
         tenant=tenant_id,
         metric=found.metric,
         quantity=decimal_of(found.units),
-        time=moment(found.time_ns),
+        time=to_moment(found.time_ns),
         properties=json.loads(found.properties) if found.properties else {},
-        recorded_at=moment(found.recorded_ns),
+        recorded_at=to_moment(found.recorded_ns),
         position=found.position,
         corrected=found.corrects,
     )
@@ -357,7 +341,7 @@ def _steps(since_ns: int, until_ns: int, every: str | None, periods: TenantPerio
 def _next(at_ns: int, every: str, periods: TenantPeriods, zone: Any) -> int:
     if every == "month":
         return periods.month_at(at_ns)[1]
-    local = moment(at_ns).astimezone(zone)
+    local = to_moment(at_ns).astimezone(zone)
     if every == "hour":
         whole = local.replace(minute=0, second=0, microsecond=0)
         return to_ns(whole.astimezone(timezone.utc) + timedelta(hours=1), "every")
