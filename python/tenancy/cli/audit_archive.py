@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,8 +59,10 @@ def archive(
     since: Since = None,
     until: Until = None,
     key: Annotated[
-        str | None,
-        typer.Option(help="To check: the line of keys/log.pub, or a file [keys/log.pub]."),
+        list[str] | None,
+        typer.Option(
+            help="To check: the line of keys/log.pub, or a file [keys/log.pub]. Once for each host."
+        ),
     ] = None,
     options: Options = None,
     data: c.Data = None,
@@ -90,12 +92,14 @@ def _shown(part: ArchivePart) -> dict[str, Any]:
     return {name: value for name, value in part.as_dict().items() if name not in proof}
 
 
-def _check(url: str, key: str | None, options: str | None, data: str | None, as_json: bool) -> None:
+def _check(
+    url: str, keys: Sequence[str] | None, options: str | None, data: str | None, as_json: bool
+) -> None:
     with c.reported(as_json, failed=_UNREAD):
         report = check_archive(
             url,
             storage_options=c.parse_object(options, "--options"),
-            public_key=_public_key(key, data),
+            public_key=_public_keys(keys, data),
         )
     if as_json:
         c.print_json(report)
@@ -104,12 +108,17 @@ def _check(url: str, key: str | None, options: str | None, data: str | None, as_
     raise typer.Exit(report.status)
 
 
-def _public_key(key: str | None, data: str | None) -> str | None:
-    if key is not None and key.startswith("tenancy-log/"):
+def _public_keys(keys: Sequence[str] | None, data: str | None) -> Sequence[str] | None:
+    if keys:
+        return [_public_key(key) for key in keys]
+    own = Path(data or DEFAULT_PATH) / "keys" / "log.pub"
+    return [_public_key(str(own))] if own.is_file() else None
+
+
+def _public_key(key: str) -> str:
+    if key.startswith("tenancy-log/"):
         return key
-    path = Path(data or DEFAULT_PATH) / "keys" / "log.pub" if key is None else Path(key)
-    if key is None and not path.is_file():
-        return None
+    path = Path(key)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

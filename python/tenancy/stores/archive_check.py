@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._audit_proofs import VerifierKey, decoded
 from .._log_format import Note, sha
-from ..errors import ExtraMissing, NotFound, StoreDamaged, StoreError
+from ..errors import ExtraMissing, InvalidValue, NotFound, StoreDamaged, StoreError
 from .archive import Archive
 from .archive_part import FORMATS, ArchivePart, manifest_of, read_part, view_of
 from .archive_place import ColdError
@@ -28,6 +28,7 @@ from .records import Record
 __all__ = ["ArchiveReport", "check_archive"]
 
 WHOLE, TAMPERED, UNVERIFIABLE, RESERVED = 0, 1, 3, 4
+_Keys = Mapping[str, VerifierKey]  # by the id of the log
 
 
 @dataclass(frozen=True)
@@ -71,23 +72,24 @@ def check_archive(
     url: str,
     *,
     storage_options: Mapping[str, Any] | None = None,
-    public_key: str | None = None,
+    public_key: str | Iterable[str] | None = None,
 ) -> ArchiveReport:
     """Check each part of an archive, and that the parts of a chain follow one another.
 
-    `public_key` is the line of `keys/log.pub`: then each part must be of that log, and is proven by
-    its signed checkpoint. Without it the key that the manifest names is used, which shows damage,
-    not a forgery (status 4, `key_not_given`). Raises a `StoreError` when the place cannot be
-    listed, `InvalidValue` for a key that is none, `ExtraMissing`.
+    `public_key` is the line of `keys/log.pub`, or those of all hosts that write to this archive:
+    then each part must be of one of these logs, and is proven by its signed checkpoint. Without it
+    the key that the manifest names is used, which shows damage, not a forgery (status 4,
+    `key_not_given`). Raises a `StoreError` when the place cannot be listed, `InvalidValue` for a
+    key that is none, `ExtraMissing`.
     """
     archive = Archive(url, storage_options=storage_options)
-    key = None if public_key is None else VerifierKey.parse(public_key)
+    keys = None if public_key is None else _keys_by_log(public_key)
     names = archive.place.names((*(f".{f}" for f in FORMATS), *(f".{f}.json" for f in FORMATS)))
     findings = [*_lone_files(names)]
     good: list[ArchivePart] = []
     parts = [name for name in names if name.endswith(".json")]
     for name in parts:
-        found = _checked(archive, name, key)
+        found = _checked(archive, name, keys)
         if isinstance(found, ArchivePart):
             good.append(found)
         else:
@@ -95,7 +97,7 @@ def check_archive(
     findings += _between(good)
     if not parts:
         findings.append(_FindingError(UNVERIFIABLE, "no_archive", "", "no part of an archive"))
-    elif key is None:
+    elif keys is None:
         text = "no key was given: a forged archive with a key of its own cannot be told"
         findings.append(_FindingError(RESERVED, "key_not_given", "", text))
     statuses = {finding.status for finding in findings}
@@ -108,10 +110,19 @@ def check_archive(
     )
 
 
-def _checked(archive: Archive, name: str, key: VerifierKey | None) -> ArchivePart | _FindingError:
+def _keys_by_log(lines: str | Iterable[str]) -> _Keys:
+    found = [VerifierKey.parse(line) for line in ([lines] if isinstance(lines, str) else lines)]
+    if not found:
+        raise InvalidValue(
+            "public_key", "no key is in it", remedy="the line of keys/log.pub of each host"
+        )
+    return {key.log_id.hex(): key for key in found}
+
+
+def _checked(archive: Archive, name: str, keys: _Keys | None) -> ArchivePart | _FindingError:
     try:
         part = _manifest(archive, name)
-        _check_part(archive, part, key)
+        _check_part(archive, part, keys)
     except _FindingError as finding:
         return finding
     return part
@@ -134,11 +145,11 @@ def _manifest(archive: Archive, name: str) -> ArchivePart:
         raise _FindingError(UNVERIFIABLE, "unreadable", own, str(error)) from None
 
 
-def _check_part(archive: Archive, part: ArchivePart, key: VerifierKey | None) -> None:
+def _check_part(archive: Archive, part: ArchivePart, keys: _Keys | None) -> None:
     def found(code: str, text: str, *, status: int = TAMPERED) -> _FindingError:
         return _FindingError(status, code, part.name, text, part.chain)
 
-    note = _checked_note(part, key)
+    note = _checked_note(part, keys)
     with tempfile.TemporaryDirectory(prefix="tenancy-archive-") as scratch:
         copy = Path(scratch) / "part"
         try:
@@ -164,11 +175,11 @@ def _check_part(archive: Archive, part: ArchivePart, key: VerifierKey | None) ->
         raise found("part_root", "these are not the records of the log of the signed checkpoint")
 
 
-def _checked_note(part: ArchivePart, key: VerifierKey | None) -> Note:
+def _checked_note(part: ArchivePart, keys: _Keys | None) -> Note:
     try:
-        used = VerifierKey.parse(part.public_key) if key is None else key
-        if part.log != used.log_id.hex():
-            raise ValueError("of another log than the key")
+        used = VerifierKey.parse(part.public_key) if keys is None else keys.get(part.log)
+        if used is None or part.log != used.log_id.hex():
+            raise ValueError("of another log than the key: give the key of each log that is here")
         return Note(part.checkpoint.encode(), used.log_id, used.public_key)
     except ImportError:
         raise ExtraMissing("archive", "cryptography") from None
