@@ -79,13 +79,24 @@ bool refresh(PyGate* gate) {
   return answer.ptr() != Py_False;
 }
 
+// A value of a wrong type is told with the argument that it was given for.
+[[noreturn]] void raise_for(PyObject* keyword, const py::error_already_set& error) {
+  if (!error.matches(PyExc_TypeError)) throw error;
+  throw py::type_error(std::string(utf8_view(keyword)) + ": " +
+                       std::string(py::str(error.value())));
+}
+
 void read_keywords(Arguments* arguments, KeywordCache* cache, PyObject* const* args,
                    Py_ssize_t first, PyObject* names, const char* function) {
   if (names != nullptr) {
     const KeywordCache::Keywords& keywords = cache->find(names, function);
     const Py_ssize_t count = PyTuple_GET_SIZE(names);
     for (Py_ssize_t i = 0; i < count; ++i) {
-      arguments->set(keywords[static_cast<size_t>(i)], args[first + i]);
+      try {
+        arguments->set(keywords[static_cast<size_t>(i)], args[first + i]);
+      } catch (const py::error_already_set& error) {
+        raise_for(PyTuple_GET_ITEM(names, i), error);
+      }
     }
   }
   arguments->finish();

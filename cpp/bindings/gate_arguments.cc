@@ -146,8 +146,8 @@ void Arguments::set_hints(PyObject* value) {
   if (value == Py_None) return;
   if (PyUnicode_Check(value))
     throw py::type_error("hints: expected a sequence of str, got one str");
-  hints_owner_ = py::reinterpret_steal<py::object>(
-      PySequence_Fast(value, "hints: expected a sequence of str"));
+  hints_owner_ =
+      py::reinterpret_steal<py::object>(PySequence_Fast(value, "expected a sequence of str"));
   if (!hints_owner_) throw py::error_already_set();
   const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(hints_owner_.ptr()));
   if (count > kHintsMax) throw py::value_error("hints: at most 8");
@@ -161,8 +161,8 @@ void Arguments::set_roles(PyObject* value) {
   if (value == Py_None) return;
   if (PyUnicode_Check(value))
     throw py::type_error("roles: expected a sequence of str, got one str");
-  roles_owner_ = py::reinterpret_steal<py::object>(
-      PySequence_Fast(value, "roles: expected a sequence of str"));
+  roles_owner_ =
+      py::reinterpret_steal<py::object>(PySequence_Fast(value, "expected a sequence of str"));
   if (!roles_owner_) throw py::error_already_set();
   const auto count = static_cast<size_t>(PySequence_Fast_GET_SIZE(roles_owner_.ptr()));
   if (count > kRolesMax) throw py::value_error("roles: at most 64");
@@ -174,6 +174,10 @@ void Arguments::set_roles(PyObject* value) {
 
 void Arguments::set_identity(PyObject* value) {
   if (value == Py_None) return;
+  if (!py::isinstance<IdentityData>(py::handle(value))) {
+    throw py::type_error(std::string("identity: expected an Identity, got ") +
+                         Py_TYPE(value)->tp_name);
+  }
   const auto& identity = py::cast<const IdentityData&>(py::handle(value));
   request.has_identity = true;
   request.identity_principal = identity.principal;

@@ -31,7 +31,7 @@ class NameCache {
  public:
   ~NameCache() { clear(); }
   void clear();
-  // kNoIndex-free: an unknown name raises ValueError with the nearest known one.
+  // Never kNoIndex: a name that the catalog does not define raises ValueError.
   template <class Lookup>
   uint32_t index(PyObject* name, const char* what, Lookup&& lookup) {
     Slot& slot = slots_[(reinterpret_cast<uintptr_t>(name) >> 4) % slots_.size()];

@@ -259,3 +259,28 @@ def test_options_of_open(
     assert not isinstance(told.value, CatalogError)
     # The directory is usable afterwards.
     Tenancy.open("data", catalog="agent-platform").close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("api_key", 5, "expected str, got int"),
+        ("tenant", b"acme", "expected str, got bytes"),
+        ("principal", ["ann"], "expected str, got list"),
+        ("ip", 9, "expected str, got int"),
+        ("permission", 7, "expected str, got int"),
+        ("hints", 3, "expected a sequence of str"),
+        ("roles", [1], "expected str, got int"),
+        ("action", 4.5, "expected str, got float"),
+        ("identity", "ann", "expected an Identity, got str"),
+        ("consume", 3, "expected a dict of quota name to amount"),
+        ("consume", {7: 1}, "expected str, got int"),
+        ("cost", 1.5, "expected an int in whole units, got float"),
+    ],
+)
+def test_a_decision_names_the_argument_of_a_wrong_type(
+    t: Tenancy, acme: Tenant, name: str, value: object, told: str
+) -> None:
+    question = {"tenant": acme.id, "trust_hints": True} | {name: value}
+    with pytest.raises(TypeError, match=f"^{name}: (?!{name}:).*{told}"):
+        t.check(**question)

@@ -307,6 +307,8 @@ def test_who_may_do_what(sh: Shell) -> None:
     assert sh.json("roles", "permissions", "acme", "ann") == ["ticket:read", "ticket:write"]
     assert sh("roles", "who-can", "acme", "ticket:read") == "ann\n"
     assert sh.json("roles", "who-can", "acme", "report:read") == []
+    sh("roles", "who-can", "acme", "reading", status=2)
+    assert "resource:action" in sh.error
 
 
 def test_health(sh: Shell) -> None:

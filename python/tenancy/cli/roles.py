@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .._core import valid_permission
+from .._text import shown
 from ..stores.records import Page
 from . import _common as c
 
@@ -149,6 +151,10 @@ def who_can(
     as_json: c.Json = False,
 ) -> None:
     """List who may do something."""
+    if not valid_permission(permission, False):
+        raise typer.BadParameter(
+            f"{shown(permission)} is no permission: resource:action, such as ticket:read"
+        )
     with c.opened(data, as_json) as t:
         found = t.access.who_can(tenant, permission, resource=resource)
     _print_names(found, as_json)
