@@ -3,66 +3,24 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from audit_support import flip, log_rows, open_live
-from server_support import free_port, wait_for
+from archive_support import FORMATS, add, codes, filled, in_log, log_of
+from audit_support import flip
 from store_support import killed, run_python
 from tenancy import Tenancy, _core
-from tenancy.audit import Archive, AuditEvent, check_archive, read_archive
+from tenancy.audit import Archive, check_archive, read_archive
 from tenancy.errors import Conflict, InvalidValue, StoreDamaged, StoreError, StoreNotWritable
-from tenancy.stores.audit_events import CHAINS, event_of_log
-from tenancy.stores.audit_log import AuditLog, read_chain
+from tenancy.stores.audit_events import CHAINS
+from tenancy.stores.audit_log import read_chain
 from tenancy.stores.log_records import parsed, read_records, row_of
-
-FORMATS = ("parquet", "jsonl")
-
-
-def filled(directory: Path, count: int = 6) -> Tenancy:
-    t = open_live(directory)
-    acme = t.tenants.create("Acme", slug="acme", plan="free")
-    add(t, acme.id, count)
-    return t
-
-
-def add(t: Tenancy, tenant: str, count: int) -> None:
-    for i in range(count):
-        t.audit.append(
-            "data_read" if i % 2 else "login",
-            tenant=tenant,
-            principal=f"user {i}",
-            resource="report",
-            resource_id=str(i),
-            context={"ip": "192.0.2.7", "number": i, "share": 0.5, "né": ["ü", None, 2**60]},
-        )
-
-
-def log_of(t: Tenancy) -> AuditLog:
-    t._host.facts.settle()
-    return t._host.facts.log
-
-
-def codes(url: str, key: str | None = None, **options: Any) -> list[str]:
-    return [f["code"] for f in check_archive(url, public_key=key, **options).findings]
-
-
-def in_log(t: Tenancy) -> dict[str, AuditEvent]:
-    events = [event_of_log(row) for c in CHAINS for row in log_rows(t.path, c)]
-    return {event.id: event for event in events}
-
 
 # ------------------------------------------------------------------------------ on a disk
 
@@ -482,91 +440,3 @@ def test_options_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: P
             Archive("dir://archive")
         assert "sesame-open" not in str(caught.value)
         assert Archive("memory://x", storage_options={}).url == "memory://x"
-
-
-# ------------------------------------------------------------------------------ S3
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[dict[str, Any]]:
-    """Options for a server that speaks S3 on this machine, with the bucket `bucket`."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(port, server)
-        logging.getLogger("aiobotocore").setLevel(logging.WARNING)
-        options = {
-            "key": "a-key-of-the-test",
-            "secret": "a-secret-of-the-test",
-            "client_kwargs": {"endpoint_url": address, "region_name": "us-east-1"},
-        }
-        bucket = urllib.request.Request(f"{address}/bucket", method="PUT")
-        urllib.request.urlopen(bucket, timeout=30).close()
-        yield options
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def stored(s3: dict[str, Any], path: str) -> Any:
-    files = fsspec.filesystem("s3", **s3)
-    files.invalidate_cache()
-    return files.info(path)
-
-
-@pytest.mark.parametrize("form", FORMATS)
-def test_s3(tmp_path: Path, s3: dict[str, Any], form: str) -> None:
-    url = f"s3://bucket/plain/{form}"
-    with filled(tmp_path) as t:
-        parts = t.audit.archive(url, format=form, storage_options=s3)
-        assert codes(url, t.audit.public_key, storage_options=s3) == []
-        archive = Archive(url, format=form, storage_options=s3)
-        assert archive.write(log_of(t), "access", 0, parts[1].records) == parts[1]
-        assert {e.id for e in read_archive(url, storage_options=s3)} == in_log(t).keys()
-        files = fsspec.filesystem("s3", **s3)
-        files.pipe_file(f"bucket/plain/{form}/{parts[1].name}", b"another's")
-        with pytest.raises(StoreDamaged):
-            archive.write(log_of(t), "access", 0, parts[1].records)
-        files.rm_file(f"bucket/plain/{form}/{parts[1].manifest}")
-        with pytest.raises(Conflict):
-            archive.write(log_of(t), "access", 0, parts[1].records)
-        assert files.cat_file(f"bucket/plain/{form}/{parts[1].name}") == b"another's"
-
-
-def test_the_storage_class_arrives_and_manifests_stay_readable(
-    tmp_path: Path, s3: dict[str, Any]
-) -> None:
-    options = {**s3, "s3_additional_kwargs": {"StorageClass": "GLACIER"}}
-    with filled(tmp_path) as t:
-        parts = t.audit.archive("s3://bucket/cold", storage_options=options)
-        key = t.audit.public_key
-        for part in parts:
-            assert stored(s3, f"bucket/cold/{part.name}")["StorageClass"] == "GLACIER"
-            assert stored(s3, f"bucket/cold/{part.manifest}")["StorageClass"] == "STANDARD"
-        archive = Archive("s3://bucket/cold", storage_options=options)
-        log = log_of(t)
-        assert archive.write(log, "access", 0, parts[1].records) == parts[1], "without restoring"
-    report = check_archive("s3://bucket/cold", storage_options=options, public_key=key)
-    assert report.status == 3
-    assert {finding["code"] for finding in report.findings} == {"cold"}
-    with pytest.raises(StoreError, match="cannot be read at once"):
-        list(read_archive("s3://bucket/cold", storage_options=options))
-
-
-def test_an_s3_that_is_down_or_refuses_says_no_secret(tmp_path: Path, s3: dict[str, Any]) -> None:
-    with filled(tmp_path) as t:
-        with pytest.raises(StoreError) as caught:
-            t.audit.archive("s3://no-such-bucket/x", storage_options=s3)
-        assert s3["secret"] not in str(caught.value) + repr(caught.value.__cause__)
-        down = {
-            **s3,
-            "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"},
-            "config_kwargs": {"retries": {"max_attempts": 1}},
-            "skip_instance_cache": True,
-        }
-        with pytest.raises(StoreError) as caught:
-            t.audit.archive("s3://bucket/x", storage_options=down)
-        assert s3["secret"] not in str(caught.value)
-        assert caught.value.remedy
