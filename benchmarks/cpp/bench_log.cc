@@ -2,7 +2,8 @@
 // HMAC of the same bytes.
 //
 //   build/release/bench_log [events [emit | durable | verify]]
-//   build/release/bench_log SECONDS commit COMMITTERS      one line, which bench_log.py reads
+//   build/release/bench_log SECONDS commit COMMITTERS [THREADS]   one line, which bench_log.py
+//   reads
 #include <time.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -151,8 +153,41 @@ void bench_durable(size_t committers, size_t each, size_t batch) {
       count / std::max(syncs, 1.0));
 }
 
-// So many threads that commit again and again for so many seconds.
-void bench_commits(double seconds, size_t committers) {
+// One committer of its own thread, which sleeps until its commit is durable. How many it made.
+size_t commit_alone(Log& log, const Event& event, const std::atomic<bool>& over) {
+  size_t commits = 0;
+  for (; !over.load(std::memory_order_relaxed); ++commits) {
+    if (!log.append(event.entry(commits), Ack::kDisk)) fail("append");
+  }
+  return commits;
+}
+
+// So many committers of one thread, as a client with an event loop has them: each commits again
+// when its last commit is durable, and not before.
+size_t commit_in_turn(Log& log, const Event& event, size_t committers,
+                      const std::atomic<bool>& over) {
+  size_t commits = 0;
+  std::deque<Ticket> waiting;  // in the order in which they will be durable
+  const auto commit = [&] {
+    const Result<Ticket> ticket = log.submit(event.entry(commits + waiting.size()));
+    if (!ticket) fail("submit");
+    waiting.push_back(*ticket);
+  };
+  while (waiting.size() < committers) commit();
+  while (!waiting.empty()) {
+    if (!log.wait(waiting.front(), Ack::kDisk)) fail("wait");
+    for (size_t left = waiting.size(); left > 0 && log.reached(waiting.front(), Ack::kDisk);
+         --left) {
+      waiting.pop_front();
+      ++commits;
+      if (!over.load(std::memory_order_relaxed)) commit();
+    }
+  }
+  return commits;
+}
+
+// So many committers on so many threads, for so many seconds.
+void bench_commits(double seconds, size_t committers, size_t thread_count) {
   const Directory directory;
   const auto log = open(directory.path, uint64_t{256} << 20);
   const Event event;
@@ -162,13 +197,11 @@ void bench_commits(double seconds, size_t committers) {
   std::atomic<size_t> commits{0};
   const auto start = Clock::now();
   std::vector<std::thread> threads;
-  for (size_t t = 0; t < committers; ++t) {
-    threads.emplace_back([&] {
-      size_t mine = 0;
-      for (; !over.load(std::memory_order_relaxed); ++mine) {
-        if (!log->append(event.entry(mine), Ack::kDisk)) fail("append");
-      }
-      commits += mine;
+  for (size_t t = 0; t < thread_count; ++t) {
+    const size_t mine = committers / thread_count + (t < committers % thread_count ? 1 : 0);
+    threads.emplace_back([&, mine] {
+      commits += thread_count == committers ? commit_alone(*log, event, over)
+                                            : commit_in_turn(*log, event, mine, over);
     });
   }
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
@@ -217,8 +250,11 @@ void bench_verify_and_recover(size_t events) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc == 4 && std::string(argv[2]) == "commit") {
-    bench_commits(std::strtod(argv[1], nullptr), std::strtoull(argv[3], nullptr, 10));
+  if (argc >= 4 && std::string(argv[2]) == "commit") {
+    const size_t committers = std::max<size_t>(std::strtoull(argv[3], nullptr, 10), 1);
+    const size_t threads = argc == 5 ? std::strtoull(argv[4], nullptr, 10) : committers;
+    bench_commits(std::strtod(argv[1], nullptr), committers,
+                  std::clamp<size_t>(threads, 1, committers));
     return 0;
   }
   const size_t events = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;

@@ -236,11 +236,15 @@ Status LogImpl::close() {
   futex_wake_all(ring_->header().followers);
   futex_wake_all(ring_->header().wake);
   if (worker->thread.joinable()) worker->thread.join();
+  Status status = flush_last(worker->flusher);
+  ended_flushing_.store(true);
+  return status;
+}
 
+Status LogImpl::flush_last(Flusher& flusher) {
   Result<LockFile> lock = LockFile::open(paths_.log + "/lock");
   if (!lock) return lock.status();
   if (Status status = lock->exclusive(); !status) return status;
-  Flusher& flusher = worker->flusher;
   Status status;
   const bool last = users_.try_exclusive();
   const Result<bool> leads = flusher.lead();

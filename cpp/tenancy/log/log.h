@@ -8,7 +8,8 @@
 // Invariants:
 //  1. A record whose append returned is never lost at its level of acknowledgement, and never
 //     changes. One whose append failed is not in the log, with one exception: an append that was
-//     committed but whose acknowledgement did not come in time (kIo with "recorded, but") is there.
+//     committed but whose acknowledgement did not come in time, or not before the log was closed
+//     (kIo or kConflict with "recorded, but"), is there.
 //  2. Sequences of a chain have no gaps, those of a tenant in a chain neither.
 //  3. No append waits for the disk unless it asks for kOs or kDisk, or the ring is full; then it
 //     waits at most `full_wait_ns` (its own `wait_ns`), and fails. Nothing is dropped silently.
@@ -66,6 +67,13 @@ struct Entry {
   Kind kind = Kind::kEvent;          // kUsage: a batch, of which the log knows nothing more
 };
 
+// A record that is committed, and may not be durable yet. Good for the Log that gave it, also after
+// it was closed, and for that Log in a forked child.
+struct Ticket {
+  Position position{};
+  uint64_t end = 0;  // of the record, in bytes of the ring; of two, the lower is durable no later
+};
+
 // What destroying a subject's key leaves behind.
 struct Erasure {
   std::array<uint8_t, 16> key_id{};
@@ -117,9 +125,20 @@ class Log {
   virtual ~Log() = default;  // as close(), errors unheard
 
   // kFull: the ring stayed full, or the mutex or the flusher did not move, for that long;
-  // nothing was recorded. kInvalidArgument: see encode_record. kIo with "recorded, but": it is
-  // recorded, and not (known to be) at `ack` yet.
+  // nothing was recorded. kInvalidArgument: see encode_record. kIo, or kConflict where the log was
+  // closed meanwhile, with "recorded, but": it is recorded, and not (known to be) at `ack` yet.
   virtual Result<Position> append(const Entry& entry, Ack ack = Ack::kRing) = 0;
+  // `append` in halves, for a thread that serves many and cannot sleep for each: `submit` commits,
+  // as at kRing, `wait` waits for what `append` would have waited for, `reached` looks without
+  // waiting. Many tickets share one sync: whoever waited for one asks `reached` of the others. A
+  // ticket need not be waited for; then its record is durable after `sync_interval_ns`.
+  virtual Result<Ticket> submit(const Entry& entry) = 0;
+  virtual bool reached(const Ticket& ticket, Ack ack) const = 0;
+  // For at most `wait_ns` (none: `ack_wait_ns`). kIo and kConflict with "recorded, but", the second
+  // where this log was closed before; waiting again is allowed. kInvalidArgument: the ticket is of
+  // no record of this log.
+  virtual Status wait(const Ticket& ticket, Ack ack,
+                      std::optional<int64_t> wait_ns = std::nullopt) = 0;
   // All in order, one acknowledgement for the last; stops at the first that fails.
   virtual Result<Position> append_all(std::span<const Entry> entries, Ack ack) = 0;
 
@@ -158,7 +177,8 @@ class Log {
   virtual std::string public_key() const = 0;  // the C2SP verifier key
   virtual const std::string& log_directory() const = 0;
 
-  // Flushes and syncs; the last process writes `closed`. Further calls fail with kConflict.
+  // Flushes and syncs; the last process writes `closed`. Further calls fail with kConflict. Who
+  // still waits for a record is told the truth: it is durable, or kConflict with "recorded, but".
   virtual Status close() = 0;
 };
 

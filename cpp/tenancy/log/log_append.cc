@@ -1,6 +1,7 @@
 // Appending, waiting for acknowledgements, and what is asked of the leader.
 #include <algorithm>
 #include <array>
+#include <string>
 #include <utility>
 
 #include "tenancy/log/bytes.h"
@@ -17,6 +18,11 @@ void raise_to(Word& word, uint64_t value) {
   uint64_t seen = word.load();
   while (seen < value && !word.compare_exchange_weak(seen, value)) {
   }
+}
+
+Status not_yet(Code code, Ack ack, const std::string& why) {
+  return {code, "recorded, but not yet " +
+                    std::string(ack == Ack::kDisk ? "durable: " : "written: ") + why};
 }
 
 }  // namespace
@@ -73,7 +79,7 @@ Status LogImpl::commit(const RecordDraft& draft, int64_t wait_ns, Committed* com
   }
 }
 
-Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
+Result<Ticket> LogImpl::submit(const Entry& entry) {
   const Result<Worker*> found = worker();
   if (!found) return found.status();
   RecordDraft draft;
@@ -98,17 +104,22 @@ Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
     draft.event_id = &event_id;
     if (Status status = commit(draft, wait_ns, &committed); !status) return status;
   }
-  if (ack == Ack::kRing) {
-    // The flusher is woken early enough that nobody has to wait for room.
-    const RingHeader& header = ring_->header();
-    if (committed.end - header.written.load() > ring_->ring_bytes() / 4 &&
-        header.sleeping.load() != 0) {
-      wake_leader();
-    }
-    return committed.position;
+  // The flusher is woken early enough that nobody has to wait for room.
+  const RingHeader& header = ring_->header();
+  if (committed.end - header.written.load() > ring_->ring_bytes() / 4 &&
+      header.sleeping.load() != 0) {
+    wake_leader();
   }
-  if (Status status = wait_for(committed.end, ack, options_.ack_wait_ns); !status) return status;
-  return committed.position;
+  return Ticket{committed.position, committed.end};
+}
+
+Result<Position> LogImpl::append(const Entry& entry, Ack ack) {
+  const Result<Ticket> ticket = submit(entry);
+  if (!ticket) return ticket.status();
+  if (ack != Ack::kRing) {
+    if (Status status = wait_for(ticket->end, ack, options_.ack_wait_ns); !status) return status;
+  }
+  return ticket->position;
 }
 
 Result<Position> LogImpl::append_all(std::span<const Entry> entries, Ack ack) {
@@ -123,9 +134,24 @@ Result<Position> LogImpl::append_all(std::span<const Entry> entries, Ack ack) {
   return last;
 }
 
+bool LogImpl::reached(uint64_t end, Ack ack) const {
+  return ack == Ack::kRing || ring_->synced() >= end ||
+         (ack == Ack::kOs && ring_->written() >= end);
+}
+
+Status LogImpl::wait(const Ticket& ticket, Ack ack, std::optional<int64_t> wait_ns) {
+  if (ticket.end == 0 || ticket.end > ring_->tail()) {
+    return {Code::kInvalidArgument, "the ticket is of no record of this log: its end is byte " +
+                                        std::to_string(ticket.end) + " of the ring, which has " +
+                                        std::to_string(ring_->tail())};
+  }
+  if (reached(ticket.end, ack)) return {};
+  return wait_for(ticket.end, ack, wait_ns.value_or(options_.ack_wait_ns));
+}
+
 Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
   const Result<Worker*> found = worker();
-  if (!found) return found.status();
+  if (!found) return not_yet(found.error().code, ack, found.error().message);
   Worker& worker = **found;
   RingHeader& header = ring_->header();
   const bool disk = ack == Ack::kDisk;
@@ -136,32 +162,23 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
   const FutexWord& word = disk ? header.durable : header.done;
   bool looks = false;  // whether the leader lives: dear, so only when nothing has come of a wait
   while (true) {
+    const bool ended = ended_flushing_.load();  // before the look at what it may have flushed
     const uint32_t seen = word.load();
-    if (ring_->synced() >= end || (!disk && ring_->written() >= end)) return {};
+    if (reached(end, ack)) return {};
+    const uint64_t leader = header.leader.load();
+    if (ended && leader == 0) return not_yet(Code::kConflict, ack, "the log is closed");
     if (!options_.background) {
-      const std::lock_guard<std::mutex> guard(worker.mutex);
-      const Result<bool> leads = worker.flusher.lead();
-      Status status = leads ? Status() : leads.status();
-      if (leads && *leads) status = worker.flusher.pump(end, disk);
-      if (!status) {
-        return {Code::kIo, "recorded, but not yet " +
-                               std::string(disk ? "durable: " : "written: ") +
-                               status.error().message};
-      }
-      if (*leads) continue;
+      const Result<bool> pumped = pump_here(worker, end, ack);
+      if (!pumped) return not_yet(Code::kIo, ack, pumped.error().message);
+      if (*pumped) continue;
     }
     wake_leader();
-    if (failure_watch.hopeless()) {
-      return {Code::kIo, "recorded, but not yet " + std::string(disk ? "durable: " : "written: ") +
-                             failure(kSliceNs)};
-    }
+    if (failure_watch.hopeless()) return not_yet(Code::kIo, ack, failure(kSliceNs));
     const int64_t left = deadline - real_ns();
     if (left <= 0) {
-      return {Code::kIo, "recorded, but not yet " + std::string(disk ? "durable" : "written") +
-                             ": the flusher does not keep up or is stopped (" + failure(kSliceNs) +
-                             ")"};
+      return not_yet(Code::kIo, ack,
+                     "the flusher does not keep up or is stopped (" + failure(kSliceNs) + ")");
     }
-    const uint64_t leader = header.leader.load();
     if (leader == 0 || (looks && !process_alive(leader))) {
       header.followers.fetch_add(1);
       futex_wake_all(header.followers);
@@ -170,6 +187,14 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
     futex_wait(word, seen, std::min(left, kSliceNs), bits);
     looks = word.load() == seen;
   }
+}
+
+Result<bool> LogImpl::pump_here(Worker& worker, uint64_t end, Ack ack) {
+  const std::lock_guard<std::mutex> guard(worker.mutex);
+  const Result<bool> leads = worker.flusher.lead();
+  if (!leads || !*leads) return leads;
+  if (Status status = worker.flusher.pump(end, ack == Ack::kDisk); !status) return status;
+  return true;
 }
 
 // One write takes less time than waking the thread and being woken by it.

@@ -52,6 +52,9 @@ class LogImpl final : public Log {
   Status open();
   Result<Position> append(const Entry& entry, Ack ack) override;
   Result<Position> append_all(std::span<const Entry> entries, Ack ack) override;
+  Result<Ticket> submit(const Entry& entry) override;
+  bool reached(const Ticket& ticket, Ack ack) const override { return reached(ticket.end, ack); }
+  Status wait(const Ticket& ticket, Ack ack, std::optional<int64_t> wait_ns) override;
   Status flush(Ack ack, std::optional<int64_t> wait_ns) override;
   Status rotate() override;
   Result<std::string> checkpoint() override;
@@ -87,7 +90,13 @@ class LogImpl final : public Log {
   // Appends, waiting for room; the record's end in the ring.
   Status commit(const RecordDraft& draft, int64_t wait_ns, Committed* committed);
   Status make_room(const RoomWait& wait);
+  bool reached(uint64_t end, Ack ack) const;
   Status wait_for(uint64_t end, Ack ack, int64_t wait_ns);
+  // What `close` does when the thread has ended: writes and syncs, unless another process leads.
+  Status flush_last(Flusher& flusher);
+  // Without the thread: writes and syncs here if this process leads or may lead, which is then
+  // true.
+  Result<bool> pump_here(Worker& worker, uint64_t end, Ack ack);
   // Writes up to `end` if this process leads and its thread does not just then.
   void write_here(Worker& worker, uint64_t end);
   // Why nothing can be written; empty when it can, or when that cannot be read in time.
@@ -115,6 +124,7 @@ class LogImpl final : public Log {
   std::atomic<Worker*> worker_{nullptr};
   LockFile users_;
   std::atomic<bool> closed_{true};
+  std::atomic<bool> ended_flushing_{false};  // `close` has done what it does for those who wait
   // The worker after close: other threads may still be waiting with it.
   std::unique_ptr<Worker> ended_;
 };

@@ -33,6 +33,13 @@ class DyingLog final : public log::Log {
     if (dies && when_ == When::kAfter) kill(getpid(), SIGKILL);
     return at;
   }
+  Result<log::Ticket> submit(const log::Entry& entry) override { return log_->submit(entry); }
+  bool reached(const log::Ticket& ticket, log::Ack ack) const override {
+    return log_->reached(ticket, ack);
+  }
+  Status wait(const log::Ticket& ticket, log::Ack ack, std::optional<int64_t> wait_ns) override {
+    return log_->wait(ticket, ack, wait_ns);
+  }
   Result<log::Position> append_all(std::span<const log::Entry> entries, log::Ack ack) override {
     return log_->append_all(entries, ack);
   }
