@@ -1,4 +1,5 @@
-// The log's writer. Log.append is in log_append.cc, the reader in log_reader_type.cc.
+// The log's writer. Log.append and Log.submit are in log_append.cc, the reader in
+// log_reader_type.cc.
 //
 // All that may wait for a disk or another process gives the GIL away first.
 #include <pybind11/stl.h>
@@ -160,6 +161,19 @@ void bind_log(py::module_& module) {
             ok_or_raise(unlocked([&] { return self.flush(level, wait_ns); }));
           },
           py::arg("ack") = "disk", py::kw_only(), py::arg("wait_ns") = py::none())
+      .def(
+          "reached",
+          [](const log::Log& self, uint64_t end, const py::str& ack) {
+            return self.reached({.end = end}, log_ack_of(ack.ptr()));
+          },
+          py::arg("end"), py::arg("ack") = "disk")
+      .def(
+          "wait",
+          [](log::Log& self, uint64_t end, const py::str& ack, std::optional<int64_t> wait_ns) {
+            const log::Ack level = log_ack_of(ack.ptr());
+            ok_or_raise(unlocked([&] { return self.wait({.end = end}, level, wait_ns); }));
+          },
+          py::arg("end"), py::arg("ack") = "disk", py::kw_only(), py::arg("wait_ns") = py::none())
       .def("rotate", [](log::Log& self) { ok_or_raise(unlocked([&] { return self.rotate(); })); })
       .def("checkpoint",
            [](log::Log& self) {

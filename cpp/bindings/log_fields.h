@@ -17,7 +17,7 @@ namespace tenancy {
 log::Class log_class_of(PyObject* name);  // raises for an unknown one
 log::Ack log_ack_of(PyObject* name);
 
-// Adds `append` to the type of logs.
+// Adds `append` and `submit` to the type of logs.
 void add_log_append(const py::handle& log_type);
 
 // Log.prune.

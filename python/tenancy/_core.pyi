@@ -112,7 +112,38 @@ class Log:
         with the key of ``subject``, one of the tenant's own. ``time_ns`` 0 is now. ``ack``:
         ``ring`` survives this process, ``os`` is written, ``disk`` is synced. Raises `CoreError`:
         INVALID_ARGUMENT for a value, FULL when there was no room (nothing was recorded), IO when it
-        is recorded but not yet at ``ack``, CONFLICT when closed; TypeError.
+        is recorded but not yet at ``ack``, CONFLICT when closed ("recorded, but" when that was
+        while it waited); TypeError.
+        """
+
+    def submit(
+        self,
+        chain: str,
+        fields: dict[str, Any],
+        *,
+        tenant: str | None = None,
+        time_ns: int = 0,
+        subject: str | None = None,
+        sealed: Iterable[str] = (),
+        wait_ns: int | None = None,
+    ) -> tuple[int, int]:
+        """Record one event that is waited for apart: ``(sequence, end)``.
+
+        It is recorded as by `append` at ``ring``. ``end`` (in bytes of the ring) is for `reached`
+        and `wait`, of this log and in forked children; of two ends the lower is durable no later,
+        and many share one sync. ``wait_ns`` bounds the waiting for room, ``full_wait_ns`` by
+        default; after 1 ms of it other threads of the interpreter run. Errors as of `append` at
+        ``ring``.
+        """
+
+    def reached(self, end: int, ack: str = "disk") -> bool:
+        """Whether the record that ends there is at ``ack``; never waits, also when closed."""
+
+    def wait(self, end: int, ack: str = "disk", *, wait_ns: int | None = None) -> None:
+        """Wait until the record that ends there is at ``ack``, for ``wait_ns`` or ``ack_wait_ns``.
+
+        Raises `CoreError`: IO when it is recorded but not at ``ack`` by then, CONFLICT when it is
+        recorded but the log was closed before, INVALID_ARGUMENT when no record ends there so far.
         """
 
     def append_many(

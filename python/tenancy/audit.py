@@ -33,6 +33,7 @@ from .stores.archive_ranges import new_ranges, time_ranges
 from .stores.audit_export import covering, export_lines, make_receipt
 from .stores.audit_verify import AuditReport, verify_log
 from .stores.bulk import bulk_lines, check_bulk
+from .stores.emission import Emitting, check_fact
 from .stores.erasure import ErasureCertificate
 from .stores.holds import OF_TENANT, Hold, Holds, standing
 from .stores.host import Host
@@ -64,7 +65,7 @@ __all__ = [
 _RELEASE = "release each with `audit.holds.release(hold)`"
 
 
-class Audit:
+class Audit(Emitting):
     """Every call has an `a…` twin but those that give one thing after the other: `follow`,
     `events`, `bulk`, `ocsf`."""
 
@@ -93,18 +94,7 @@ class Audit:
         about, by default the principal: with that person's key the fields are sealed that the
         catalog lists under `audit: personal`.
         """
-        check_text(type, "type", 64)
-        if principal is not None:
-            check_principal(principal)
-        if subject is not None:
-            check_principal(subject, "subject")
-        for field, text in (
-            ("action", action),
-            ("resource", resource),
-            ("resource_id", resource_id),
-        ):
-            if text is not None:
-                check_text(text, field, 1000)
+        check_fact(type, action, resource, resource_id, principal, subject)
         tenant_id = None if tenant is None else self._host.tenant_id(tenant)
         with self._host.write(principal) as change:
             event = change.fact(

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +50,32 @@ def flip(path: Path, at: int, mask: int = 1) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= mask
     path.write_bytes(data)
+
+
+_LEADER = """if True:
+    import sys
+    from tenancy import _core
+    log = _core.Log(sys.argv[1], ring_bytes=1 << 16, segment_bytes=1 << 16)
+    log.append("other", {}, ack="disk")
+    print("leading", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def leader(data: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that flushes the log of `data`, in a ring of 64 KiB. Stopped by a signal, it
+    leaves everybody waiting."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _LEADER, str(data)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "leading\n"
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.communicate()

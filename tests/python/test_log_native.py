@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit_support import leader
 from tenancy import _core
 
 Rows = list[dict[str, Any]]
@@ -331,31 +332,14 @@ def test_closing_beside_threads_that_wait_for_the_disk(data: Path) -> None:
 
 def test_a_full_ring_without_a_flusher_is_an_error_and_not_a_loss(data: Path) -> None:
     """The leader is a process that was stopped: nothing can be written for us."""
-    program = """if True:
-        import sys
-        from tenancy import _core
-        log = _core.Log(sys.argv[1], ring_bytes=1 << 16, segment_bytes=1 << 16)
-        log.append("other", {}, ack="disk")
-        print("leading", flush=True)
-        sys.stdin.read()
-    """
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(data)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as leader:
-        assert leader.stdout is not None
-        assert leader.stdout.readline() == "leading\n"
+    with leader(data) as other:
         log = opened(data, full_wait_ns=20_000_000)
-        leader.send_signal(signal.SIGSTOP)
+        other.send_signal(signal.SIGSTOP)
         before = log.position("other")
         with pytest.raises(_core.CoreError) as error:
             deque((log.append("other", {"type": "mine"}) for _ in range(10_000)), maxlen=0)
         recorded = log.position("other") - before
         assert code_of(error) == "FULL"
-        leader.send_signal(signal.SIGCONT)
-        leader.communicate()
     log.close()
     assert [row["type"] for row in read(log.log_directory)].count("mine") == recorded
 

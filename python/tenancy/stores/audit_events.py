@@ -8,6 +8,7 @@ rounded or renamed on the way; what people search by (`ip`, `user_agent`, `reque
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -35,6 +36,7 @@ CHAINS = ("security", "access", "other", "usage")
 """Retention classes, in the order of their codes (cpp/LOG_FORMAT.md, 1)."""
 
 SEARCHABLE = ("ip", "user_agent", "request_id", "session_id")
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NAMESPACE = uuid.UUID("0b1c29f4-6f0e-5d3c-8d3f-3d8c1b7f5a10")
 _SOURCE = "outbox "
 _PERSONAL = "personal"
@@ -55,7 +57,7 @@ sealed."""
 
 
 class OutboxRow(NamedTuple):
-    """A row of the outbox, its columns in order."""
+    """A row of the outbox, its columns in order; or a fact that goes past it, with serial 0."""
 
     seq: int
     event_id: str
@@ -116,17 +118,20 @@ def chain_of(type: str) -> str:  # noqa: A002 - the field's name
 
 def record_of(row: OutboxRow, personal: Collection[str]) -> LogRecord:
     """The record that keeps a row, its fields named in `personal` sealed with the key of whom it is
-    about. A member of the context that is personal is kept apart from the others."""
+    about. A member of the context that is personal is kept apart from the others. A row of serial 0
+    never was in the outbox."""
+    log_id = log_id_of(row.event_id)
     fields: dict[str, object] = {
-        "event_id": log_id_of(row.event_id),
+        "event_id": log_id,
         "type": row.type,
         "action": row.action,
         "principal": row.principal,
         "result": row.result,
         "policy_revision": row.revision,
-        "source": f"{_SOURCE}{row.seq}",
     }
-    if not _is_uuid(row.event_id):
+    if row.seq:
+        fields["source"] = f"{_SOURCE}{row.seq}"
+    if log_id != row.event_id:
         fields["id"] = row.event_id
     if row.resource is not None:
         fields["resource"] = row.resource
@@ -216,13 +221,5 @@ def outbox_serial(source: str | None) -> int:
 
 
 def log_id_of(event_id: str) -> str:
-    """An event's id as the log has it: a UUID."""
-    return event_id if _is_uuid(event_id) else str(uuid.uuid5(_NAMESPACE, event_id))
-
-
-def _is_uuid(text: str) -> bool:
-    """In the one form in which the log gives it back."""
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False
+    """An event's id as the log has it: a UUID, in the one form in which the log gives it back."""
+    return event_id if _UUID.fullmatch(event_id) else str(uuid.uuid5(_NAMESPACE, event_id))

@@ -9,9 +9,11 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -20,12 +22,16 @@ from .._text import NS
 from ..errors import StateUnavailable, StoreClosed, StoreDamaged, StoreNotWritable, raise_core
 from .audit_events import CHAINS, LogRecord, LogRow
 from .directory import DataDirectory
+from .log_waits import LogWaits
 
 __all__ = ["AuditLog", "Erased", "read_chain", "translated_log"]
 
 _BATCH = 4096
 _LARGE_BATCH = 16_384
 _NOT_WRITTEN = ("IO", "IO_ERROR")
+_RECORDED_BUT = "recorded, but"
+_LOOP_WAIT_NS = 1_000_000
+"""How long an event loop stands still for room in the log, before a thread waits for it."""
 
 
 class Erased(NamedTuple):
@@ -44,6 +50,7 @@ class AuditLog:
         self.keys = directory.path / "keys"
         with translated_log(self.directory):
             self.core = _core.Log(str(directory.path), clock=clock)
+        self._waits = LogWaits(self.core)
         self._closed = False
 
     @property
@@ -74,6 +81,33 @@ class AuditLog:
         """Write facts in this order; they are synced to disk when this returns."""
         with translated_log(self.directory):
             self.core.append_many(events, ack="disk")
+
+    def emit(self, record: LogRecord, ack: str) -> None:
+        """Write one fact; it is at `ack` when this returns."""
+        chain, tenant, time_ns, fields, subject, sealed = record
+        with translated_log(self.directory):
+            self.core.append(
+                chain, fields, tenant=tenant, time_ns=time_ns, ack=ack, subject=subject,
+                sealed=sealed,
+            )  # fmt: skip
+
+    async def aemit(self, record: LogRecord, ack: str) -> None:
+        """`emit` for asyncio; while there is no room, a thread waits for it."""
+        chain, tenant, time_ns, fields, subject, sealed = record
+        waits = self._waits  # with the log that takes the fact, whoever closes it meanwhile
+        submit = partial(
+            self.core.submit, chain, fields, tenant=tenant, time_ns=time_ns, subject=subject,
+            sealed=sealed,
+        )  # fmt: skip
+        with translated_log(self.directory):
+            try:
+                _, end = submit(wait_ns=_LOOP_WAIT_NS)
+            except _core.CoreError as error:
+                if error.args[0] != "FULL":
+                    raise
+                _, end = await asyncio.to_thread(submit)
+            if ack != "ring":
+                await waits.future(end, ack)
 
     def flush(self, ack: str = "disk") -> None:
         with translated_log(self.directory):
@@ -146,7 +180,7 @@ class AuditLog:
         self._closed = True
         with translated_log(self.directory):
             self.core.close()
-        self.core = cast(Any, _Closed())
+        self.core = self._waits = cast(Any, _Closed())
 
 
 class _Closed:
@@ -199,6 +233,8 @@ def _raise(path: str, error: _core.CoreError) -> NoReturn:
         raise StoreNotWritable(
             f"{path}: {message}", remedy="free some space, or mend the disk"
         ) from error
+    if code == "CONFLICT" and message.startswith(_RECORDED_BUT):
+        raise StoreClosed(f"{path}: {message}") from error
     if code in ("FULL", "UNAVAILABLE"):
         raise StateUnavailable(f"{path}: {message}") from error
     raise_core(error, field="log")

@@ -226,7 +226,7 @@ class Host:
         The block judges by the newest definitions: nobody else writes while it runs.
         """
         self._check_open()
-        actor = self._actor(by)
+        actor = self.acting(by)
         pending = False
         try:
             with self._newest(refresh) as connection:
@@ -279,6 +279,10 @@ class Host:
                     yield connection
                     return
         raise StoreBusy("other writers were quicker 64 times", remedy="try again")
+
+    def acting(self, by: str | None) -> Actor:
+        """Who acts: as said, else the caller of the current context."""
+        return self._actor(by)
 
     def rehearse(
         self,

@@ -20,6 +20,7 @@ from .schema import outbox, told
 __all__ = [
     "RESULTS",
     "append",
+    "check_result",
     "decode_cursor",
     "encode_cursor",
     "known",
@@ -50,8 +51,7 @@ def append(
 
     `subject` is whom it is about, when that is not `by`.
     """
-    if result not in RESULTS:
-        raise InvalidValue("result", f"{result!r} is none of {', '.join(RESULTS)}")
+    check_result(result)
     if event_id is not None and known(connection, event_id):
         return None
     event = event_id or _core.uuid7(now_ns)
@@ -72,6 +72,11 @@ def append(
         )
     )
     return event
+
+
+def check_result(result: str) -> None:
+    if result not in RESULTS:
+        raise InvalidValue("result", f"{result!r} is none of {', '.join(RESULTS)}")
 
 
 def known(connection: Connection, event_id: str) -> bool:
