@@ -3,8 +3,10 @@
 Peers: an audit table as it is usually written (json, hmac, an INSERT into SQLite), a bare HMAC of
 the same bytes, SQLite in WAL mode with synchronous=FULL, PostgreSQL with synchronous commit.
 Durable events are measured twice: everything in C (the log from C++, PostgreSQL driven by pgbench),
-and everything from Python (PostgreSQL by psycopg). `limit` is what the disk allows just before and
-after: one `fdatasync` of a whole group after the other.
+and everything from Python (PostgreSQL by psycopg). A committer commits again when its last commit
+is durable. It has a thread of its own, or, as with pgbench, each thread (the event loop of asyncio)
+has many. `limit` is what the disk allows just before and after: one `fdatasync` of a whole group
+after the other.
 
     python benchmarks/bench_log.py [--events 1000000] [--only durable] [--without-postgres]
 """
@@ -12,56 +14,47 @@ after: one `fdatasync` of a whole group after the other.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hmac
 import json
 import os
-import re
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from common import median_ns, print_table, version
-from tenancy import _core
+from log_peers import (
+    EVENT,
+    KEY,
+    SECONDS,
+    TABLE,
+    TENANT,
+    body,
+    per_second,
+    postgres,
+    signed,
+    sqlite,
+    sqlite_commits,
+    tasks_per_second,
+    threads_of_pgbench,
+)
+from tenancy import Tenancy, _core
 from tenancy.stores.audit_log import AuditLog
 from tenancy.stores.directory import DataDirectory
+from tenancy.stores.log_waits import LogWaits
 from tenancy.stores.projection import Projection
 
-SECONDS = 2.0
 COMMITTERS = (1, 8, 64)
 RECORD_BYTES = 400
 SPACE = 4 << 20
-KEY = b"k" * 32
-EVENT: dict[str, Any] = {
-    "type": "permission_denied",
-    "action": "invoice:read",
-    "resource": "invoice",
-    "resource_id": "inv_01j9x0q4",
-    "principal": "usr_01j9x0q4ann",
-    "result": "denied",
-    "ip": "203.0.113.7",
-    "policy_revision": 17,
-    "reason": "PERMISSION_DENIED",
-}
-TENANT = "ten_01j9x0q4acme"
 NATIVE = Path(__file__).resolve().parents[1] / "build" / "release" / "bench_log"
-TABLE = "CREATE TABLE audit (id {id} PRIMARY KEY, tenant TEXT, body TEXT, mac TEXT)"
-
-
-def body() -> str:
-    return json.dumps({"tenant": TENANT, **EVENT}, sort_keys=True, separators=(",", ":"))
-
-
-def signed() -> tuple[str, str, str]:
-    text = body()
-    return TENANT, text, hmac.new(KEY, text.encode(), "sha256").hexdigest()
 
 
 @contextmanager
@@ -70,13 +63,6 @@ def opened(ring_mib: int = 64, **options: Any) -> Iterator[tuple[_core.Log, Path
         log = _core.Log(directory, ring_bytes=ring_mib << 20, **options)
         yield log, Path(directory)
         log.close()
-
-
-def sqlite(path: Path, synchronous: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute(f"PRAGMA synchronous={synchronous}")
-    return connection
 
 
 # ------------------------------------------------------------------------------------- emitting
@@ -110,42 +96,58 @@ def emitting() -> None:
 # -------------------------------------------------------------------------------------- durable
 
 
-def per_second(committers: int, make: Callable[[], Callable[[], object]]) -> float:
-    """Commits in a second by so many threads, each with what `make` gives it."""
-    calls = [make() for _ in range(committers)]
-    counts = [0] * committers
-    begin = threading.Barrier(committers + 1)
-    over = threading.Event()
-
-    def commit(place: int) -> None:
-        call = calls[place]
-        begin.wait()
-        while not over.is_set():
-            call()
-            counts[place] += 1
-
-    threads = [threading.Thread(target=commit, args=(i,)) for i in range(committers)]
-    for thread in threads:
-        thread.start()
-    begin.wait()
-    start = time.perf_counter()
-    time.sleep(SECONDS)
-    over.set()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / (time.perf_counter() - start)
+def log_commits(log: _core.Log, rate_of: Callable[[_core.Log], float]) -> tuple[float, str]:
+    log.flush()
+    before = log.health()
+    rate = rate_of(log)
+    after = log.health()
+    syncs = after["syncs"] - before["syncs"]
+    groups = max(after["groups"] - before["groups"], 1)
+    return rate, f"{syncs / groups:.2f} syncs per group, {rate * SECONDS / max(syncs, 1):.1f} each"
 
 
-def log_commits(committers: int) -> tuple[float, str]:
-    with opened() as (log, _):
-        before = log.health()
-        rate = per_second(
+def log_threads(committers: int) -> tuple[float, str]:
+    def rate_of(log: _core.Log) -> float:
+        return per_second(
             committers, lambda: lambda: log.append("security", EVENT, tenant=TENANT, ack="disk")
         )
-        after = log.health()
-        syncs = after["syncs"] - before["syncs"]
-        groups = max(after["groups"] - before["groups"], 1)
-    return rate, f"{syncs / groups:.2f} syncs per group, {rate * SECONDS / max(syncs, 1):.1f} each"
+
+    with opened() as (log, _):
+        return log_commits(log, rate_of)
+
+
+def log_tasks(committers: int) -> tuple[float, str]:
+    def rate_of(log: _core.Log) -> float:
+        waits = LogWaits(log)
+
+        def commit() -> Awaitable[None]:
+            _, end = log.submit("security", EVENT, tenant=TENANT)
+            return waits.future(end, "disk")
+
+        return asyncio.run(tasks_per_second([commit] * committers))
+
+    with opened() as (log, _):
+        return log_commits(log, rate_of)
+
+
+def audit_tasks(committers: int) -> tuple[float, str]:
+    """The whole of `audit.aemit`: checks, identifier, context as JSON."""
+    names = ("action", "resource", "resource_id", "principal", "result")
+    what = {name: EVENT[name] for name in names}
+    context = {"ip": EVENT["ip"], "code": EVENT["reason"]}
+    with tempfile.TemporaryDirectory(prefix="bench-log-") as directory:
+        t = Tenancy.open(f"{directory}/data", catalog="agent-orchestrator", background=False)
+        acme = t.tenants.create("Acme", slug="acme")
+
+        def commit() -> Awaitable[str]:
+            return t.audit.aemit(EVENT["type"], tenant=acme, context=context, **what)
+
+        def rate_of(_: _core.Log) -> float:
+            return asyncio.run(tasks_per_second([commit] * committers))
+
+        told = log_commits(t._host.facts.log.core, rate_of)
+        t.close()
+    return told
 
 
 def syncs_of(committers: int) -> list[float]:
@@ -167,121 +169,47 @@ def syncs_of(committers: int) -> list[float]:
     return took
 
 
-def sqlite_commits(committers: int) -> float:
-    with tempfile.TemporaryDirectory(prefix="bench-log-") as directory:
-        path = Path(directory) / "audit.db"
-        first = sqlite(path, "FULL")
-        first.execute(TABLE.format(id="INTEGER"))
-        made: list[sqlite3.Connection] = []
-
-        def make() -> Callable[[], object]:
-            connection = sqlite3.connect(
-                path, isolation_level=None, timeout=60, check_same_thread=False
-            )
-            connection.execute("PRAGMA synchronous=FULL")
-            made.append(connection)
-            insert = "INSERT INTO audit (tenant, body, mac) VALUES (?, ?, ?)"
-            return lambda: connection.execute(insert, signed())
-
-        rate = per_second(committers, make)
-        for connection in [*made, first]:
-            connection.close()
-    return rate
-
-
-def native_commits(committers: int) -> tuple[float, str]:
+def native_commits(committers: int, threads: int) -> tuple[float, str]:
     """The log from C++."""
-    command = [str(NATIVE), str(SECONDS), "commit", str(committers)]
+    command = [str(NATIVE), str(SECONDS), "commit", str(committers), str(threads)]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     rate, syncs, groups = float(told[0]), int(told[1]), max(int(told[2]), 1)
     return rate, f"{syncs / groups:.2f} syncs per group, {rate * SECONDS / max(syncs, 1):.1f} each"
 
 
-class Postgres:
-    """A server of its own with synchronous commit, and a table."""
+class Way(NamedTuple):
+    """A way to have many committers, and the peer that has them alike."""
 
-    def __init__(self, server: Any, programs: Path) -> None:
-        self.server, self.programs = server, programs
-        self.database = server.fresh()
-        with server.connect(self.database) as boss:
-            self.version = str(boss.execute("SHOW server_version").fetchone()[0]).split()[0]
-            assert boss.execute("SHOW synchronous_commit").fetchone()[0] == "on"
-            boss.execute(TABLE.format(id="bigint GENERATED ALWAYS AS IDENTITY"))
-
-    def from_python(self, committers: int) -> float:
-        made: list[Any] = []
-
-        def make() -> Callable[[], object]:
-            connection = self.server.connect(self.database)
-            made.append(connection)
-            insert = "INSERT INTO audit (tenant, body, mac) VALUES (%s, %s, %s)"
-            return lambda: connection.execute(insert, signed())
-
-        rate = per_second(committers, make)
-        for connection in made:
-            connection.close()
-        return rate
-
-    def from_c(self, committers: int) -> float:
-        """pgbench: one prepared INSERT of the same bytes for each transaction."""
-        # By variables: pgbench would look for some of its own in the texts.
-        names = ("tenant", "body", "mac")
-        values = [f"-D{name}={value}" for name, value in zip(names, signed(), strict=True)]
-        script = self.server.directory / "insert.sql"
-        script.write_text("INSERT INTO audit (tenant, body, mac) VALUES (:tenant, :body, :mac);\n")
-        told = subprocess.run(
-            [
-                *(str(self.programs / "pgbench"), "-n", "-M", "prepared", "-f", str(script)),
-                *("-c", str(committers), "-j", str(min(committers, os.cpu_count() or 1))),
-                *("-T", str(round(SECONDS)), "-h", str(self.server.directory), "-U", "boss"),
-                *values,
-                self.database,
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PGPASSWORD": self.server.password},
-        ).stdout
-        tps = re.search(r"tps = ([0-9.]+) \(without initial connection time\)", told)
-        assert tps is not None, told
-        return float(tps[1])
+    name: str
+    ours: Callable[[int], tuple[float, str]]
+    peer: Callable[[int], float] | None
+    committers: tuple[int, ...] = COMMITTERS
 
 
-@contextmanager
-def postgres() -> Iterator[Postgres]:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
-    from postgres_support import programs, running_server
-
-    with running_server(durable=True) as server:
-        yield Postgres(server, programs())
-
-
-def compare(
-    title: str,
-    ours: Callable[[int], tuple[float, str]],
-    sqlite_rates: dict[int, float],
-    peer: Callable[[int], float] | None,
-) -> None:
+def compare(title: str, sqlite_rates: dict[int, float], *ways: Way) -> None:
     rows = []
     for committers in COMMITTERS:
-        # In turn, so that a disk that is slow for a while is slow for all.
-        theirs = peer(committers) if peer else None
-        before = syncs_of(committers)
-        rate, told = ours(committers)
-        limit = committers / statistics.median(before + syncs_of(committers))
-        rows.append(
-            (
-                f"{committers} committers",
-                f"{rate:,.0f}",
-                f"{limit:,.0f}",
-                f"{rate / limit:.0%}",
-                f"{sqlite_rates[committers]:,.0f}",
-                f"{rate / sqlite_rates[committers]:.1f}",
-                f"{theirs:,.0f}" if theirs else "left out",
-                f"{rate / theirs:.1f}" if theirs else "",
-                told,
+        for way in ways:
+            if committers not in way.committers:
+                continue
+            # In turn, so that a disk that is slow for a while is slow for all.
+            theirs = way.peer(committers) if way.peer else None
+            before = syncs_of(committers)
+            rate, told = way.ours(committers)
+            limit = committers / statistics.median(before + syncs_of(committers))
+            rows.append(
+                (
+                    f"{committers} {way.name}",
+                    f"{rate:,.0f}",
+                    f"{limit:,.0f}",
+                    f"{rate / limit:.0%}",
+                    f"{sqlite_rates[committers]:,.0f}",
+                    f"{rate / sqlite_rates[committers]:.1f}",
+                    f"{theirs:,.0f}" if theirs else "left out",
+                    f"{rate / theirs:.1f}" if theirs else "",
+                    told,
+                )
             )
-        )
     head = ("", "log", "limit", "of it", "SQLite", "ratio", "PostgreSQL", "ratio", "syncs")
     print_table(title, rows, head)
 
@@ -302,19 +230,27 @@ def durable(with_postgres: bool) -> None:
         if server is not None:
             beside += f", PostgreSQL {server.version}"
         if NATIVE.exists():
+            from_c = server.from_c if server else None
             compare(
                 f"Durable events in a second from C++; {beside} by pgbench",
-                native_commits,
                 sqlite_rates,
-                server.from_c if server else None,
+                Way("threads", lambda n: native_commits(n, n), from_c),
+                Way(
+                    f"on {threads_of_pgbench(64)} threads, as pgbench has them",
+                    lambda n: native_commits(n, threads_of_pgbench(n)),
+                    from_c,
+                    COMMITTERS[1:],
+                ),
             )
         else:
             print(f"\n{NATIVE} is not there: `make bench` builds it, and has the rows of C++")
+        from_asyncio = server.from_asyncio if server else None
         compare(
             f"Durable events in a second from Python; {beside} by {version('psycopg')}",
-            log_commits,
             sqlite_rates,
-            server.from_python if server else None,
+            Way("threads", log_threads, server.from_python if server else None),
+            Way("tasks of one event loop", log_tasks, from_asyncio),
+            Way("tasks, the whole of audit.aemit", audit_tasks, from_asyncio),
         )
 
 
@@ -323,7 +259,22 @@ def durable(with_postgres: bool) -> None:
 
 WRITER = """if True:
     import json, os, sys
-    from tenancy import _core
+    from log_peers import (
+    EVENT,
+    KEY,
+    SECONDS,
+    TABLE,
+    TENANT,
+    body,
+    per_second,
+    postgres,
+    signed,
+    sqlite,
+    sqlite_commits,
+    tasks_per_second,
+    threads_of_pgbench,
+)
+from tenancy import Tenancy, _core
     directory, count, event = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
     log = _core.Log(directory, ring_bytes=64 << 20, segment_bytes=int(sys.argv[4]))
     for i in range(count):
