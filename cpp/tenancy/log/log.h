@@ -131,7 +131,8 @@ class Log {
   // `append` in halves, for a thread that serves many and cannot sleep for each: `submit` commits,
   // as at kRing, `wait` waits for what `append` would have waited for, `reached` looks without
   // waiting. Many tickets share one sync: whoever waited for one asks `reached` of the others. A
-  // ticket need not be waited for; then its record is durable after `sync_interval_ns`.
+  // ticket need not be waited for; then its record is durable after `sync_interval_ns`. At kOs one
+  // may be unreached again when the process that led has died: the next writes the same bytes anew.
   virtual Result<Ticket> submit(const Entry& entry) = 0;
   virtual bool reached(const Ticket& ticket, Ack ack) const = 0;
   // For at most `wait_ns` (none: `ack_wait_ns`). kIo and kConflict with "recorded, but", the second
@@ -178,7 +179,7 @@ class Log {
   virtual const std::string& log_directory() const = 0;
 
   // Flushes and syncs; the last process writes `closed`. Further calls fail with kConflict. Who
-  // still waits for a record is told the truth: it is durable, or kConflict with "recorded, but".
+  // still waits for a record hears that it is durable, or "recorded, but".
   virtual Status close() = 0;
 };
 
