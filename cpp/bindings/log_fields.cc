@@ -132,6 +132,19 @@ std::string log_field_name(FieldId id) {
   return "field_" + std::to_string(number);
 }
 
+std::array<char, 36> uuid_text(std::string_view bytes) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::array<char, 36> out{};
+  size_t at = 0;
+  for (size_t i = 0; i < 16; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) out[at++] = '-';
+    const auto byte = static_cast<uint8_t>(bytes[i]);
+    out[at++] = kHex[byte >> 4];
+    out[at++] = kHex[byte & 15];
+  }
+  return out;
+}
+
 LogEvent::LogEvent(PyObject* chain, PyObject* tenant, int64_t time_ns, PyObject* fields,
                    PyObject* subject, PyObject* sealed)
     : chain_(log_class_of(chain)), time_ns_(time_ns) {

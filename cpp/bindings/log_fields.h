@@ -3,6 +3,7 @@
 
 #include <absl/container/inlined_vector.h>
 
+#include <array>
 #include <cstdint>
 #include <forward_list>
 #include <optional>
@@ -26,6 +27,9 @@ py::dict prune_log(log::Log& self, const py::str& chain, uint64_t before);
 // The name that a field has in Python: "event_id", … "quantity", "host", …; of a field that is not
 // known here "field_18".
 std::string log_field_name(log::FieldId id);
+
+// The text of a UUID's 16 bytes.
+std::array<char, 36> uuid_text(std::string_view bytes);
 
 // One event of Python. It keeps what its fields point into, so they may be read without the GIL.
 // NOLINTNEXTLINE(bugprone-exception-escape): moving its vectors moves what cannot throw

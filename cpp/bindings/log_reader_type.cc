@@ -30,19 +30,6 @@ constexpr size_t kRestColumn = 20;  // then subject_key, sealed
 constexpr size_t kPieceBytes = size_t{1} << 20;
 constexpr size_t kRowsMax = size_t{1} << 24;
 
-std::array<char, 36> uuid_text(std::string_view bytes) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::array<char, 36> out{};
-  size_t at = 0;
-  for (size_t i = 0; i < 16; ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) out[at++] = '-';
-    const auto byte = static_cast<uint8_t>(bytes[i]);
-    out[at++] = kHex[byte >> 4];
-    out[at++] = kHex[byte & 15];
-  }
-  return out;
-}
-
 PyObject* checked(PyObject* made) {
   if (made == nullptr) throw py::error_already_set();
   return made;

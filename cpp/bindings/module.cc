@@ -20,6 +20,7 @@ PYBIND11_MODULE(_core, module) {
   tenancy::bind_whatif(module);
   tenancy::bind_metering(module);
   tenancy::bind_engine(module);
+  tenancy::bind_emitter(module);
   tenancy::bind_gate(module);
   tenancy::bind_web(module);
 }

@@ -47,6 +47,7 @@ void bind_pricing(py::module_& module);
 void bind_whatif(py::module_& module);
 void bind_metering(py::module_& module);
 void bind_engine(py::module_& module);
+void bind_emitter(py::module_& module);
 void bind_gate(py::module_& module);
 void bind_web(py::module_& module);
 

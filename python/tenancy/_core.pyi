@@ -348,6 +348,41 @@ class UsageLog:
     def window_ns(self) -> int: ...
 
 @final
+class Emitter:
+    """Writes audit facts into a log's ring: what most facts are by itself, all else by ``rest``.
+
+    By itself it takes facts with texts of at most 64 printable ASCII characters, a named
+    ``principal``, a type that it knows, a context of at most 16 members that are such texts (of up
+    to 512), whole numbers up to 2^53, booleans or None, ``ack="ring"``, no ``subject``, while
+    ``engine`` holds the newest definitions and the catalog in force is one that seals nothing.
+    Everything else goes to ``rest`` with the arguments as they came. ``tenant_type`` is the class
+    of tenants' records, which have an ``id``. Any thread.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        engine: Engine,
+        tenant_type: type,
+        rest: Callable[..., str],
+        /,
+    ) -> None: ...
+    def emit(self, *args: Any, **kwargs: Any) -> str:
+        """Record a fact; its id. Arguments and errors of ``tenancy.audit.Audit.emit``."""
+
+    def submit(self, *args: Any, **kwargs: Any) -> tuple[str, int] | None:
+        """Commit a fact that it takes by itself: its id, and its end for `Log.wait`; else None.
+
+        The arguments are those of ``emit`` without ``ack``.
+        """
+
+    def know(self, fact_type: str, chain: str, /) -> None:
+        """Facts of this type, which is right, go into that chain. Raises `CoreError`."""
+
+    def nothing_sealed(self, catalog: Catalog, /) -> None:
+        """Nothing is sealed while this catalog is in force."""
+
+@final
 class LogReader:
     """Durable records of a log directory as rows, beside whoever writes it; needs no key.
 

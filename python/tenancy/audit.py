@@ -72,6 +72,7 @@ class Audit(Emitting):
     def __init__(self, host: Host) -> None:
         self._host = host
         self.holds = Holds(host)
+        self._emit_natively()
 
     def append(
         self,
@@ -94,7 +95,7 @@ class Audit(Emitting):
         about, by default the principal: with that person's key the fields are sealed that the
         catalog lists under `audit: personal`.
         """
-        check_fact(type, action, resource, resource_id, principal, subject)
+        check_fact(type, action, resource, resource_id, principal, subject, context)
         tenant_id = None if tenant is None else self._host.tenant_id(tenant)
         with self._host.write(principal) as change:
             event = change.fact(

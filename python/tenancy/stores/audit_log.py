@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,9 @@ from .directory import DataDirectory
 from .log_waits import LogWaits
 
 __all__ = ["AuditLog", "Erased", "read_chain", "translated_log"]
+
+Submit = Callable[[], tuple[str, int] | None]
+"""Commits a fact: its id and its end in the ring; None: it was not for this function."""
 
 _BATCH = 4096
 _LARGE_BATCH = 16_384
@@ -81,6 +84,27 @@ class AuditLog:
         """Write facts in this order; they are synced to disk when this returns."""
         with translated_log(self.directory):
             self.core.append_many(events, ack="disk")
+
+    def committed(self, submit: Submit, ack: str) -> str | None:
+        """The id of the fact that `submit` has committed, if it has; it is at `ack` then."""
+        core = self.core  # that takes the fact, whoever closes it meanwhile
+        plain = submit()
+        if plain is None:
+            return None
+        with translated_log(self.directory):
+            core.wait(plain[1], ack)
+        return plain[0]
+
+    async def acommitted(self, submit: Submit, ack: str) -> str | None:
+        """`committed` for asyncio."""
+        waits = self._waits  # as there
+        plain = submit()
+        if plain is None:
+            return None
+        if ack != "ring":
+            with translated_log(self.directory):
+                await waits.future(plain[1], ack)
+        return plain[0]
 
     def emit(self, record: LogRecord, ack: str) -> None:
         """Write one fact; it is at `ack` when this returns."""

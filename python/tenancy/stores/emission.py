@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from .. import _core
-from .._text import check_principal, check_text, to_bounded_json
+from .._text import check_principal, check_text, shown, to_bounded_json
 from ..errors import InvalidValue
 from .audit_events import LogRecord, OutboxRow, record_of
 from .host import Host
@@ -23,6 +24,14 @@ class Emitting:
     """The part of `Audit` that writes without the store."""
 
     _host: Host
+    _emitter: _core.Emitter
+
+    def _emit_natively(self) -> None:
+        """Put the compiled `emit` before the method: it takes what most facts are by itself, and
+        leaves all else to the method, which records the same."""
+        host = self._host
+        self._emitter = _core.Emitter(host.facts.log.core, host.engine, Tenant, self.emit)
+        vars(self)["emit"] = self._emitter.emit
 
     def emit(
         self,
@@ -50,13 +59,22 @@ class Emitting:
         seconds, and then nothing was recorded; `StoreNotWritable`, or `StoreClosed` when the log
         was closed meanwhile, with "recorded, but" when the fact is recorded and not at `ack`.
         """
-        check_fact(type, action, resource, resource_id, principal, subject)
         _check_ack(ack)
+        if ack != "ring":  # which the compiled one would have taken
+            submit = partial(
+                self._emitter.submit, type, tenant=tenant, action=action, resource=resource,
+                resource_id=resource_id, result=result, context=context, principal=principal,
+                subject=subject,
+            )  # fmt: skip
+            if (taken := self._host.facts.log.committed(submit, ack)) is not None:
+                return taken
+        check_fact(type, action, resource, resource_id, principal, subject, context)
         self._host.current()
         event, record = self._record(
             type, tenant, action, resource, resource_id, result, context, principal, subject
         )
         self._host.facts.log.emit(record, ack)
+        self._tell_emitter(type, record[0])
         return event
 
     async def aemit(
@@ -79,15 +97,30 @@ class Emitting:
         Cancelled, it stops waiting; the fact is recorded all the same, and durable a second later
         at the latest.
         """
-        check_fact(type, action, resource, resource_id, principal, subject)
         _check_ack(ack)
+        submit = partial(
+            self._emitter.submit, type, tenant=tenant, action=action, resource=resource,
+            resource_id=resource_id, result=result, context=context, principal=principal,
+            subject=subject,
+        )  # fmt: skip
+        if (taken := await self._host.facts.log.acommitted(submit, ack)) is not None:
+            return taken
+        check_fact(type, action, resource, resource_id, principal, subject, context)
         if not self._host.engine.current():
             await asyncio.to_thread(self._host.refresh)
         event, record = self._record(
             type, tenant, action, resource, resource_id, result, context, principal, subject
         )
         await self._host.facts.log.aemit(record, ack)
+        self._tell_emitter(type, record[0])
         return event
+
+    def _tell_emitter(self, type: str, chain: str) -> None:  # noqa: A002
+        """What was seen to be right, so that the next such fact needs nothing of this."""
+        catalog = self._host.catalog
+        if not catalog.audit.personal:
+            self._emitter.nothing_sealed(catalog.core)
+        self._emitter.know(type, chain)
 
     def _record(
         self,
@@ -130,8 +163,11 @@ def check_fact(
     resource_id: str | None,
     principal: str | None,
     subject: str | None,
+    context: Mapping[str, Any] | None,
 ) -> None:
     """What a caller says of a fact. Raises `InvalidValue`, which names the argument."""
+    if context is not None and not isinstance(context, Mapping):
+        raise InvalidValue("context", f"expected a mapping, got {shown(context)}")
     check_text(type, "type", 64)
     if principal is not None:
         check_principal(principal)
