@@ -1,5 +1,4 @@
-"""Client certificates: who a TLS handshake proved the caller to be. The one place that speaks to
-`cryptography`.
+"""Client certificates: who a TLS handshake proved the caller to be, by `cryptography`.
 
 A certificate that came with a request (see `_certificate_sources`) is verified here whatever the
 server or proxy has checked: chain to a configured authority, times, purpose, revocation. Then its

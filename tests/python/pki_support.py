@@ -115,8 +115,9 @@ class Authority:
         ends: timedelta = 30 * DAY,
         digital_signature: bool = True,
         extra: Sequence[tuple[Any, bool]] = (),
+        key: Any = None,
     ) -> Issued:
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(
             subject(common_name, organisation),
             self.name,

@@ -6,9 +6,9 @@
 
 Everything takes an `Invoice` or a `CreditNote` of `tenancy.billing` and adds nothing to it: what is
 shown, sent and collected are the amounts of the document. `to_html`, `to_pdf`, `to_cii` (EN 16931),
-`to_facturx` and `to_csv` are pure functions, `export` chooses among them by name; `send_email` and
-`StripeAdapter` speak to others, and may be told to send the same again without doubling anything.
-HTML and PDF need the extra `einvoice`.
+`to_facturx` and `to_csv` are pure functions, `export` chooses among them by name; `send_email`,
+`StripeAdapter` and `PayPalAdapter` speak to others, and may be told to send the same again without
+doubling anything. HTML and PDF need the extra `einvoice`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ._facturx import XML_NAME, to_facturx
 from ._html import to_html
 from ._mail import message_id, send_email
 from ._payments import Payment, PaymentEvent, PaymentProvider, ProviderInvoice, payment_of
+from ._paypal import PayPalAdapter
 from ._pdf import to_pdf
 from ._stripe import STRIPE_API_VERSION, StripeAdapter
 from ._stripe_webhook import verify_stripe_webhook
@@ -38,6 +39,7 @@ __all__ = [
     "Email",
     "Format",
     "Options",
+    "PayPalAdapter",
     "Payment",
     "PaymentEvent",
     "PaymentProvider",

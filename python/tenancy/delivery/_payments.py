@@ -81,7 +81,7 @@ class Payment:
 
 @runtime_checkable
 class PaymentProvider(Protocol):
-    """Whoever collects money: `StripeAdapter`, or an adapter of the application."""
+    """Whoever collects money: `StripeAdapter`, `PayPalAdapter`, or one of the application."""
 
     @property
     def name(self) -> str:

@@ -6,8 +6,6 @@ then answers what it answered first (https://docs.stripe.com/api/idempotent_requ
 
 from __future__ import annotations
 
-import json
-import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,17 +18,13 @@ from ..errors import DeliveryFailed, InvalidValue, ProviderRefused
 from ..stores import alert_http
 from ..stores.alert_destinations import DeliveryError, tls_context
 from ..stores.alert_webhook import url_parts
+from ._provider_http import BODY_MOST, check_base_url, parsed, wait_s, word
 
 __all__ = ["Client", "Form", "encoded"]
 
 Form = Mapping[str, Any]
 
-_BODY_MOST = 4 << 20
-_WAIT_S, _WAIT_MOST_S = 0.5, 8.0
-_AFTER_MOST_S = 60.0
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _KEY = re.compile(r"[!-~]{8,255}")
-_WORD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,100}")
 _LOCKED = frozenset({"lock_timeout", "idempotency_key_in_use"})
 
 
@@ -50,13 +44,9 @@ class Client:
     def __post_init__(self) -> None:
         if not isinstance(self.api_key, str) or not _KEY.fullmatch(self.api_key):
             raise InvalidValue("api_key", "expected a key of 8 to 255 visible ASCII characters")
-        scheme, host, _, _ = url_parts(self.base_url, "base_url")
-        if scheme == "http" and host not in _LOOPBACK:
-            raise InvalidValue(
-                "base_url", "the key would go over the network in clear", remedy="https://…"
-            )
+        check_base_url(self.base_url)
         for name, value in (("api_version", self.api_version), ("account", self.account)):
-            if value is not None and not _WORD.fullmatch(value):
+            if value is not None and word(value) is None:
                 raise InvalidValue(name, f"{shown(value)} is no word of Stripe's")
 
     def get(self, path: str, query: Form) -> dict[str, Any]:
@@ -79,14 +69,14 @@ class Client:
                         f"Stripe: {error.message} ({attempt} attempts)",
                         remedy="send it again; what was done is not done twice",
                     ) from None
-                self.sleep(_wait(attempt, None))
+                self.sleep(wait_s(attempt, None))
                 continue
             if 200 <= answer.status < 300:
                 return _object(answer)
             again = _again(answer)
             if last or not again:
                 raise _refusal(answer, final=not again)
-            self.sleep(_wait(attempt, answer.after_s()))
+            self.sleep(wait_s(attempt, answer.after_s()))
         raise AssertionError("attempts is at least 1")
 
     def _once(
@@ -111,7 +101,7 @@ class Client:
             headers,
             self.timeout_s,
             context=tls_context(self.ca_file) if scheme == "https" else None,
-            body_most=_BODY_MOST,
+            body_most=BODY_MOST,
         )
 
 
@@ -133,14 +123,6 @@ def encoded(form: Form) -> str:
     return urlencode(pairs, errors="replace")
 
 
-def _wait(attempt: int, asked_s: float | None) -> float:
-    """What the server asked for, else twice as long each time; apart, so that not all come back
-    at once."""
-    longest = min(_WAIT_S * 2 ** (attempt - 1), _WAIT_MOST_S)
-    own: float = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-    return max(own, min(asked_s or 0.0, _AFTER_MOST_S))
-
-
 def _again(answer: alert_http.Answer) -> bool:
     """Whether the same request may be answered otherwise later. Stripe may say so itself."""
     told = answer.headers.get("stripe-should-retry", "").lower()
@@ -157,7 +139,7 @@ def _is_lock(answer: alert_http.Answer) -> bool:
 
 
 def _object(answer: alert_http.Answer) -> dict[str, Any]:
-    found = _parsed(answer)
+    found = parsed(answer)
     if found is None:
         raise DeliveryFailed(
             f"Stripe answered {answer.status} and no JSON object",
@@ -166,16 +148,8 @@ def _object(answer: alert_http.Answer) -> dict[str, Any]:
     return found
 
 
-def _parsed(answer: alert_http.Answer) -> dict[str, Any] | None:
-    try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def _error(answer: alert_http.Answer) -> Mapping[str, Any]:
-    found = (_parsed(answer) or {}).get("error")
+    found = (parsed(answer) or {}).get("error")
     return found if isinstance(found, dict) else {}
 
 
@@ -183,9 +157,9 @@ def _refusal(answer: alert_http.Answer, *, final: bool) -> ProviderRefused:
     """Words of Stripe's vocabulary alone: its messages quote what was sent, keys among it."""
     error = _error(answer)
     kind, reason, parameter, decline = (
-        _word(error.get(name)) for name in ("type", "code", "param", "decline_code")
+        word(error.get(name)) for name in ("type", "code", "param", "decline_code")
     )
-    request_id = _word(answer.headers.get("request-id"))
+    request_id = word(answer.headers.get("request-id"))
     told = ", ".join(
         f"{name} {value}"
         for name, value in (
@@ -210,7 +184,3 @@ def _refusal(answer: alert_http.Answer, *, final: bool) -> ProviderRefused:
             429: "send it again later",
         }.get(answer.status),
     )
-
-
-def _word(value: object) -> str | None:
-    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
