@@ -332,7 +332,7 @@ def test_one_that_was_cancelled_is_not_taken_for_sent(server: tuple[PayPal, str]
     paypal, url = server
     adapter(url).send(make_invoice())
     paypal.invoices[FIRST]["status"] = "CANCELLED"
-    with pytest.raises(ProviderRefused, match="422"):  # PayPal keeps its number
+    with pytest.raises(ProviderRefused, match="422"):  # this server keeps the number for ever
         adapter(url).send(make_invoice())
 
 

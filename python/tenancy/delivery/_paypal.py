@@ -4,9 +4,8 @@ PayPal adds nothing and taxes nothing: it would compute tax from rates, item by 
 of its own. So each line comes with its amount and its discount, each tax as an item of its own, and
 before the draft is sent its total is compared with ours.
 
-Nothing is doubled, whenever an answer is lost: an invoice is looked for by its number first,
-requests bear ids made of the document, which PayPal keeps for some hours, and PayPal itself refuses
-a number that is taken.
+Nothing is doubled, whenever an answer is lost: an invoice is looked for by its number first, and
+requests bear ids made of the document, which PayPal keeps for some hours.
 """
 
 from __future__ import annotations
