@@ -119,15 +119,14 @@ class PlanChanges:
 
     def _anchor_with(self, row: Any, plan: str, since_ns: int) -> int:
         """Who goes from months to years begins a year, and goes on paying on the same day of a
-        month: the anchor is then where the running month began, counted from the old one. Days and
-        months begin with any anchor; weeks know no day of a month, so they begin with the plan."""
+        month: the anchor is then where the running month began, counted from the old one. Days,
+        weeks and months begin with any anchor: weeks on its weekday, which leaves its day of the
+        month to the months that may come after them."""
         catalog = self._host.catalog
         unit = billing_unit(catalog, plan)
         same = unit == billing_unit(catalog, row.plan)
-        if same or catalog.billing.anchor != "subscription" or unit in ("day", "month"):
+        if same or catalog.billing.anchor != "subscription" or unit in ("day", "week", "month"):
             return int(row.anchor_ns)
-        if unit == "week":
-            return since_ns
         return period_bounds_ns(since_ns, row.anchor_ns, row.time_zone, "month")[0]
 
     def _over(self, row: Any, plan: str) -> tuple[dict[str, Any], ...]:
