@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal
@@ -104,7 +104,7 @@ def make_bill(
     credit_late: bool = False,
     inclusive: bool = False,
     names: tuple[str, str] = ("Spring offer", "Goodwill"),
-    reasons: dict[str, str] = REASONS,
+    reasons: Mapping[str, str] = REASONS,
 ) -> Bill:
     """Discount, then credit, each spread over the lines; tax for each rate, spread back."""
     digits = minor_digits(currency)

@@ -30,12 +30,13 @@ from ._json import Document, digest, from_json, sealed, sealed_text, to_json
 from ._notes import Part, credit_note, left_of
 from ._offers import Credit, Discount
 from ._rules import BillingRules, RulesLike
-from ._tax import EU, TaxRate, TaxRules, TaxStatus
+from ._tax import EU, TAX_REASONS, TaxRate, TaxRules, TaxStatus
 from ._terms import Advance, Charged, SeatCount, Span, Terms, cuts
 from ._usage import Cumulative
 
 __all__ = [
     "EU",
+    "TAX_REASONS",
     "Adjustment",
     "Advance",
     "AppliedCredit",

@@ -14,7 +14,7 @@ from ._documents import Party, TaxCategory
 from ._numbers import assign, exact, one_of, several
 from ._offers import Charge
 
-__all__ = ["EU", "TaxRate", "TaxRules", "TaxStatus"]
+__all__ = ["EU", "TAX_REASONS", "TaxRate", "TaxRules", "TaxStatus"]
 
 _EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
 EU: Final = frozenset(_EU.split())
@@ -104,7 +104,7 @@ class TaxRules:
     """Countries between which a business buyer owes the tax itself; empty: nowhere."""
     abroad: Literal["O", "G", "refuse"] = "O"
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """Texts for the invoice by category, instead of ours."""
+    """Texts for the invoice by category, instead of ours (`TAX_REASONS`); never translated."""
 
     def __init__(
         self,
@@ -167,17 +167,20 @@ class TaxRules:
         return Due(self.abroad, _NONE, "", self._reason(self.abroad))
 
     def _reason(self, category: str) -> str:
-        return self.reasons.get(category, _REASONS[category])
+        return self.reasons.get(category, TAX_REASONS[category])
 
 
-NO_RULES: Final = Due("O", Decimal(0), "", "Not subject to tax")
-
-_NONE: Final = Decimal(0)
-_REASONS: Final = {
+TAX_REASONS: Final[Mapping[str, str]] = {
     "AE": "Reverse charge",
     "G": "Export outside the EU",
     "O": "Not subject to tax",
 }
+"""Our texts by category. They stand in bills; pages and e-invoices say the same in their language
+(`tenancy.delivery`)."""
+
+NO_RULES: Final = Due("O", Decimal(0), "", TAX_REASONS["O"])
+
+_NONE: Final = Decimal(0)
 
 
 def country_code(country: str, name: str) -> str:

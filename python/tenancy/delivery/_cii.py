@@ -54,12 +54,7 @@ UNIT_CODES: Mapping[str, str] = {
 
 _ONE = "C62"
 _DIGITS_MOST = 2
-_REASONS = {
-    "AE": ("VATEX-EU-AE", "Reverse charge"),
-    "K": ("VATEX-EU-IC", "Intra-community supply"),
-    "G": ("VATEX-EU-G", "Export outside the EU"),
-    "O": ("VATEX-EU-O", "Not subject to VAT"),
-}
+_REASON_CODES = {"AE": "VATEX-EU-AE", "K": "VATEX-EU-IC", "G": "VATEX-EU-G", "O": "VATEX-EU-O"}
 
 
 @exactly
@@ -254,9 +249,10 @@ class _Builder:
 
     def _allowances(self, line: BillLine) -> list[tuple[Decimal, str]]:
         assert isinstance(self._document, Invoice)
-        found = [(line.discount, "Discount")]
+        words = self._view.language
+        found = [(line.discount, words["allowance"])]
         if not self._document.bill.credit_after_tax:
-            found.append((line.credit, "Credit"))
+            found.append((line.credit, words["allowance_credit"]))
         return [(value, reason) for value, reason in found if value]
 
     def _allowance(self, value: Decimal, reason: str) -> Element:
@@ -333,13 +329,15 @@ class _Builder:
         )
 
     def _tax(self, tax: TaxTotal) -> Element:
-        code, text = _REASONS.get(tax.category, (None, ""))
-        reason = (tax.reason.strip() or text) if tax.category not in ("S", "Z") else ""
+        words, code = self._view.language, _REASON_CODES.get(tax.category)
+        reason = words.tax_reason(tax.category, tax.reason.strip())
+        if not reason and code is not None:
+            reason = words[f"reason_{tax.category}"]
         return Element(
             "ram:ApplicableTradeTax",
             Element("ram:CalculatedAmount", self._money(tax.amount)),
             Element("ram:TypeCode", "VAT"),
-            optional("ram:ExemptionReason", reason),
+            optional("ram:ExemptionReason", "" if tax.category in ("S", "Z") else reason),
             Element("ram:BasisAmount", self._money(tax.base)),
             Element("ram:CategoryCode", tax.category),
             optional("ram:ExemptionReasonCode", code),

@@ -235,7 +235,7 @@ TERMS: tuple[Term, ...] = (
         "BT-120",
         "VAT exemption reason text",
         f"{_TAX}/ExemptionReason",
-        "taxes[].reason, in categories E, AE, K, G, O",
+        "taxes[].reason, in categories E, AE, K, G, O; ours in language",
     ),
     Term(
         "BT-121",
@@ -285,7 +285,12 @@ TERMS: tuple[Term, ...] = (
         f"{_ALLOWANCE}/ActualAmount",
         "lines[].discount, lines[].credit; inside the price where prices include tax",
     ),
-    Term("BT-139", "Invoice line allowance reason", f"{_ALLOWANCE}/Reason", "Discount or Credit"),
+    Term(
+        "BT-139",
+        "Invoice line allowance reason",
+        f"{_ALLOWANCE}/Reason",
+        "Discount or Credit, in language",
+    ),
     Term(
         "BT-146",
         "Item net price",

@@ -278,7 +278,7 @@ class _Builder:
             self._rate(tax.category, tax.rate),
             words.number(tax.base, self._digits),
             words.number(tax.amount, self._digits),
-            _plain(tax.reason),
+            _plain(words.tax_reason(tax.category, tax.reason)),
         )
 
     def _tax_name(self, tax: TaxTotal) -> str:

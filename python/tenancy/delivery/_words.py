@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 from .._text import shown
+from ..billing import TAX_REASONS
 from ..errors import InvalidValue
 
 __all__ = ["LANGUAGES", "Language", "language_of"]
@@ -32,6 +33,11 @@ class Language:
         grouped = f"{int(whole):,}".replace(",", self.group)
         sign = "-" if value < 0 else ""
         return f"{sign}{grouped}{self.point}{part}" if part else f"{sign}{grouped}"
+
+    def tax_reason(self, category: str, told: str) -> str:
+        """Why no tax is due. What the bill says of it, if it was the seller's text; ours in this
+        language."""
+        return self.words[f"reason_{category}"] if told == TAX_REASONS.get(category) else told
 
     def day(self, value: date) -> str:
         # Not strftime: it follows the locale of the process, and does not pad years everywhere.
@@ -103,6 +109,12 @@ _EN = {
     "cat_K": "Intra-community supply",
     "cat_G": "Export",
     "cat_O": "Outside the scope of tax",
+    "reason_AE": "Reverse charge",
+    "reason_K": "Intra-community supply",
+    "reason_G": "Export outside the EU",
+    "reason_O": "Not subject to tax",
+    "allowance": "Discount",
+    "allowance_credit": "Credit",
 }
 
 _DE = {
@@ -167,6 +179,12 @@ _DE = {
     "cat_K": "Innergemeinschaftliche Leistung",
     "cat_G": "Ausfuhr",
     "cat_O": "Nicht steuerbar",
+    "reason_AE": "Steuerschuldnerschaft des Leistungsempfängers",
+    "reason_K": "Innergemeinschaftliche Leistung",
+    "reason_G": "Ausfuhr aus der EU",
+    "reason_O": "Nicht steuerbar",
+    "allowance": "Rabatt",
+    "allowance_credit": "Guthaben",
 }
 
 _FR = {
@@ -231,6 +249,12 @@ _FR = {
     "cat_K": "Livraison intracommunautaire",
     "cat_G": "Exportation",
     "cat_O": "Hors champ de la taxe",
+    "reason_AE": "Autoliquidation",
+    "reason_K": "Livraison intracommunautaire",
+    "reason_G": "Exportation hors de l’UE",
+    "reason_O": "Non soumis à la taxe",
+    "allowance": "Remise",
+    "allowance_credit": "Crédit",
 }
 
 LANGUAGES = {
