@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from invoice_support import CATALOG
 from tenancy import Catalog, Tenancy
 from tenancy.billing import CreditNote, Invoice, from_json
-from tenancy.cli import app
+from tenancy.cli import _common, app
 from tenancy.testing import FakeClock
 
 MARCH = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -59,6 +59,52 @@ def sh(tmp_path: Path) -> Shell:
         t.billing.account("acme", party=party, currency="EUR")
         t.billing.credit("acme", 4)
     return shell
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected an object of billed"),
+        ('{"due_days": 3}', "seller: is missing"),
+        ('{"seller": {"name": "G"}}', "seller.country: is missing: it needs country, name"),
+        ('{"seller": "G"}', "seller: expected an object of"),
+        ('{"sellers": {}}', ": sellers: is not known: of billed"),
+        ('{"seller": {"name": "G", "country": "AT", "zip": "1"}}', "seller.zip: is not known"),
+        ('"tax": {"rates": []}', "tax.country: is missing"),
+        ('"tax": {"country": "AT", "rates": {}}', "tax.rates: expected a list"),
+        ('"tax": {"country": "AT", "rates": [{"country": "AT"}]}', "tax.rates[0].rate: is missing"),
+        (
+            '"tax": {"country": "AT", "rates": [{"country": "AT", "rate": "x"}]}',
+            "tax.rates[0]: tax.rate: expected a decimal number",
+        ),
+        ('"tax": {"country": "AT", "union": "AT"}', "tax.union: expected a list"),
+    ],
+)
+def test_a_configuration_that_is_wrong_is_told_by_file_and_member(
+    sh: Shell, tmp_path: Path, text: str, told: str
+) -> None:
+    if text.startswith('"tax"'):
+        text = f'{{"seller": {{"name": "G", "country": "AT"}}, {text}}}'
+    file = tmp_path / "wrong.json"
+    file.write_text(text, encoding="utf-8")
+    sh("configure", str(file), status=2)
+    assert "wrong.json" in sh.error
+    assert told in sh.error
+
+
+def test_remedies_are_commands(sh: Shell) -> None:
+    """None of Python's spellings is left, and each is one that the package really says."""
+    with Tenancy.open(sh.data) as t:
+        t.tenants.create("Other", slug="other")
+    sh("preview", "other", status=1)
+    assert "`tenancy bills account TENANT`" in sh.error
+    sh("issue", "2099-01", "--tenant", "acme", status=1)
+    assert "`tenancy bills preview TENANT` shows it" in sh.error
+    root = Path(_common.__file__).parents[1]
+    sources = [path for path in root.rglob("*.py") if path != Path(_common.__file__)]
+    told = "".join(path.read_text(encoding="utf-8") for path in sources)
+    assert [python for python in _common._COMMANDS if python not in told] == []
 
 
 def test_from_preview_to_payment(sh: Shell) -> None:

@@ -111,6 +111,17 @@ _COMMANDS = {
     "`billing.list(tenant)`": "`tenancy bills list`",
     "`billing.account(tenant, party=…, currency=…)`": "`tenancy bills account TENANT`",
     'billing.configure(seller=Party("Shop AG", "AT"))': "`tenancy bills configure FILE`",
+    "`billing.configure`": "`tenancy bills configure FILE`",
+    "`billing.issue_first(tenant)`, or `issue_all`": "`tenancy bills first TENANT`",
+    "`preview` shows it": "`tenancy bills preview TENANT` shows it",
+    "`issue` it at its end": "`tenancy bills issue` it at its end",
+    "billing.budget(tenant, 200)": "`tenancy bills budget TENANT 200`",
+    "`usage.correct`": "`tenancy usage correct`",
+    "with `cancel`, or replace it with `correct`": (
+        "with `tenancy usage cancel`, or replace it with `tenancy usage correct`"
+    ),
+    "`backfill=True`": "--backfill",
+    "`tenants.delete`, then `tenants.purge`": "`tenancy tenants delete`, then `purge`",
     "`audit.holds.release(hold)`": "`tenancy audit hold release HOLD`",
     "`tenants.legal_hold(tenant, False)`": "`tenancy tenants hold TENANT --release`",
     "`audit.holds.list()`": "`tenancy audit hold list`",

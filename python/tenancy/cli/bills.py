@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from ..billing import Bill, CreditNote, Invoice, Part, Party, TaxRate, TaxRules, to_json
+from ..billing import Bill, CreditNote, Invoice, Part, Party, to_json
 from ..errors import InvalidValue
 from ..invoices import DocumentRow, Entry
 from ..pricing import minor_digits
 from . import _common as c
 from .bills_budgets import bills_budget, bills_budgets
+from .bills_config import bills_configure
 from .bills_export import bills_export
 
 __all__ = ["app"]
@@ -26,6 +26,7 @@ app = c.make_app("Preview and issue bills; credit notes, credits, payments, the 
 app.command("export")(bills_export)
 app.command("budget")(bills_budget)
 app.command("budgets")(bills_budgets)
+app.command("configure")(bills_configure)
 
 Number = Annotated[str, typer.Argument(help="Number of an invoice or a credit note.")]
 Usage = Annotated[
@@ -51,19 +52,6 @@ _ENTRIES: dict[str, Callable[[Entry], Any]] = {
     "credit": lambda e: _money(e.amount.copy_negate(), e.currency) if e.amount < 0 else None,
     "currency": lambda e: e.currency,
 }
-
-
-@app.command("configure")
-def configure(
-    file: Annotated[Path, typer.Argument(help="JSON: seller, tax, rules, numbering, due_days, …")],
-    data: c.Data = None,
-    as_json: c.Json = False,
-) -> None:
-    """Say who sells, and how bills are made, from now on."""
-    with c.opened(data, as_json) as t:
-        options = _configuration(file)
-        settings = t.billing.configure(**options, by=c.operator())
-        c.print_record(settings.to_value(), as_json)
 
 
 @app.command("account")
@@ -424,30 +412,3 @@ def _part(text: str) -> Part:
     if not c.is_number(line):
         raise InvalidValue("--part", f"{text!r}", remedy="the index of a line: 0 or 0=4.50")
     return Part(int(line), amount or None)
-
-
-def _configuration(file: Path) -> dict[str, Any]:
-    """The arguments of `Billing.configure` from a JSON file; amounts in it may be numbers."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"), parse_float=str)
-    except OSError as error:
-        raise InvalidValue("file", f"{file}: {error.strerror}") from None
-    except ValueError as error:
-        raise InvalidValue("file", f"{file}: not JSON ({error})") from None
-    known = ("seller", "tax", "rules", "numbering", "credit_notes", "due_days", "billed", "notes")
-    if not isinstance(value, dict) or not value.keys() <= set(known):
-        raise InvalidValue("file", f"{file}: expected an object", remedy=f"of {', '.join(known)}")
-    try:
-        if "seller" in value:
-            value["seller"] = Party(**value["seller"])
-        if value.get("tax") is not None:
-            tax = dict(value["tax"])
-            rates = [TaxRate(**rate) for rate in tax.pop("rates", [])]
-            if "union" in tax:
-                tax["union"] = frozenset(tax["union"])
-            value["tax"] = TaxRules(tax.pop("country"), rates, **tax)
-    except (TypeError, KeyError) as error:
-        raise InvalidValue("file", f"{file}: {error}") from None
-    if "seller" not in value:
-        raise InvalidValue("seller", "is missing", remedy='{"seller": {"name": …, "country": …}}')
-    return value

@@ -23,7 +23,7 @@ __all__ = ["Timeline", "calendar_of", "held", "held_since", "moment", "open_peri
 T = TypeVar("T")
 History = list[tuple[int, T]]
 
-_ACCOUNT_REMEDY = 'billing.account(tenant, party=Party("Acme GmbH", "DE"), currency="EUR")'
+_ACCOUNT_REMEDY = "`billing.account(tenant, party=…, currency=…)`"
 
 
 @dataclass(frozen=True)
