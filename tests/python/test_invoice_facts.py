@@ -245,7 +245,7 @@ def _facts(t: Tenancy) -> list[str]:
         ("2025-03-15T09:00", "2026-01-15T09:00", "year", "2026-01-15T09:00"),
         ("2025-01-31T00:00", "2026-03-05T00:00", "year", "2026-02-28T00:00"),
         ("2025-03-15T09:00", "2026-01-20T12:00", "day", "2025-03-15T09:00"),
-        ("2025-03-15T09:00", "2026-01-20T12:00", "week", "2026-01-20T12:00"),
+        ("2025-03-15T09:00", "2026-01-20T12:00", "week", "2025-03-15T09:00"),
     ],
 )
 def test_the_day_of_the_anchor_stays_where_the_other_periods_have_one(
@@ -261,6 +261,35 @@ def test_the_day_of_the_anchor_stays_where_the_other_periods_have_one(
         go_to(clock, at)
         t.tenants.change_plan(acme, "other")
         assert t.tenants.get(acme).anchor == expected
+
+
+def test_from_months_to_weeks_and_back(tmp_path: Path) -> None:
+    """The anchor is Thursday the 1st: weeks begin on Thursdays, and months on the 1st again. What
+    is cut off of any is paid by its part."""
+    catalog = json.loads(json.dumps(CATALOG))
+    clock = FakeClock(JANUARY)
+    catalog["plans"]["weekly"] = {"price": 7, "period": "week"}
+    catalog["plans"]["flat"] = {"price": 31}
+    with open_billing(tmp_path, clock, catalog=catalog) as t:
+        t.billing.configure(seller=SELLER)
+        acme = make_buyer(t, plan="flat")
+        go_to(clock, JANUARY + 12 * DAY)
+        t.tenants.change_plan(acme, "weekly")
+        go_to(clock, JANUARY + 24 * DAY)
+        t.tenants.change_plan(acme, "flat")
+        go_to(clock, FEBRUARY + 63 * DAY)
+        t.billing.issue_all()
+        bills = [t.billing.invoice(row.number).bill for row in t.billing.invoices(acme)]
+        assert [(bill.period.start, bill.total) for bill in bills] == [
+            (JANUARY, 12),
+            (JANUARY + 12 * DAY, 2),
+            (JANUARY + 14 * DAY, 7),
+            (JANUARY + 21 * DAY, 3),
+            (JANUARY + 24 * DAY, 7),
+            (FEBRUARY, 31),
+            (FEBRUARY + 28 * DAY, 31),
+        ]
+        assert t.billing.verify()
 
 
 def test_a_month_changed_at_its_end_is_followed_by_a_whole_year(tmp_path: Path) -> None:
