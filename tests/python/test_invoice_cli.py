@@ -93,6 +93,47 @@ def test_a_configuration_that_is_wrong_is_told_by_file_and_member(
     assert told in sh.error
 
 
+def test_coupons_from_the_terminal(sh: Shell) -> None:
+    terms = ("--percent", "50", "--cap", "5", "--currency", "EUR", "--periods", "2")
+    made = sh.json("coupon", "SPRING", *terms, "--ends", "2099-01-01", "--metric", "calls")
+    assert made["terms"]["metrics"] == ["calls"]
+    assert "2099-01-01T00:00:00Z" in sh("coupons")
+    before = sh.json("preview", "acme", "2026-01", "--usage", '{"calls": 1000}')
+    assert sh.json("redeem", "acme", "SPRING", "--since", "2026-01-01")["code"] == "SPRING"
+    after = sh.json("preview", "acme", "2026-01", "--usage", '{"calls": 1000}')
+    assert (before["discount"], after["discount"]) == ("0", "5")
+    [coupon] = sh.json("coupons")["coupons"]
+    assert (coupon["code"], coupon["redeemed"]) == ("SPRING", 1)
+    for words, told in (
+        (("coupon", "SPRING", "--percent", "1"), "a code that none has had"),
+        (("redeem", "acme", "SPRING"), "has redeemed SPRING: a coupon holds once"),
+        (("redeem", "acme", "AUTUMN"), "`tenancy bills coupons` shows"),
+    ):
+        sh(*words, status=1)
+        assert told in sh.error
+    sh("coupon", "NONE", status=2)
+    assert "--percent 20, or --amount 5 --currency EUR" in sh.error
+    sh("coupon", "LATE", "--percent", "1", "--ends", "soon", status=2)
+    assert "--ends: 'soon'" in sh.error
+
+
+def test_seats_and_prices_of_a_tenant_from_the_terminal(sh: Shell, tmp_path: Path) -> None:
+    book = tmp_path / "own.yaml"
+    book.write_text("price_book: own\ncurrency: EUR\nseats: {unit: 12}\nmetrics: {calls: 0.5}\n")
+    since = ("--since", "2026-01-01")
+    assert sh.json("prices", "acme", str(book), *since)["prices"] == "own (EUR)"
+    assert sh.json("seats", "acme", "5", *since)["seats"] == "5"
+    bill = sh.json("preview", "acme", "2026-01", "--usage", '{"calls": 10}')
+    assert {line["kind"]: line["amount"] for line in bill["lines"]} == {"seats": "60", "usage": "5"}
+    assert sh.json("prices", "acme", "catalog", *since)["prices"] is None
+    again = sh.json("preview", "acme", "2026-01", "--usage", '{"calls": 10}')
+    assert "seats" not in {line["kind"] for line in again["lines"]}
+    sh("seats", "acme", "many", status=2)
+    assert "seats: expected a decimal number" in sh.error
+    sh("prices", "acme", "nowhere.yaml", status=1)
+    assert "no shipped price book of this name" in sh.error
+
+
 def test_remedies_are_commands(sh: Shell) -> None:
     """None of Python's spellings is left, and each is one that the package really says."""
     with Tenancy.open(sh.data) as t:

@@ -107,7 +107,11 @@ class Discount(Offer):
     ) -> None:
         check_text(id, "discount.id", 255)
         if (percent is None) == (amount is None):
-            raise InvalidValue("discount", "expected either percent or amount")
+            raise InvalidValue(
+                "discount",
+                "expected either percent or amount",
+                remedy='percent=20, or amount=5 with currency="EUR"',
+            )
         if periods_left is not None and (type(periods_left) is not int or periods_left < 0):
             raise InvalidValue("discount.periods_left", f"expected 0 or more, got {periods_left}")
         share = _more_than_none(percent, "discount.percent")

@@ -115,6 +115,9 @@ _COMMANDS = {
     "`billing.issue_first(tenant)`, or `issue_all`": "`tenancy bills first TENANT`",
     "`preview` shows it": "`tenancy bills preview TENANT` shows it",
     "`issue` it at its end": "`tenancy bills issue` it at its end",
+    "`billing.coupons()`": "`tenancy bills coupons`",
+    'percent=20, or amount=5 with currency="EUR"': "--percent 20, or --amount 5 --currency EUR",
+    "`billing.prices(tenant, book)`": "`tenancy bills prices TENANT BOOK`",
     "billing.budget(tenant, 200)": "`tenancy bills budget TENANT 200`",
     "`usage.correct`": "`tenancy usage correct`",
     "with `cancel`, or replace it with `correct`": (

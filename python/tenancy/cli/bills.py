@@ -19,6 +19,7 @@ from . import _common as c
 from .bills_budgets import bills_budget, bills_budgets
 from .bills_config import bills_configure
 from .bills_export import bills_export
+from .bills_offers import bills_coupon, bills_coupons, bills_prices, bills_redeem, bills_seats
 
 __all__ = ["app"]
 
@@ -27,6 +28,11 @@ app.command("export")(bills_export)
 app.command("budget")(bills_budget)
 app.command("budgets")(bills_budgets)
 app.command("configure")(bills_configure)
+app.command("coupon")(bills_coupon)
+app.command("coupons")(bills_coupons)
+app.command("redeem")(bills_redeem)
+app.command("seats")(bills_seats)
+app.command("prices")(bills_prices)
 
 Number = Annotated[str, typer.Argument(help="Number of an invoice or a credit note.")]
 Usage = Annotated[

@@ -110,7 +110,9 @@ class Reductions(Accounts):
         kept = {key: value for key, value in terms.items() if value not in (None, [])}
         with self._host.write(by) as change:
             if _coupon_row(change, code) is not None:
-                raise AlreadyExists(f"there is a coupon {shown(code)}")
+                raise AlreadyExists(
+                    f"there is a coupon {shown(code)}", remedy="a code that none has had"
+                )
             coupon = f"cpn_{_core.uuid7(change.now_ns)}"
             row = {
                 "id": coupon,
@@ -157,7 +159,10 @@ class Reductions(Accounts):
         with self._host.write(by) as change:
             found = _coupon_row(change, code) if storable(code) else None
             if found is None:
-                raise NotFound(f"there is no coupon {shown(code)}")
+                raise NotFound(
+                    f"there is no coupon {shown(code)}",
+                    remedy="`billing.coupons()` shows those there are",
+                )
             rows = read_state(plain_cursor(change), [tenant_id]).rows[tenant_id]
             value = from_json(found.value)
             _check_redeemable(change, found, value, rows)
@@ -338,7 +343,11 @@ def _check_redeemable(change: Change, found: Any, value: dict[str, Any], rows: T
     if until_ns is not None and until_ns <= change.now_ns:
         raise BillingRefused(f"coupon {code} could be redeemed until {to_moment(until_ns)}")
     if any(redemption.code == code for redemption in rows.redemptions):
-        raise BillingRefused(f"tenant {tenant_id} has redeemed {code}", tenant=tenant_id)
+        raise BillingRefused(
+            f"tenant {tenant_id} has redeemed {code}",
+            tenant=tenant_id,
+            remedy="a coupon holds once for a tenant; make another for more",
+        )
     redeemed = tables.redemptions.c
     times = sa.select(sa.func.count()).where(redeemed.coupon_id == found.id)
     most = value.get("max_redemptions")
