@@ -90,6 +90,8 @@ def test_a_csv_with_everything_wrong_loses_nothing(t: Tenancy, tenant: Any, tmp_
         written = list(csv.DictReader(stream))
     assert [int(row["row"]) for row in written] == sorted(columns)
     assert [row["reason"] for row in written][4].startswith("2027-01-01")
+    assert "did you mean" in written[1]["reason"]
+    assert "such as 3" in written[3]["reason"]
     assert json.loads(written[3]["values"])["quantity"] == "x"
     assert settled(t.usage.import_(path)) == (0, 3, 13)
     assert calls(t, tenant) == Decimal("1.25")

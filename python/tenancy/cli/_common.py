@@ -97,10 +97,10 @@ def reported(as_json: bool, *, failed: int = REFUSED) -> Iterator[None]:
 
 def _tell(code: str, message: str, remedy: str | None, whole: str, as_json: bool) -> None:
     if as_json:
-        body = {"code": code, "message": message, "remedy": remedy and _in_commands(remedy)}
+        body = {"code": code, "message": message, "remedy": remedy and in_commands(remedy)}
         print(json.dumps({"error": body}, ensure_ascii=False), file=sys.stderr)
     else:
-        told = Text(f"error: {_in_commands(whole)}", style="red")
+        told = Text(f"error: {in_commands(whole)}", style="red")
         Console(stderr=True, soft_wrap=True).print(told)
 
 
@@ -133,7 +133,8 @@ _COMMANDS = {
 """Remedies are written for Python; at a terminal they are commands."""
 
 
-def _in_commands(text: str) -> str:
+def in_commands(text: str) -> str:
+    """A message with remedies that can be typed."""
     for python, command in _COMMANDS.items():
         text = text.replace(python, command)
     return text

@@ -131,7 +131,9 @@ def import_(
     if report.rejected:
         if not as_json:
             first = report.rejections[0]
-            print(f"row {first.row}: {first.column} {first.reason}", file=sys.stderr)
+            place = f"row {first.row}" + (f", {first.column}" if first.column else "")
+            more = f" (and {report.rejected - 1} more)" if report.rejected > 1 else ""
+            print(f"{place}: {c.in_commands(first.reason)}{more}", file=sys.stderr)
         raise typer.Exit(c.REFUSED)
 
 

@@ -220,8 +220,9 @@ def _field(error: TenancyError) -> str:
 
 
 def _reason(error: TenancyError) -> str:
-    """Without the field, which has a column of its own."""
-    return error.message.removeprefix(f"{getattr(error, 'field', '')}: ")
+    """What is wrong and how to mend it, without the field, which has a column of its own."""
+    message = error.message.removeprefix(f"{getattr(error, 'field', '')}: ")
+    return f"{message}: {error.remedy}" if error.remedy else message
 
 
 def _open(path: Path) -> IO[str]:

@@ -116,6 +116,7 @@ class Rejected(Record):
     """From 1; a CSV's heading is not counted."""
     column: str
     reason: str
+    """What is wrong, and how to mend it."""
     values: Mapping[str, Any]
     """The row as it came."""
 
