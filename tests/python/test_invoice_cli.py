@@ -93,6 +93,17 @@ def test_a_configuration_that_is_wrong_is_told_by_file_and_member(
     assert told in sh.error
 
 
+def test_late_usage_is_shown_by_metric(sh: Shell) -> None:
+    number = sh.json("issue", "2026-01", "--tenant", "acme")["number"]
+    assert "the usage is what was billed" in sh("adjust", number)
+    with Tenancy.open(sh.data) as t:
+        late = datetime(2026, 1, 15, tzinfo=timezone.utc)
+        t.usage.record("acme", "calls", 1000, time=late, backfill=True)
+    told = sh("adjust", number)
+    assert '{"calls": "10"}' in told
+    assert number in told
+
+
 def test_coupons_from_the_terminal(sh: Shell) -> None:
     terms = ("--percent", "50", "--cap", "5", "--currency", "EUR", "--periods", "2")
     made = sh.json("coupon", "SPRING", *terms, "--ends", "2099-01-01", "--metric", "calls")

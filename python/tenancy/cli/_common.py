@@ -180,7 +180,7 @@ def show(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, Mapping):
-        return json.dumps(plain(value), ensure_ascii=False)
+        return json.dumps(plain(value), ensure_ascii=False, default=str)
     if isinstance(value, (list, tuple)):
         return ", ".join(show(inner) for inner in value)
     return str(value)
