@@ -21,6 +21,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tenancy.delivery import PayPalAdapter
+
 CLIENT_ID = "AeA1QIZXiflr1_-r0U2UbWTziOWX1GRQer5jkUq4ZfWT5qwb6qQRPq7jDtv57TL4POEEezGLdutcxnkJ"
 CLIENT_SECRET = "ECYYrrSHdKfk_Q0EdvzdGkzj58a66kKaUQ5dZAEv4HvvtDId2_DpSuYDB088BZxGuMji7G4OFUnPog6p"
 WEBHOOK_ID = "9XL90610J3647323C"
@@ -315,6 +317,11 @@ def paypal_server(paypal: PayPal | None = None) -> Iterator[tuple[PayPal, str]]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def adapter(url: str, waits: list[float] | None = None, **options: Any) -> PayPalAdapter:
+    waited = [] if waits is None else waits
+    return PayPalAdapter(CLIENT_ID, CLIENT_SECRET, base_url=url, sleep=waited.append, **options)
 
 
 # ------------------------------------------------------------------------------------ webhooks

@@ -119,6 +119,7 @@ _COMMANDS = {
     'percent=20, or amount=5 with currency="EUR"': "--percent 20, or --amount 5 --currency EUR",
     "`billing.prices(tenant, book)`": "`tenancy bills prices TENANT BOOK`",
     "billing.budget(tenant, 200)": "`tenancy bills budget TENANT 200`",
+    "`usage.events` lists": "`tenancy usage events TENANT METRIC` lists",
     "`usage.correct`": "`tenancy usage correct`",
     "with `cancel`, or replace it with `correct`": (
         "with `tenancy usage cancel`, or replace it with `tenancy usage correct`"

@@ -53,6 +53,7 @@ class UnknownUsageEvent(NotFound):
     """The tenant has no usage event of this source and id, or it was taken back."""
 
     code = "UNKNOWN_USAGE_EVENT"
+    default_remedy = "`usage.events` lists those there are, each with its source"
 
 
 class UnknownKey(NotFound):
