@@ -30,7 +30,7 @@ from document_support import (
     usage_line,
 )
 from einvoice_support import broken_rules
-from tenancy.billing import TAX_REASONS, BillLine, Invoice, Period
+from tenancy.billing import BillLine, Invoice, Period
 from tenancy.delivery import TERMS, UNIT_CODES, to_cii, to_facturx, to_pdf
 from tenancy.errors import InvalidValue
 
@@ -274,26 +274,6 @@ def test_an_invoice_and_what_became_of_it() -> None:
         assert values(xml, term) == expected, term
     [description] = values(xml, "BT-154")
     assert "Tier 2, Usage: 15,000 × 0.0008 = 12.00" in description
-
-
-def test_texts_follow_the_language_and_codes_do_not() -> None:
-    for category, code, german in (
-        ("AE", "VATEX-EU-AE", "Steuerschuldnerschaft des Leistungsempfängers"),
-        ("K", "VATEX-EU-IC", "Innergemeinschaftliche Leistung"),
-        ("G", "VATEX-EU-G", "Ausfuhr aus der EU"),
-        ("O", "VATEX-EU-O", "Nicht steuerbar"),
-    ):
-        one = line("30.00", tax_category=category, tax_rate=D(0))
-        for reasons in (TAX_REASONS, {}):
-            invoice = make_invoice(one, reasons=reasons, discount="1.00", credit="2.00")
-            for language, told in (("de", [german]), ("en", None)):
-                xml = to_cii(invoice, language=language)
-                assert broken_rules(xml) == []
-                assert values(xml, "BT-121") == [code]
-                assert told is None or values(xml, "BT-120") == told
-            assert values(to_cii(invoice, language="de"), "BT-139") == ["Rabatt", "Guthaben"]
-        own = to_cii(make_invoice(one, reasons={category: "§ 13b"}), language="de")
-        assert (values(own, "BT-120"), values(own, "BT-121")) == (["§ 13b"], [code])
 
 
 def test_a_credit_note_and_its_invoice() -> None:

@@ -34,7 +34,7 @@ from document_support import (
     make_invoice,
     usage_line,
 )
-from tenancy.billing import TAX_REASONS, CreditNote, Invoice, Span, Terms, TierLine, compute
+from tenancy.billing import CreditNote, Invoice, Span, Terms, TierLine, compute
 from tenancy.delivery import to_html, to_pdf
 from tenancy.errors import InvalidValue
 from tenancy.pricing import PriceBook
@@ -184,32 +184,6 @@ def test_why_no_tax_is_due_is_told() -> None:
     both_show(invoice, "VAT (Reverse charge)", "0 % 3.00 0.00", "Reverse charge")
     outside = make_invoice(line("3.00", tax_category="O", tax_rate=D(0)))
     both_show(outside, "Outside the scope of tax", "– 3.00", "Not subject to VAT")
-
-
-@pytest.mark.parametrize(
-    ("language", "shown"),
-    [
-        ("en", ("Reverse charge", "Export outside the EU", "Not subject to tax")),
-        (
-            "de",
-            (
-                "Steuerschuldnerschaft des Leistungsempfängers",
-                "Ausfuhr aus der EU",
-                "Nicht steuerbar",
-            ),
-        ),
-        ("fr", ("Autoliquidation", "Exportation hors de l’UE", "Non soumis à la taxe")),
-    ],
-)
-def test_our_reasons_follow_the_language(language: str, shown: tuple[str, ...]) -> None:
-    assert tuple(TAX_REASONS) == ("AE", "G", "O")
-    for category, text in zip(TAX_REASONS, shown, strict=True):
-        one = line("3.00", tax_category=category, tax_rate=D(0))
-        invoice = make_invoice(one, reasons=TAX_REASONS)
-        both_show(invoice, text, language=language)
-        both_show(make_credit_note(invoice), text, language=language)
-        own = make_invoice(one, reasons={category: "Because § 3a says so"})
-        both_show(own, "Because § 3a says so", language=language)
 
 
 def test_nothing_to_pay_asks_for_nothing() -> None:

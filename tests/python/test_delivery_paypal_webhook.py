@@ -28,6 +28,7 @@ from paypal_support import (
 )
 from pki_support import CLIENT, DAY, SERVER, Authority
 from tenancy.delivery import PaymentEvent, PayPalAdapter, payment_of
+from tenancy.delivery._paypal_certificates import Certificates, _authorities
 from tenancy.errors import DeliveryFailed, InvalidValue, ProviderRefused, SignatureInvalid
 
 D = Decimal
@@ -272,6 +273,13 @@ def test_a_certificate_comes_from_paypal_alone(url: str) -> None:
         live.events(headers, body)
 
 
+@pytest.mark.parametrize("environment", ["", "sandbox."])
+def test_either_host_of_an_environment_has_its_certificates(environment: str) -> None:
+    found = Certificates(f"https://api-m.{environment}paypal.com", None, 0.001)
+    for host in ("api", "api-m"):
+        found._check_url(f"https://{host}.{environment}paypal.com/v1/notifications/certs/CERT-36_a")
+
+
 def test_a_certificate_is_fetched_once(world: World) -> None:
     for _ in range(3):
         world.events(event("INVOICING.INVOICE.PAID"))
@@ -279,8 +287,6 @@ def test_a_certificate_is_fetched_once(world: World) -> None:
 
 
 def test_a_certificate_of_the_sandbox_is_one_of_tests_only(world: World) -> None:
-    from tenancy.delivery._paypal_certificates import Certificates
-
     world.certify(SANDBOX)
     assert world.events(event("INVOICING.INVOICE.PAID"))
     live = Certificates("https://api-m.paypal.com", world.adapter.ca_file, 1.0)
@@ -356,16 +362,12 @@ def test_a_certificate_that_cannot_be_had_is_not_held_against_the_webhook(world:
 
 
 def test_the_authorities_of_the_system_are_taken_without_a_file() -> None:
-    from tenancy.delivery._paypal_certificates import _authorities
-
     found = _authorities(None)
     assert len(found) > 20
     assert len({one.fingerprint(SHA256()) for one in found}) == len(found)
 
 
 def test_a_file_without_authorities_is_told(tmp_path: Path) -> None:
-    from tenancy.delivery._paypal_certificates import _authorities
-
     path = tmp_path / "empty.pem"
     path.write_text("nothing")
     with pytest.raises(InvalidValue, match="no authority") as told:
