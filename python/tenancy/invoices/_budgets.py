@@ -29,8 +29,11 @@ from ..errors import (
 from ..pricing import Number, minor_digits
 from ..stores import outbox
 from ..stores.billing_timeline import record
+from ..stores.host import Host
 from ..stores.records import Record, Tenant
 from ..stores.twins import twin
+from ..tenants import Tenants
+from ..usage._kept import KeptTotals
 from ._base import State, read_state
 from ._drafts import Draft
 from ._late import Late
@@ -99,6 +102,10 @@ class Budgets(Late):
 
     _told_ids: frozenset[str] = frozenset()
     """What is known to be told of what was reached last: it need not be looked up again."""
+
+    def __init__(self, host: Host, tenants: Tenants, usage: Any = None) -> None:
+        super().__init__(host, tenants, usage)
+        self._kept = KeptTotals()
 
     def budget(
         self,
@@ -173,6 +180,7 @@ class Budgets(Late):
             reached += [_Reached("budget:spent", one, t.percent, spent, draft) for t in passed]
             if forecasts and one.forecast is not None and spent <= one.amount:
                 open_ones.append((one, draft))
+        self._kept.turn()
         if open_ones:
             try:
                 reached += self._foreseen(open_ones)
@@ -189,7 +197,7 @@ class Budgets(Late):
         self._settle()
         for at in range(0, len(budgets), BATCH):
             some = budgets[at : at + BATCH]
-            with one_state_of_totals(self._usage) as usage:
+            with one_state_of_totals(self._usage, self._kept) as usage:
                 with self._host.cursor() as cursor:
                     state = read_state(cursor, [one.tenant for one in some])
                 drafts = [self._guarded(one, state, usage, problems) for one in some]

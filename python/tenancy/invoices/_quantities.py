@@ -14,6 +14,7 @@ from .._text import shown, to_moment, to_ns
 from ..billing import Cumulative, Span, Terms, cuts
 from ..errors import InvalidValue, UnknownMetric, UnknownTenant
 from ..pricing import Number
+from ..usage._kept import KeptTotals
 
 __all__ = [
     "Metered",
@@ -108,11 +109,12 @@ def one_state(usage: Metered | None) -> Iterator[Metered | None]:
 
 
 @contextmanager
-def one_state_of_totals(usage: Metered | None) -> Iterator[Metered | None]:
-    """The same for bills that nobody keeps: no digests of events, where the source can do that."""
+def one_state_of_totals(usage: Metered | None, kept: KeptTotals) -> Iterator[Metered | None]:
+    """The same for bills that nobody keeps: no digests of events, and of events only those that are
+    new since `kept` was asked last, where the source can do that."""
     with one_state(usage) as now:
         totals = getattr(now, "totals", None)
-        yield now if totals is None else totals()
+        yield now if totals is None else totals(kept)
 
 
 def _given(

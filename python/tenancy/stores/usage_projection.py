@@ -34,6 +34,8 @@ FORMAT = 1
 APPLICATION_ID = 0x74656E75  # "tenu"
 _CHUNK = 16_384
 
+_ENDED = "CREATE INDEX IF NOT EXISTS events_ended ON events (ended) WHERE ended IS NOT NULL"
+"""What ended since a place. No format of its own: a program that does not know it keeps it up."""
 _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     """CREATE TABLE progress (
@@ -49,6 +51,7 @@ _SCHEMA = (
         recorded_ns INTEGER NOT NULL, corrects INTEGER NOT NULL, ended INTEGER) STRICT""",
     "CREATE INDEX events_time ON events (tenant, metric, time_ns)",
     "CREATE INDEX events_id ON events (event_id)",
+    _ENDED,
     f"PRAGMA user_version = {FORMAT}",
 )
 _INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
@@ -136,6 +139,7 @@ class UsageProjection:
             log_id, done = connection.execute("SELECT log_id, next FROM progress").fetchone()
             # `end` was asked for before the lock was there: others may have gone beyond it.
             if log_id == log.id and (done <= end or done <= log.position()):
+                connection.execute(_ENDED)  # tables of earlier versions have none
                 return
         connection.execute("BEGIN IMMEDIATE")
         for (name,) in connection.execute(

@@ -6,12 +6,16 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .usage_log import SHIFT
 from .usage_units import joined
 
 __all__ = [
+    "Change",
     "Found",
     "Names",
     "Question",
+    "State",
+    "changes",
     "events",
     "find",
     "largest",
@@ -19,6 +23,7 @@ __all__ = [
     "newest",
     "page",
     "recorded",
+    "state",
     "total",
 ]
 
@@ -61,11 +66,40 @@ class Question(NamedTuple):
         return clause, [*values, self.as_of, self.as_of]
 
 
+class State(NamedTuple):
+    """Which state of the table a transaction reads."""
+
+    log_id: str
+    next: int
+    """The first sequence of the log that it has not."""
+    kept_from: int
+    """The first one that was not pruned."""
+
+
+class Change(NamedTuple):
+    """What became of the events of a metric of a tenant from one state to a later one, in sums."""
+
+    tenant: str
+    metric: str
+    first_ns: int
+    """The earliest of their times."""
+    last_ns: int
+    events: int
+    """How many more; of those that do not count any more, below zero."""
+    units: int
+
+
 _COLUMNS = (
     "position, metric, time_ns, high, middle, low, source, event_id, properties, recorded_ns,"
     " corrects"
 )
 _ORDER = "ORDER BY time_ns, position"
+_GROUP = (
+    "+tenant AS tenant, +metric AS metric, min(time_ns) AS first, max(time_ns) AS last,"
+    " count(*) AS number, sum(high) AS high, sum(middle) AS middle, sum(low) AS low"
+)
+_SUMS = "t.name, m.name, first, last, number, high, middle, low"
+_NAMED = "JOIN names t ON t.id = tenant JOIN names m ON m.id = metric"
 
 
 class Names(dict[int, str]):
@@ -135,6 +169,34 @@ def recorded(cursor: sqlite3.Cursor, tenant: str) -> set[str]:
         (tenant,),
     )
     return {name for (name,) in rows}
+
+
+def state(cursor: sqlite3.Cursor) -> State:
+    """The state that the cursor's transaction reads."""
+    query = "SELECT log_id, next, kept_from FROM progress"
+    return State(*cursor.execute(query).fetchone())
+
+
+def changes(cursor: sqlite3.Cursor, before: State) -> Iterator[Change]:
+    """What was recorded, and what was ended, since an earlier state of the same table. No row is
+    read but these. Raises `OverflowError` where SQLite cannot sum them."""
+    place = before.next << SHIFT
+    for clause, sign, values in (
+        ("position >= ? AND ended IS NULL", 1, (place,)),
+        ("ended >= ? AND +position < ?", -1, (place, place)),
+    ):
+        # What was recorded and ended since plays no part. A unary plus keeps SQLite from walking
+        # through the table by that column.
+        groups = f"SELECT {_GROUP} FROM events WHERE {clause} GROUP BY +tenant, +metric"  # noqa: S608
+        query = f"SELECT {_SUMS} FROM ({groups}) {_NAMED}"  # noqa: S608
+        try:
+            rows = cursor.connection.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if "overflow" not in str(error):
+                raise
+            raise OverflowError(str(error)) from None
+        for tenant, metric, first, last, count, *parts in rows:
+            yield Change(tenant, metric, first, last, sign * count, sign * joined(*parts))
 
 
 def total(cursor: sqlite3.Cursor, question: Question) -> tuple[int, int]:

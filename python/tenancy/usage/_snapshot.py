@@ -18,10 +18,11 @@ from ..errors import InvalidValue
 from ..stores import usage_reading as reading
 from ..stores.records import Page
 from ..stores.usage_periods import Calendar, TenantPeriods
-from ..stores.usage_reading import Found, Question
+from ..stores.usage_reading import Found, Question, State
 from ..stores.usage_units import SCALE, decimal_of
 from ._aggregation import Event, Stretch, accumulator, property_text, stretches
 from ._events import json_text
+from ._kept import KeptTotals, Total
 from ._metrics import Metrics, hint
 from ._records import Usage, UsageEvent, UsageRow
 
@@ -32,12 +33,12 @@ _STRETCHES_MAX = 10_000
 _DISTANT_NS = -(1 << 62)
 
 
-def _count(cursor: sqlite3.Cursor, question: Question) -> tuple[int, int]:
+def _count(cursor: sqlite3.Cursor, question: Question) -> Total:
     count = reading.total(cursor, question)[1]
     return count * SCALE, count
 
 
-_IN_SQL: Mapping[str, Callable[[sqlite3.Cursor, Question], tuple[int, int]]] = {
+_IN_SQL: Mapping[str, Callable[[sqlite3.Cursor, Question], Total]] = {
     "sum": reading.total,
     "count": _count,
     "max": reading.largest,
@@ -69,7 +70,7 @@ class UsageSnapshot:
         self._calendar = calendar
         self._now_ns = now_ns
         self._tenant_id = tenant_id
-        self._digests = True
+        self._kept: tuple[KeptTotals, State] | None = None
 
     # ------------------------------------------------------------------------------ sums
 
@@ -150,11 +151,11 @@ class UsageSnapshot:
 
     # ------------------------------------------------------------------------------ for bills
 
-    def totals(self) -> UsageSnapshot:
+    def totals(self, kept: KeptTotals) -> UsageSnapshot:
         """For running bills that nobody keeps: the same quantities without the digests of their
-        events, of which none need be looked at by itself."""
+        events, of which only those need be looked at that are new since `kept` was asked last."""
         same = copy.copy(self)
-        same._digests = False
+        same._kept = kept, reading.state(self._cursor)
         return same
 
     def quantities(
@@ -183,23 +184,29 @@ class UsageSnapshot:
         result = {}
         for name, metric in chosen.items():
             question = Question(tenant_id, name, since_ns, ends[-1], as_of)
-            in_sql = None if self._digests else _IN_SQL.get(metric.aggregation)
-            if in_sql is not None:
-                result[name] = self._summed(in_sql, question, cuts, ends)
+            if self._kept is not None and as_of is None:
+                result[name] = self._totals(*self._kept, metric, question, cuts, ends)
             else:
                 result[name] = self._cumulative(metric, question, cuts, ends)
         return result
 
-    def _summed(
+    def _totals(
         self,
-        in_sql: Callable[[sqlite3.Cursor, Question], tuple[int, int]],
+        kept: KeptTotals,
+        state: State,
+        metric: Metric,
         question: Question,
         cuts: Sequence[datetime],
         ends: list[int],
     ) -> tuple[Cumulative, ...]:
+        def read(one: Question) -> Total:
+            whole, _ = self._sums(metric, one, [one.since_ns, one.until_ns], ())
+            return whole.units, whole.events
+
         told = []
         for cut, end_ns in zip(cuts, ends, strict=True):
-            units, events = in_sql(self._cursor, question._replace(until_ns=end_ns))
+            part = question._replace(until_ns=end_ns)
+            units, events = kept.of(self._cursor, state, metric, part, read)
             told.append(Cumulative(cut, decimal_of(units), events))
         return tuple(told)
 
