@@ -54,6 +54,7 @@ PYTHON_RANKS = {
     "_countries": 2,
     "_text": 2,
     "catalog": 2,
+    "_frames_in": 2,
     "frames": 2,
     "limits": 2,
     "problem": 2,

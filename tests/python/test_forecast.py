@@ -116,15 +116,15 @@ BERLIN = timezone(timedelta(hours=1), "Berlin")
         (changed(7, quantity=-1), "quantity: row 7: negative usage"),
         (changed(7, quantity=float("nan")), "quantity: row 7: nan, which is no quantity"),
         (changed(7, quantity=None), "quantity.*7"),
-        (changed(7, tenant=None), "tenant: element 7"),
-        (changed(7, time=None), "time: row 7: expected a datetime, got NoneType"),
+        (changed(7, tenant=None), "tenant: row 7: no value"),
+        (changed(7, time=None), "time: row 7: no value"),
         (changed(7, time=START), "time: row 7: the same tenant, metric and step as row 0"),
         (without(7), "time: after row 6: tenant 't0000' has no row of calls for .*2026-01-08"),
         (changed(7, time=(START + 7 * DAY).astimezone(BERLIN)), "time: row 7: the time zone is B"),
         (NAIVE, "time: row 0: the times have no time zone"),
-        ({**usage(TWENTY), "time": ["2026-01-01"] * 1800}, "time: expected times, got .* text"),
+        ({**usage(TWENTY), "time": ["2026-01-01"] * 1800}, "time: row 0: expected times, got text"),
         ({name: [] for name in usage(TWENTY)}, "tenant: the frame has no rows"),
-        (usage({"a": [5]}), "time: 1 steps of history cannot be tested on 30 steps ahead"),
+        (usage({"a": [5]}), "time: row 0: the history .* 1 step; 30 steps ahead"),
     ],
 )
 def test_wrong_usage_is_told_with_its_column_and_row(columns: Any, message: str) -> None:
@@ -335,7 +335,7 @@ def test_a_tenant_that_is_too_young_is_refused_and_the_others_are_not() -> None:
     assert (row["median"], row["low_80"], row["known"]) == (None, None, 0)
     assert found.quantile(0.5)[-1] is None
     assert None not in found.quantile(0.5)[:-1]
-    with pytest.raises(InvalidValue, match="1 steps of history"):
+    with pytest.raises(InvalidValue, match="tenant: 1 steps of history"):
         found.draws("young", "calls")
 
 

@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenancy import _core
+from tenancy._frames_in import read_columns
 from tenancy.errors import InvalidValue
-from tenancy.frames import Frame, read_columns
+from tenancy.frames import Frame
 from tenancy.pricing import PerUnit, PriceBook, aggregate, rate
 
 UTC = timezone.utc
@@ -231,7 +232,8 @@ import sys
 for name in ("pyarrow", "pandas", "numpy"):
     sys.modules[name] = None
 from tenancy.errors import ExtraMissing
-from tenancy.frames import Frame, read_columns
+from tenancy._frames_in import read_columns
+from tenancy.frames import Frame
 frame = Frame({"tenant": ["a", "b"], "amount": ["0.1", 2]}, amounts=["amount"])
 held = read_columns(frame, ["tenant", "amount"], ids=["tenant"])
 print(held["tenant"].codes("tenant")[1], held["amount"].units("amount").sum())
@@ -250,7 +252,7 @@ def test_pandas_is_read_without_pyarrow() -> None:
     code = """
 import sys, pandas
 sys.modules["pyarrow"] = None
-from tenancy.frames import read_columns
+from tenancy._frames_in import read_columns
 held = read_columns(pandas.DataFrame({"t": ["b", "a"], "q": [1, 2],
     "w": pandas.to_datetime(["2026-01-01", "2026-01-02"], utc=True)}), ["t", "q", "w"], ids=["t"])
 print(held["t"].codes("t")[1], held["q"].kind, held["w"].kind, held["w"].zone or "none")

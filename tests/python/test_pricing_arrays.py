@@ -258,7 +258,7 @@ def test_objects_of_text_are_the_texts_that_they_hold(same: bool, distinct: int)
     for form in (tenants, numpy.array(tenants, object)):
         usage = aggregate(form)
         assert dict(zip(usage.tenants, usage.events, strict=True)) == expected
-    with pytest.raises(InvalidValue, match=f"element {2 * distinct}: expected str like those"):
+    with pytest.raises(InvalidValue, match=f"row {2 * distinct}: expected str, got int"):
         aggregate([*tenants, 7])
 
 
@@ -305,9 +305,11 @@ def test_rows_to_arrow() -> None:
         ({"tenants": ["a"], "metrics": [2]}, "event 0: unknown metric 2"),
         ({"tenants": ["a"], "metrics": [-1]}, "event 0: unknown metric -1"),
         ({"tenants": pyarrow.array(["a", None])}, "event 1: tenants has no value"),
-        ({"tenants": ["a", 1]}, "element 1: expected str"),
-        ({"tenants": [1, "a"]}, "expected str or int"),
-        ({"tenants": [1.5]}, "expected str or int"),
+        ({"tenants": ["a", 1]}, "tenants: row 1: expected str, got int: values of one kind"),
+        ({"tenants": ["a", None]}, "tenants: row 1: no value: leave the row out"),
+        ({"tenants": ["a"], "metrics": [None]}, "metrics: row 0: no value: leave the row out"),
+        ({"tenants": [1, "a"]}, "tenants: row 1: expected int, got str"),
+        ({"tenants": [1.5]}, "tenants: row 0: expected str, int, got float"),
         ({"tenants": ["a"], "quantities": [-1]}, "tenant a, metric calls: expected a number from"),
         ({"tenants": pyarrow.array([Decimal(1)])}, "expected whole numbers or texts, got decimals"),
         ({"tenants": ["a"], "quantities": pyarrow.array(["1"])}, "got texts"),

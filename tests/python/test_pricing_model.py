@@ -182,6 +182,7 @@ def test_usage_split_in_any_way_costs_the_same(
     assert total == Fraction(price.amount(whole))
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(prices(), numbers("0", "300"), st.sampled_from(["1", "0.25", "7"]))
 def test_a_budget_buys_the_most_it_can(
     priced: tuple[Price, Model], budget: Decimal, step: str

@@ -188,7 +188,7 @@ GOOD = {"tenant": ["a", "b"], "time": [START, START], "cost": [1, 2]}
     [
         ({"cost": [1, 0]}, "1/s", "cost: row 1: expected a whole number above 0, got 0"),
         ({"cost": [1, 1.5]}, "1/s", "cost"),
-        ({"time": [1, 2]}, "1/s", "time: expected times, got int"),
+        ({"time": [1, 2]}, "1/s", "time: row 0: expected times, got int"),
         ({"time": [START, datetime(1960, 1, 1, tzinfo=UTC)]}, "1/s", "row 1: .*before 1970"),
         ({"tenant": ["a", None]}, "1/s", "tenant"),
         ({}, "often", "limits.x.*often"),

@@ -15,7 +15,7 @@ from ..frames import Frame
 from ..pricing import Price, PriceBook
 from . import _scores
 from ._calendar import Zone
-from ._calibration import fit
+from ._calibration import fit, steps_needed
 from ._cost import Pricer
 from ._forecast import check_count, check_levels, seasons_of
 from ._history import History, Step, read_history
@@ -177,12 +177,18 @@ def plan(
     check_count("horizon", horizon, 1, 100_000)
     check_count("origins", origins, 1, 1000)
     window = 3 * horizon if history is None else check_count("history", history, horizon, 1 << 31)
+    needed = steps_needed(horizon)
+    if window < needed:
+        raise InvalidValue(
+            "history", f"{window} steps cannot be tested on {horizon} steps ahead",
+            remedy=f"at least {needed}",
+        )  # fmt: skip
     last = past.steps - horizon
     if last < window:
-        raise InvalidValue(
-            "time", f"{past.steps} steps of history, {window} before and {horizon} after an origin "
-            "are needed", remedy="a shorter horizon or history",
-        )  # fmt: skip
+        raise past.too_short(
+            f"{window} before and {horizon} after an origin are needed",
+            "a shorter horizon or history",
+        )
     return Plan(
         past,
         window,

@@ -103,6 +103,16 @@ class Fit:
     choices: list[Choice]
 
 
+def _least(horizon: int) -> int:
+    """How many steps a series has to have before an origin."""
+    return max(2, 2 * max(1, round(horizon / 3)))
+
+
+def steps_needed(horizon: int) -> int:
+    """Of how many steps a history has one origin at least to test so many steps ahead on."""
+    return horizon + _least(horizon)
+
+
 def fit(
     past: Floats,
     first: NDArray[np.int64],
@@ -115,7 +125,7 @@ def fit(
     levels: tuple[float, ...],
     settings: Settings = DEFAULTS,
 ) -> Fit:
-    """Forecast every series and calibrate."""
+    """Forecast every series and calibrate. `past` has at least `steps_needed` steps."""
     work = _Work(past, first, metric_of, metrics, horizon, seasons, window, settings)
     chosen, choices = work.choose(method)
     points = work.points(chosen, past.shape[1])
@@ -148,7 +158,7 @@ class _Work:
         self.past, self.first, self.metric_of, self.metrics = past, first, metric_of, metrics
         self.horizon, self.seasons, self.window = horizon, seasons, window
         self.settings, self.methods = settings, methods_of(settings)
-        self.least = max(2, 2 * max(1, round(horizon / 3)))
+        self.least = _least(horizon)
         self.members = [np.flatnonzero(metric_of == m) for m in range(len(metrics))]
         self.origins = self._origins()
 
@@ -156,12 +166,6 @@ class _Work:
         steps = self.past.shape[1]
         last = steps - self.horizon
         begin = max(self.least, min(self.horizon, last))
-        if last < begin:
-            raise InvalidValue(
-                "time",
-                f"{steps} steps of history cannot be tested on {self.horizon} steps ahead",
-                remedy=f"give at least {self.horizon + self.least} steps, or a shorter horizon",
-            )
         count = min(max(ORIGINS_MIN, -(-_RECORDS_WANTED // len(self.past))), ORIGINS_MAX)
         count = min(count, last - begin + 1)
         parts = (count - 1) * self.horizon // max(1, last - begin)

@@ -16,7 +16,7 @@ from ..frames import Frame
 from ..pricing import Number
 from . import _cost
 from ._calendar import NS, UTC_CALENDAR, Calendar, Zone, nanoseconds
-from ._calibration import Choice, fit
+from ._calibration import Choice, fit, steps_needed
 from ._history import History, Step, read_history
 from ._methods import DEFAULTS, Method, Settings
 from ._source import Calibrated, Given, Source, Wholes, check_share, whole
@@ -398,6 +398,12 @@ def forecast(
     known = _known(past, period_start)
     window = 3 * steps if history is None else check_count("history", history, 1, 1 << 31)
     seasons = seasons_of(season, past.metrics, past.step_ns, past.steps)
+    needed = steps_needed(steps)
+    if past.steps < needed:
+        raise past.too_short(
+            f"{steps} steps ahead cannot be tested on it",
+            f"give at least {needed} steps, or a shorter horizon",
+        )
     fitted = fit(
         past.counts.astype("float64"), past.first, past.metric_of, past.metrics, steps, seasons,
         method, max(window, steps), levels, settings or DEFAULTS,

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from .. import frames
 from .._core import FrameColumn
+from .._frames_in import NO_VALUE, read_columns
 from ..errors import InvalidValue
 from ._calendar import NS, Calendar, Wholes, Zone
 
@@ -52,6 +52,10 @@ class History:
     """The same in the time of the world."""
     digits: int
     calendar: Calendar
+    time: str
+    """What the column of times is called."""
+    first_row: int
+    """The row with the earliest time."""
 
     @property
     def steps(self) -> int:
@@ -62,6 +66,15 @@ class History:
     def end_ns(self) -> int:
         """The end of the last whole step."""
         return self.start_ns + self.steps * self.step_ns
+
+    def too_short(self, why: str, remedy: str) -> InvalidValue:
+        """The error of a history that does not carry what is asked of it."""
+        length = f"{self.steps} step" + ("s" * (self.steps != 1))
+        return InvalidValue(
+            self.time,
+            f"row {self.first_row}: the history begins here and has {length}; {why}",
+            remedy=remedy,
+        )
 
 
 def step_length(step: Step) -> int:
@@ -96,10 +109,10 @@ def read_history(
     names = [{**dict.fromkeys(COLUMNS), **(columns or {})}[each] or each for each in COLUMNS]
     for each in columns or {}:
         check_choice("columns", each, COLUMNS)
-    held = frames.read_columns(usage, names, ids=names[:3])
+    held = read_columns(usage, names, ids=names[:3], times=names[2:3])
     tenant, metric, time, quantity = (held[name] for name in names)
     if len(tenant) == 0:
-        raise InvalidValue(names[0], "the frame has no rows")
+        raise InvalidValue(names[0], "the frame has no rows", remedy="give at least one")
     counts, digits = _counts(quantity, names[3], digits)
     times = _times(time, names[2], naive)
     keys, tenants, metrics = _keys(tenant, metric, names)
@@ -137,6 +150,8 @@ def read_history(
         as_of_real_ns=real_ns,
         digits=digits,
         calendar=calendar,
+        time=names[2],
+        first_row=int(np.argmin(places)),
     )
 
 
@@ -149,7 +164,7 @@ def check_choice(field: str, value: Any, choices: Sequence[str]) -> None:
 def _refuse_nulls(column: FrameColumn, name: str) -> None:
     row = column.first_null()
     if row is not None:
-        raise InvalidValue(name, f"row {row}: no value", remedy="leave the row out, or fill it")
+        raise InvalidValue(name, f"row {row}: no value", remedy=NO_VALUE)
 
 
 def _first(bad: Any) -> int | None:
@@ -161,7 +176,10 @@ def _counts(column: FrameColumn, name: str, digits: int | None) -> tuple[Wholes,
     if digits is not None and (isinstance(digits, bool) or not 0 <= digits <= _DIGITS_MAX):
         raise InvalidValue("digits", f"{digits!r}, expected 0 to {_DIGITS_MAX}")
     if column.kind in ("text", "time"):
-        raise InvalidValue(name, f"expected numbers, got a column of {column.kind}")
+        raise InvalidValue(
+            name, f"expected numbers, got a column of {column.kind}",
+            remedy='whole numbers, such as of .astype("int64"), or Decimal',
+        )  # fmt: skip
     if column.kind == "float":
         counts, used = _counts_of_floats(np.asarray(column.floats(name)), name, digits)
     else:
@@ -225,7 +243,7 @@ def _times(column: FrameColumn, name: str, naive: str) -> Wholes:
     times: Wholes = np.asarray(column.times_ns(name))
     row = _first(times == np.iinfo("int64").min)  # NumPy's "not a time"
     if row is not None:
-        raise InvalidValue(name, f"row {row}: no value", remedy="leave the row out")
+        raise InvalidValue(name, f"row {row}: no value", remedy=NO_VALUE)
     return times
 
 
@@ -243,10 +261,12 @@ def _keys(
     tenant: FrameColumn, metric: FrameColumn, names: Sequence[str]
 ) -> tuple[Wholes, list[Any], list[str]]:
     """For each row the number of its series; tenants and metrics sorted."""
+    _refuse_nulls(tenant, names[0])
+    _refuse_nulls(metric, names[1])
     tenant_codes, tenants = _sorted_codes(tenant, names[0])
     metric_codes, metrics = _sorted_codes(metric, names[1])
     if metrics and not isinstance(metrics[0], str):
-        raise InvalidValue(names[1], "expected texts, got numbers")
+        raise InvalidValue(names[1], "expected texts, got numbers", remedy="names of metrics")
     return tenant_codes * len(metrics) + metric_codes, tenants, metrics
 
 
@@ -267,7 +287,9 @@ class _Grid:
 
     def check_size(self, steps: int) -> None:
         if steps < 1:
-            raise InvalidValue(self.names[2], "there is no whole step before as_of")
+            raise InvalidValue(
+                self.names[2], "there is no whole step before as_of", remedy="a later as_of"
+            )
         if (steps + 1) * len(self.series) > _CELLS_MAX:
             raise InvalidValue(
                 "step", f"{len(self.series)} series of {steps} steps are too many at once",

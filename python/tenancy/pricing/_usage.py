@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from .. import _core
+from .._frames_in import check_kinds
 from ..errors import InvalidValue
 from ..frames import Frame, Kind
 from ._book import PriceBook
@@ -81,9 +82,16 @@ class Usage(Frame):
 
     @property
     def total(self) -> Decimal:
-        """What all rows cost together."""
+        """What all rows cost together. Raises `InvalidValue` without prices, and where they are in
+        several currencies."""
         if self.amounts is None:
             raise InvalidValue("prices", "no prices were given", remedy="use rate(…, prices=…)")
+        if len(found := {each for each in self._currencies if each is not None}) > 1:
+            raise InvalidValue(
+                "prices",
+                f"amounts in {' and '.join(sorted(found))} have no sum",
+                remedy="sum the column amount by the column currency",
+            )
         return self.amounts.sum()
 
     def __len__(self) -> int:
@@ -113,7 +121,7 @@ def aggregate(
     all events are of the one metric that is named. Raises `InvalidValue` with the first event that
     is wrong: a missing value, an unknown metric, a float.
     """
-    return Usage(_core.rate_usage(tenants, metrics, quantities, list(names), None), names)
+    return Usage(_summed(tenants, metrics, quantities, list(names), None), names)
 
 
 def rate(
@@ -135,6 +143,18 @@ def rate(
                 "prices", f"expected a price for {metric}, got {type(price).__name__}"
             )
     names = list(by_metric)
-    found = _core.rate_usage(tenants, metrics, quantities, names, list(by_metric.values()))
+    found = _summed(tenants, metrics, quantities, names, list(by_metric.values()))
     of_book = prices.currency if isinstance(prices, PriceBook) else None
     return Usage(found, names, [of_book or price.currency for price in by_metric.values()])
+
+
+def _summed(
+    tenants: Any, metrics: Any, quantities: Any, names: list[str], prices: list[Price] | None
+) -> Mapping[str, Any]:
+    try:
+        return _core.rate_usage(tenants, metrics, quantities, names, prices)
+    except InvalidValue:
+        for name, values in (("tenants", tenants), ("metrics", metrics)):
+            if isinstance(values, list | tuple):
+                check_kinds(values, name, ids=True)
+        raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from .. import _core, _exact
 from ..errors import InvalidValue
 from ..pricing import Price, PriceBook
+from ._negative import Taken
 from ._table import Tenant, UsageTable, moment
 
 if TYPE_CHECKING:
@@ -187,8 +188,14 @@ class Base:
         if found is None:
             return InvalidValue("usage", f"{name}: {text}")
         row = int(found[1]) if rows is None else int(rows[int(found[1])])
-        text = text.replace(found[0], "", 1)
-        return InvalidValue("usage", f"{self.place(row)}: {name}: {text}")
+        text = f"{self.place(row)}: {name}: {text.replace(found[0], '', 1)}"
+        table = self.table
+        of = table.ids[table.tenants[row]], int(table.periods[row])
+        for metric in table.columns:
+            event = table.taken.get(Taken(*of, metric))
+            if event is not None and f": {metric}: " in text:
+                return InvalidValue(table.quantity, f"row {event}: {text}")
+        return InvalidValue("usage", text)
 
     def place(self, row: int) -> str:
         """A row in words."""

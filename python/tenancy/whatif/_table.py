@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import _core, _exact
+from .._frames_in import NO_VALUE, arrow_columns, as_table, read_columns
 from ..errors import InvalidValue
-from ..frames import arrow_columns, as_table, read_columns
 from ..pricing import Number
+from ._negative import Taken, rows_below_zero, some_below_zero
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,12 +64,27 @@ def read_usage(
     wanted = list(names.values())
     texts = [names[name] for name in ids]
     columns = _where_it_lies(frame, wanted, texts, labels)
-    found = read_columns(columns, wanted, ids=texts)
+    times = [names["time"]] if "time" in names else []
+    found = read_columns(columns, wanted, ids=texts, times=times)
+    if not len(found[wanted[0]]):
+        return _empty(names, ids, labels)
     for column in names.values():
         row = found[column].first_null()
         if row is not None:
-            raise InvalidValue(column, f"row {row} has no value", remedy="leave such rows out")
+            raise InvalidValue(column, f"row {row}: no value", remedy=NO_VALUE)
     return {ours: found[theirs] for ours, theirs in names.items()}
+
+
+def _empty(
+    names: Mapping[str, str], ids: Sequence[str], labels: dict[str, list[Any]] | None
+) -> dict[str, Any]:
+    """Columns without a row, of the kinds that are wanted: in frames such columns have any type."""
+    if labels is not None:
+        labels.clear()
+    made = {ours: _core.FrameColumn.of([], name, ours in ids) for ours, name in names.items()}
+    if "time" in made:
+        made["time"] = made["time"].read_as("time", "")
+    return made
 
 
 def _where_it_lies(
@@ -101,9 +117,7 @@ def _where_it_lies(
     others = [name for name in names if name not in columns]
     if others:
         read = arrow_columns(frame[others])
-        if read is None:
-            return frame
-        columns |= read
+        columns |= {name: frame[name] for name in others} if read is None else read
     return columns
 
 
@@ -130,10 +144,31 @@ def _categories(series: Any) -> list[Any]:
 def _codes(series: Any, name: str) -> Any:
     codes = series.cat.codes.to_numpy()
     if len(codes) and codes.min() < 0:
-        raise InvalidValue(
-            name, f"row {int(codes.argmin())} has no value", remedy="leave such rows out"
-        )
+        raise InvalidValue(name, f"row {int(codes.argmin())}: no value", remedy=NO_VALUE)
     return codes
+
+
+def check_numbers(
+    column: _core.FrameColumn, name: str, kinds: Sequence[str], expected: str
+) -> None:
+    """That numbers are exact ones. Of floats the first row is named that is none at all, or that
+    has a fraction."""
+    if column.kind in kinds:
+        return
+    where = ""
+    if column.kind == "float":
+        np = _exact.numpy()
+        values = np.asarray(column.floats(name))
+        wrong = ~np.isfinite(values)
+        if not wrong.any():
+            wrong = values != np.rint(values)
+        if wrong.any():
+            where = f"row {wrong.argmax()}: {values[wrong.argmax()]}; "
+    raise InvalidValue(
+        name,
+        f"{where}expected {expected}, got {column.kind}",
+        remedy='round first, then .astype("int64")' + (", or give Decimal" * ("decimal" in kinds)),
+    )
 
 
 def check_times(column: _core.FrameColumn, name: str, step: int = 1) -> tuple[int, int]:
@@ -152,7 +187,7 @@ def check_times(column: _core.FrameColumn, name: str, step: int = 1) -> tuple[in
         raise
     if first == _NOT_A_TIME:
         row = int(_exact.numpy().asarray(column.times_ns(name)).argmin())
-        raise InvalidValue(name, f"row {row} has no value", remedy="leave such rows out")
+        raise InvalidValue(name, f"row {row}: no value", remedy=NO_VALUE)
     return first, last
 
 
@@ -175,6 +210,10 @@ class UsageTable:
     periods: NDArray[np.int64]
     columns: Mapping[str, Any]
     """By metric: an array of int64, or `Amounts` where there are fractions."""
+    quantity: str = "quantity"
+    """What the column of quantities is called."""
+    taken: Mapping[Taken, int] = field(default_factory=dict)
+    """Where a sum is below zero: the first row that is."""
 
     def __len__(self) -> int:
         return len(self.tenants)
@@ -215,12 +254,7 @@ def table_of(
     labels: dict[str, list[Any]] = {}
     found = read_usage(usage, names, ids=("tenant", "metric"), labels=labels)
     quantity = found["quantity"]
-    if quantity.kind not in ("int", "decimal"):
-        raise InvalidValue(
-            names["quantity"],
-            f"expected whole numbers or decimals, got {quantity.kind}",
-            remedy='round first, then .astype("int64"), or give Decimal',
-        )
+    check_numbers(quantity, names["quantity"], ("int", "decimal"), "whole numbers or decimals")
     times = found["time"]
     metric: Any = found["metric"]
     if names["metric"] in labels:
@@ -256,12 +290,15 @@ def table_of(
     ids = made["ids"]
     if names["tenant"] in labels:
         ids = [labels[names["tenant"]][code] for code in ids]
+    sums = {name: column(values) for name, values in zip(metrics, made["columns"], strict=True)}
     return UsageTable(
         tuple(ids),
         tuple(starts),
         np.frombuffer(made["tenants"], "<u4").astype("int64"),
         np.frombuffer(made["periods"], "<u4").astype("int64"),
-        {name: column(values) for name, values in zip(metrics, made["columns"], strict=True)},
+        sums,
+        names["quantity"],
+        rows_below_zero(found, names, labels, starts) if some_below_zero(sums) else {},
     )
 
 
@@ -312,12 +349,12 @@ def with_customers(table: UsageTable, others: Sequence[Tenant]) -> UsageTable:
             return _exact.amounts(np.concatenate([_exact.words(column), nothing]))
         return np.concatenate([column, np.zeros(len(more), "int64")])
 
-    return UsageTable(
-        (*table.ids, *others),
-        table.starts,
-        np.concatenate([table.tenants, more]),
-        np.concatenate([table.periods, np.tile(np.arange(periods), len(others))]),
-        {name: longer(column) for name, column in table.columns.items()},
+    return replace(
+        table,
+        ids=(*table.ids, *others),
+        tenants=np.concatenate([table.tenants, more]),
+        periods=np.concatenate([table.periods, np.tile(np.arange(periods), len(others))]),
+        columns={name: longer(column) for name, column in table.columns.items()},
     )
 
 

@@ -6,9 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import _core, _exact
+from .._frames_in import as_table
 from ..errors import InvalidValue, raise_core
 from ..frames import Frame
-from ._table import check_times, moment, names_of, period_starts, read_usage
+from ._table import (
+    check_numbers,
+    check_times,
+    moment,
+    names_of,
+    period_starts,
+    read_usage,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,15 +133,29 @@ def _read(
     """Codes of the tenants, the tenants, times, costs."""
     np = _exact.numpy()
     names = names_of(columns, "tenant", "time", "cost")
+    traffic = as_table(traffic, list(names.values()))
     wanted = ["tenant", "time"]
     if "cost" in (columns or {}) or _has(traffic, names["cost"]):
         wanted.append("cost")
     found = read_usage(traffic, {name: names[name] for name in wanted}, ids=("tenant",))
     codes, ids = found["tenant"].codes(names["tenant"])
-    costs = found["cost"].wholes(names["cost"]) if "cost" in found else None
+    costs = _costs(found["cost"], names["cost"]) if "cost" in found else None
     check_times(found["time"], names["time"])
     times = found["time"]
-    return np.asarray(codes), ids, times, None if costs is None else np.asarray(costs)
+    return np.asarray(codes), ids, times, costs
+
+
+def _costs(column: _core.FrameColumn, name: str) -> NDArray[np.int64]:
+    check_numbers(column, name, ("int",), "whole numbers")
+    costs: NDArray[np.int64] = _exact.numpy().asarray(column.wholes(name))
+    if len(costs) and costs.min() < 1:
+        row = int((costs < 1).argmax())
+        raise InvalidValue(
+            name,
+            f"row {row}: expected a whole number above 0, got {costs[row]}",
+            remedy="leave out what costs nothing",
+        )
+    return costs
 
 
 def _has(traffic: Any, name: str) -> bool:
