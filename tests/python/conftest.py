@@ -17,6 +17,7 @@ settings.register_profile("ci", deadline=None, suppress_health_check=_CHECKS, de
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+@pytest.hookimpl(tryfirst=True)  # the workers read the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For several workers (`make test-python`): the tests of a module stay together, since they
     share servers and stores; slow ones go each by itself, and first."""
