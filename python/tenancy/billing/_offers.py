@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +29,7 @@ class Charge(Protocol):
     def plan(self) -> str | None: ...
 
 
-class Offer:
+class Offer(ABC):
     """What discounts and credits have in common: which lines they are for, and when."""
 
     __slots__ = ()
@@ -38,9 +39,9 @@ class Offer:
     kinds: tuple[str, ...]
 
     @property
+    @abstractmethod
     def _end(self) -> datetime | None:
         """The first moment at which it does not hold any more."""
-        raise NotImplementedError
 
     def covers(self, line: Charge) -> bool:
         """Whether it is for this line, whatever the time."""

@@ -11,6 +11,7 @@ import inspect
 import json
 import re
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,14 +47,14 @@ class DeliveryError(Exception):
         """Trying again is of no use."""
 
 
-class Destination:
+class Destination(ABC):
     """Base of `Webhook`, `Mailbox` and `Callback`."""
 
     name: str
 
+    @abstractmethod
     def send(self, alert: Alert) -> None:
         """Deliver, or raise; what is not `DeliveryError` is told by its type alone."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -191,20 +191,17 @@ class Drain:
                     "UPDATE sqlite_sequence SET seq = ? WHERE name = 'outbox' AND seq < ?",
                     (newest, newest),
                 )
-                outbox.append(
+                outbox.suspect(
                     connection,
                     now_ns=self._clock.wall_ns(),
-                    by="system",
-                    type="suspicious_activity",
                     action="store:restored",
                     resource="store",
-                    result="failure",
+                    revision=newest_revision(connection),
                     context={
                         "reason": "tenancy.db is older than the log: put back from a backup?",
                         "drained": state.through,
                         "in_log": newest,
                     },
-                    revision=newest_revision(connection),
                 )
                 connection.commit()
         self._age_checked = True

@@ -35,7 +35,6 @@ class Facts:
     """Made by `Host`. Any thread; survives forks."""
 
     def __init__(self, directory: DataDirectory, database: Database, clock: _core.Clock) -> None:
-        self._database = database
         self.log = AuditLog(directory, clock)
         self.projection = Projection(directory.path / FILE)
         self.drain = Drain(directory, database, self.log, self.projection, clock)
@@ -127,16 +126,13 @@ class Facts:
     def _projection_damaged(self, reason: str) -> None:
         """Somebody wrote in the table, a disk fails, or power was lost: worth a fact."""
         with self._database.write() as connection:
-            outbox.append(
+            outbox.suspect(
                 connection,
                 now_ns=self._clock.wall_ns(),
-                by="system",
-                type="suspicious_activity",
                 action="projection:rebuild",
                 resource="projection",
-                result="failure",
-                context={"reason": reason},
                 revision=newest_revision(connection),
+                context={"reason": reason},
             )
             connection.commit()
 

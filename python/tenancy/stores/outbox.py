@@ -25,6 +25,7 @@ __all__ = [
     "encode_cursor",
     "known",
     "remember",
+    "suspect",
 ]
 
 
@@ -74,9 +75,27 @@ def append(
     return event
 
 
-def check_result(result: str) -> None:
-    if result not in RESULTS:
-        raise InvalidValue("result", f"{result!r} is none of {', '.join(RESULTS)}")
+def suspect(
+    connection: Connection,
+    *,
+    now_ns: int,
+    action: str,
+    resource: str,
+    revision: int,
+    context: Mapping[str, Any],
+) -> None:
+    """Write that something of the data directory is not as it was left: an operator should look."""
+    append(
+        connection,
+        now_ns=now_ns,
+        by="system",
+        type="suspicious_activity",
+        action=action,
+        resource=resource,
+        result="failure",
+        context=context,
+        revision=revision,
+    )
 
 
 def known(connection: Connection, event_id: str) -> bool:

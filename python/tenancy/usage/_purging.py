@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -23,7 +24,7 @@ _log = logging.getLogger("tenancy")
 LOOK_EVERY_NS = 60 * NS
 
 
-class Purging:
+class Purging(ABC):
     """Base of `UsageMeter`."""
 
     _host: Host
@@ -32,8 +33,9 @@ class Purging:
     _purges: UsagePurges
     _looked_ns = 0
 
+    @abstractmethod
     def _reading(self) -> AbstractContextManager[sqlite3.Cursor]:
-        raise NotImplementedError
+        """The table of events, brought up to the log."""
 
     def purge(self, tenant: Tenant | str, *, by: str | None = None) -> UsagePurgeCertificate:
         """Delete the usage events of a tenant that was purged, by its id.
