@@ -164,8 +164,38 @@ def test_the_default_beats_run_rate_and_seasonal_naive_on_the_recorded_series() 
     for other in ("run_rate", "seasonal_naive"):
         for measure in ("wape_cost", "wape", "pinball", "crps", "mase"):
             assert rows["auto"][measure] < rows[other][measure], (other, measure)
-    assert "beats run_rate on wape_cost" in on_recorded_series().verdict()
-    assert "loses" not in on_recorded_series().verdict()
+
+
+def test_the_verdict_claims_what_other_tenants_would_have_shown_as_well() -> None:
+    tested = on_recorded_series()
+    assert [part.split(" (")[0].removeprefix("auto ") for part in tested.verdict().split(", ")] == [
+        "beats run_rate on wape_cost",
+        "equals run_rate on crps",
+        "beats seasonal_naive on wape_cost",
+        "equals seasonal_naive on crps",
+    ]
+    low, high = tested.interval("crps", against="run_rate")
+    assert low < 0 < high
+    assert f"; {low:+.3f} to {high:+.3f} as 11 tenants are drawn)" in tested.verdict()
+
+
+def test_the_verdict_claims_nothing_by_few_tenants() -> None:
+    """Of one, each drawing is the same: its difference would be certain."""
+    days = [7 * (1 + day % 7) for day in range(200)]
+    alone = backtest(usage({"a": days}), season=7, method="seasonal_naive")
+    assert alone.interval("wape", against="run_rate")[1] < 0
+    assert "beats" not in alone.verdict()
+    assert "equals run_rate on wape (0.000 against" in alone.verdict()
+    assert alone.verdict().count("; 1 tenant is too few to tell)") == 2
+
+
+def test_the_verdict_tells_of_a_loss() -> None:
+    """Last week again is exact here, and the mean of the month is not."""
+    days = {
+        name: [size * (1 + day % 7) for day in range(200)] for size, name in enumerate("abcdef", 1)
+    }
+    tested = backtest(usage(days), season=7, method="run_rate")
+    assert "loses to seasonal_naive on wape" in tested.verdict()
 
 
 def test_the_advantage_is_more_than_the_choice_of_these_tenants_explains() -> None:

@@ -24,6 +24,8 @@ from ._source import Calibrated
 from ._windows import SHARES, Windows, level_name
 
 COMPARED = ("run_rate", "seasonal_naive")
+_TENANTS_MIN = 5
+"""Of fewer, drawing them again says nothing about others."""
 
 
 class Backtest:
@@ -127,17 +129,31 @@ class Backtest:
         return self.interval(f"coverage_{level_name(level)}", method)
 
     def verdict(self) -> str:
-        """Whether the method beats the simple ones, in a sentence with the numbers."""
+        """Whether the method beats the simple ones, in a sentence with the numbers.
+
+        It does, or loses, where the `interval` of the difference leaves zero out; else it equals
+        the other, as far as these tenants can tell. Fewer than five tell nothing.
+        """
         own = self._found[self.methods[0]]
         measures = [each for each in ("wape_cost", "wape") if each in own.measures()][:1]
-        parts = []
-        for other in self.methods[1:]:
-            for measure in [*measures, "crps"]:
-                ours, theirs = own.score(measure), self._found[other].score(measure)
-                word = "beats" if ours < theirs * 0.99 else "equals"
-                word = word if ours <= theirs * 1.01 else "loses to"
-                parts.append(f"{word} {other} on {measure} ({ours:.3f} against {theirs:.3f})")
+        parts = [
+            self._compared(measure, other)
+            for other in self.methods[1:]
+            for measure in [*measures, "crps"]
+        ]
         return f"{self.methods[0]} " + ", ".join(parts)
+
+    def _compared(self, measure: str, other: str) -> str:
+        ours, theirs = (self._found[each].score(measure) for each in (self.methods[0], other))
+        numbers = f"{ours:.3f} against {theirs:.3f}"
+        tenants = self.independent
+        if tenants < _TENANTS_MIN:
+            few = "1 tenant is" if tenants == 1 else f"{tenants} tenants are"
+            return f"equals {other} on {measure} ({numbers}; {few} too few to tell)"
+        low, high = self.interval(measure, against=other)
+        word = "beats" if high < 0 else "loses to" if low > 0 else "equals"
+        drawn = f"{low:+.3f} to {high:+.3f} as {tenants} tenants are drawn"
+        return f"{word} {other} on {measure} ({numbers}; {drawn})"
 
 
 @dataclass(frozen=True)
