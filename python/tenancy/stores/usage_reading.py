@@ -24,6 +24,7 @@ __all__ = [
     "page",
     "recorded",
     "state",
+    "tenants",
     "total",
 ]
 
@@ -169,6 +170,15 @@ def recorded(cursor: sqlite3.Cursor, tenant: str) -> set[str]:
         (tenant,),
     )
     return {name for (name,) in rows}
+
+
+def tenants(cursor: sqlite3.Cursor) -> list[str]:
+    """Tenants that have events."""
+    rows = cursor.execute(
+        "SELECT name FROM names WHERE EXISTS (SELECT 1 FROM events WHERE tenant = names.id)"
+        " ORDER BY name"
+    )
+    return [name for (name,) in rows]
 
 
 def state(cursor: sqlite3.Cursor) -> State:

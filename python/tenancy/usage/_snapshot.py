@@ -7,6 +7,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +15,8 @@ from zoneinfo import ZoneInfo
 from .._text import check_page, listed, shown, to_moment, to_ns
 from ..billing import Cumulative
 from ..catalog import Catalog, Metric
-from ..errors import InvalidValue
+from ..errors import InvalidValue, UnknownTenant
+from ..frames import Frame
 from ..stores import usage_reading as reading
 from ..stores.records import Page
 from ..stores.usage_periods import Calendar, TenantPeriods
@@ -22,6 +24,7 @@ from ..stores.usage_reading import Found, Question, State
 from ..stores.usage_units import SCALE, decimal_of
 from ._aggregation import Event, Stretch, accumulator, property_text, stretches
 from ._events import json_text
+from ._frame import usage_frame
 from ._kept import KeptTotals, Total
 from ._metrics import Metrics, hint
 from ._records import Usage, UsageEvent, UsageRow
@@ -92,6 +95,8 @@ class UsageSnapshot:
         bounds = [since_ns, *_steps(since_ns, until_ns, every, periods), until_ns]
         question = Question(tenant_id, known.name, since_ns, until_ns)
         whole, parts = self._sums(known, question, bounds, groups)
+        if every is not None and len(bounds) == 2 and not groups:
+            parts = [whole]
         rows = tuple(
             UsageRow(
                 to_moment(part.since_ns),
@@ -113,6 +118,43 @@ class UsageSnapshot:
             events=whole.events,
             rows=rows,
         )
+
+    def frame(
+        self,
+        since: datetime,
+        until: datetime,
+        *,
+        tenants: Sequence[Any] | None = None,
+        metrics: Sequence[str] | None = None,
+        every: str = "day",
+    ) -> Frame:
+        """What many tenants used from `since` on and before `until`: a row for each tenant, metric
+        and stretch of time (``hour``, ``day`` or ``month``, of the tenant's own time zone).
+
+        The columns are ``tenant`` (its id), ``metric``, ``time`` (when the stretch begins),
+        ``quantity`` (exact, in the metric's unit) and ``events``, as `tenancy.forecast` and
+        `tenancy.whatif` read them. Without `tenants`: all that have events; without `metrics`: all
+        that are known of which a tenant has any. A series begins with its first stretch that has
+        events, and has each one from there on. Raises `UnknownTenant`, `UnknownMetric`,
+        `InvalidValue`.
+        """
+        known = self._metrics.of(self._catalog)
+        for name in metrics or ():
+            self._metrics.get(self._catalog, name)
+        ids = self._recording() if tenants is None else [self._tenant_id(each) for each in tenants]
+        return usage_frame(
+            self.aggregate(one, name, since, until, every=every)
+            for one in ids
+            for name in sorted(reading.recorded(self._cursor, one) & (set(metrics or known)))
+        )
+
+    def _recording(self) -> list[str]:
+        """Tenants that have events; those that were purged are nobody's business any more."""
+        found = []
+        for name in reading.tenants(self._cursor):
+            with suppress(UnknownTenant):
+                found.append(self._tenant_id(name))
+        return found
 
     def _sums(
         self, metric: Metric, question: Question, bounds: list[int], groups: tuple[str, ...]
