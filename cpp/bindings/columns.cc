@@ -12,6 +12,7 @@
 #include "arrow_capsules.h"
 #include "pricing_types.h"
 #include "tenancy/billing/interner.h"
+#include "tenancy/billing/number_interner.h"
 
 namespace tenancy {
 namespace {

@@ -11,6 +11,8 @@ namespace tenancy {
 
 namespace {
 
+constexpr int64_t kViewBytes = 16;
+
 bool bit_at(const uint8_t* bits, int64_t at) { return ((bits[at >> 3] >> (at & 7)) & 1) != 0; }
 
 // Buffers need not be aligned to their values: everything is copied out of them.
@@ -326,7 +328,6 @@ std::string_view Column::text_in(const Chunk& chunk, int64_t at) const {
   }
   // A view: length, then the text itself, or four bytes of it, its buffer and where it begins
   // there.
-  constexpr int64_t kViewBytes = 16;
   constexpr int32_t kInlineMax = 12;
   const char* view = static_cast<const char*>(chunk.data) + at * kViewBytes;
   std::array<int32_t, 4> parts;
@@ -340,6 +341,25 @@ void Column::read_texts(int64_t begin, int64_t count, std::string_view* out) con
   for_each_part(begin, count, [&](const Chunk& chunk, int64_t at, int64_t part, int64_t done) {
     for (int64_t i = 0; i < part; ++i) out[done + i] = text_in(chunk, at + i);
   });
+}
+
+std::array<std::span<const char>, 2> Column::memory_at(int64_t begin, int64_t count) const {
+  if (count == 0) return {};
+  const Chunk& chunk = chunks_[chunk_of(begin)];
+  const int64_t inside = begin - chunk.begin;
+  const int64_t some = std::min(count, chunk.length - inside);
+  const int64_t at = chunk.offset + inside;
+  // Texts have a width too: that of their ends or views.
+  int64_t width = width_;
+  if (kind_ == Kind::kDecimal) width = sizeof(Int128);
+  if (layout_ == Layout::kText32) width = sizeof(int32_t);
+  if (layout_ == Layout::kTextView) width = kViewBytes;
+  const char* values = static_cast<const char*>(chunk.data) + at * width;
+  const std::span<const char> all(values, static_cast<size_t>(some * width));
+  if (layout_ != Layout::kText32 && layout_ != Layout::kText64) return {all};
+  const char* first = text_in(chunk, at).data();
+  const std::string_view last = text_in(chunk, at + some - 1);
+  return {all, {first, static_cast<size_t>(last.data() + last.size() - first)}};
 }
 
 int64_t Column::chunk_end(int64_t index) const {

@@ -9,9 +9,11 @@
 // immutable, read from any thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +68,9 @@ class Column {
   // Whether they are all the same number or the same code; false where that is not seen at a
   // glance.
   bool repeats(int64_t begin, int64_t count) const;
+  // Where these values lie, as far as they are in one chunk: numbers, codes, or the ends of texts,
+  // and the bytes of texts. A hint for the processor; values may also lie elsewhere.
+  std::array<std::span<const char>, 2> memory_at(int64_t begin, int64_t count) const;
   // Where the chunk of this value ends.
   int64_t chunk_end(int64_t index) const;
   // The positions in the dictionary, and the texts of that of one chunk.

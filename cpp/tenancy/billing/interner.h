@@ -1,5 +1,5 @@
 // Interners: give ids their positions 0, 1, 2, … in the order in which they first come. Internal:
-// of this layer and the bindings.
+// of this layer and the bindings. Whole numbers have one of their own, `number_interner.h`.
 //
 // Columns are interned block by block: the hashes of all ids first, then the places where they
 // ought to be, then whether they are there. None of these steps jumps, so the memory of many ids is
@@ -117,26 +117,8 @@ inline uint64_t folded_product(uint64_t a, uint64_t b) {
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
-// What is compared of an id. Where it is `whole`, that is everything; else the ids are compared
-// too.
-struct NumberKey {
-  explicit NumberKey(int64_t id) : number(id) {}
-
-  // Two multiplications, one by the salt: enough for a table, and half the time of a general hash.
-  static uint64_t hash(const NumberKey& key, int64_t) {
-    const auto value = static_cast<uint64_t>(key.number) ^ kHashSalt;
-    uint64_t mixed = value * 0xbf58476d1ce4e5b9ULL;
-    mixed ^= mixed >> 32;
-    mixed *= kHashSalt | 1;
-    return mixed ^ (mixed >> 29);
-  }
-  bool same(const NumberKey& other) const { return number == other.number; }
-  static constexpr bool whole() { return true; }
-
-  int64_t number = 0;
-};
-
-// The length of a text and three words of it, which are all of it where it has at most 24 bytes.
+// What is compared of a text: its length and three words of it, which are all of it where it has at
+// most 24 bytes. Where the key is not `whole`, the texts are compared too.
 struct TextKey {
   explicit TextKey(std::string_view text) : size(text.size()) {
     const char* data = text.data();
@@ -260,7 +242,6 @@ class Interner {
   size_t next_ = 0;  // the position after that of the id before
 };
 
-using NumberInterner = Interner<int64_t, NumberKey>;
 using TextInterner = Interner<std::string_view, TextKey>;
 
 }  // namespace tenancy

@@ -50,9 +50,20 @@ Status UsageSummer::run(int64_t begin, int64_t end) {
                          "so many tenants, metrics and periods are too many sums at once; take "
                          "longer periods or fewer tenants");
     }
+    plan_ahead(at + count, std::min(kBlock, end - at - count), count);
     wide_ ? add_wide(count) : add(count);
   }
   return {};
+}
+
+// The columns of the next block come to memory while this one is summed.
+void UsageSummer::plan_ahead(int64_t at, int64_t next, int64_t count) {
+  ahead_.plan(count / kEventsPerStep);
+  for (const Column* column :
+       {events_.metrics, events_.tenants, events_.quantities, events_.times}) {
+    if (column == nullptr || next <= 0) continue;
+    for (const std::span<const char> bytes : column->memory_at(at, next)) ahead_.add(bytes);
+  }
 }
 
 std::vector<UsageSummer::Tenant> UsageSummer::tenants() const {
@@ -274,6 +285,7 @@ Status UsageSummer::read_tenant_codes(int64_t at, int64_t count) {
 
 // Turns ids into positions.
 void UsageSummer::place_numbers(int64_t count) {
+  if (direct_ == 0) return look_up_numbers(count);
   int64_t signs = 0;
   int64_t bits = 0;  // all of them together are at least the largest id
   for (int64_t i = 0; i < count; ++i) {
@@ -286,11 +298,9 @@ void UsageSummer::place_numbers(int64_t count) {
     return;
   }
   // Where the first events are not from 0 on, none is: their table would be mostly gap.
-  if (direct_used_ == 0 && numbers_.ids().empty()) direct_ = 0;
-  if (direct_ == 0) {
-    numbers_.positions(tenant_, count, 0, tenant_block_.data());
-    tenant_ = tenant_block_.data();
-    return;
+  if (direct_used_ == 0 && numbers_.ids().empty()) {
+    direct_ = 0;
+    return look_up_numbers(count);
   }
   // Those that are not positions themselves are looked up together.
   int64_t others = 0;
@@ -307,6 +317,11 @@ void UsageSummer::place_numbers(int64_t count) {
   for (int64_t i = 0; i < others; ++i) {
     tenant_block_[place_block_[static_cast<size_t>(i)]] = code_block_[static_cast<size_t>(i)];
   }
+  tenant_ = tenant_block_.data();
+}
+
+void UsageSummer::look_up_numbers(int64_t count) {
+  numbers_.positions(tenant_, count, 0, tenant_block_.data());
   tenant_ = tenant_block_.data();
 }
 
@@ -351,6 +366,7 @@ void UsageSummer::add_run(Table* table, int64_t begin, int64_t end, MetricOf met
   const int64_t* quantities = quantity_;
   const int64_t metrics = metrics_;
   for (int64_t i = begin; i < end; ++i) {
+    if (i % kEventsPerStep == 0) ahead_.step(i / kEventsPerStep);
     const int64_t at = tenants[i] * metrics + metric_of(i);
     Group& group = groups[at];
     ++group.events;
@@ -376,6 +392,7 @@ void UsageSummer::add_wide(int64_t count) {
     Table& table = *run.table;
     if (table.wide.size() < needed) table.wide.resize(std::max(needed, table.wide.size() * 2));
     for (; i < run.end; ++i) {
+      if (i % kEventsPerStep == 0) ahead_.step(i / kEventsPerStep);
       const int64_t metric = metric_[one_metric_ ? 0 : i];
       Sum& sum = table.wide[static_cast<size_t>(tenant_[i] * metrics_ + metric)];
       ++sum.events;

@@ -25,6 +25,8 @@
 #include "tenancy/base/status.h"
 #include "tenancy/billing/aggregate.h"
 #include "tenancy/billing/interner.h"
+#include "tenancy/billing/number_interner.h"
+#include "tenancy/billing/read_ahead.h"
 
 namespace tenancy {
 
@@ -61,6 +63,7 @@ class UsageSummer {
 
  private:
   static constexpr int64_t kBlock = 1024;
+  static constexpr int64_t kEventsPerStep = 8;           // of reading ahead: a line of numbers
   static constexpr size_t kGroupsMax = size_t{1} << 27;  // 2 GiB of them
 
   struct Group {
@@ -86,8 +89,10 @@ class UsageSummer {
   Status read_tenant_codes(int64_t at, int64_t count);
   Status large_id(int64_t at, int64_t count) const;
   void place_numbers(int64_t count);
+  void look_up_numbers(int64_t count);
   void widen();
   size_t groups_needed() const;
+  void plan_ahead(int64_t at, int64_t next, int64_t count);
   void add(int64_t count);
   template <class MetricOf>
   void add_run(Table* table, int64_t begin, int64_t end, MetricOf metric_of);
@@ -119,6 +124,7 @@ class UsageSummer {
   int64_t period_end_ = 0;
   int64_t period_ = 0;
   bool one_period_ = true;  // all of the block at hand, and period_block_ is not written
+  ReadAhead ahead_;
   // The block at hand: each points into its array below, or into the column itself.
   bool one_metric_ = false;  // the first is that of all, and only it is written
   const int64_t* metric_ = nullptr;

@@ -1,6 +1,5 @@
-#include <random>
 #include <string>
-#include <unordered_map>
+#include <vector>
 
 #include "catch.h"
 #include "tenancy/billing/interner.h"
@@ -33,46 +32,6 @@ std::vector<int64_t> positions_of_texts(const std::vector<std::string>& texts) {
 }
 
 }  // namespace
-
-TEST_CASE("ids get positions in the order in which they first come, over any growth") {
-  std::mt19937_64 random(11);
-  NumberInterner interner;
-  std::unordered_map<int64_t, int64_t> model;
-  for (int round = 0; round < 40; ++round) {
-    std::vector<int64_t> ids(1 + random() % 1500);
-    for (int64_t& id : ids) id = static_cast<int64_t>(random() % 30'000 * 0x9e3779b97f4a7c15);
-    std::vector<int64_t> expected;
-    for (const int64_t id : ids) {
-      expected.push_back(7 + model.emplace(id, static_cast<int64_t>(model.size())).first->second);
-    }
-    // In the place where they lie.
-    interner.positions(ids.data(), static_cast<int64_t>(ids.size()), 7, ids.data());
-    REQUIRE((ids == expected));
-  }
-  CHECK(interner.ids().size() == model.size());
-  CHECK(model.size() > 15'000);
-}
-
-TEST_CASE("ids that come again in their first order, with gaps, strangers and turns") {
-  std::mt19937_64 random(5);
-  NumberInterner interner;
-  std::unordered_map<int64_t, int64_t> model;
-  for (int64_t day = 0; day < 60; ++day) {
-    std::vector<int64_t> ids;
-    for (int64_t tenant = 0; tenant < 500 + day * 3; ++tenant) {
-      const uint64_t chance = random() % 400;
-      if (chance != 0) ids.push_back(tenant * 7919);
-      if (chance == 1) ids.push_back(static_cast<int64_t>(random() % 500) * 7919);
-    }
-    std::vector<int64_t> expected;
-    for (const int64_t id : ids) {
-      expected.push_back(3 + model.emplace(id, static_cast<int64_t>(model.size())).first->second);
-    }
-    interner.positions(ids.data(), static_cast<int64_t>(ids.size()), 3, ids.data());
-    REQUIRE((ids == expected));
-  }
-  CHECK(interner.ids().size() == model.size());
-}
 
 TEST_CASE("two ids with one hash are two ids") {
   Interner<int64_t, OneOfTwo> interner;
