@@ -1,10 +1,7 @@
 #include "tenancy/billing/vector.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <array>
-#include <new>
 #include <optional>
 
 #include "tenancy/billing/row_parts.h"
@@ -15,7 +12,6 @@ namespace {
 
 constexpr int64_t kBlock = 2048;            // elements that stay in the first-level cache
 constexpr int64_t kPerThreadMin = 100'000;  // below this a thread costs more than it saves
-constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 // The tiers of a price in arrays of a fixed size, so that the compiler unrolls the search.
 template <size_t N>
@@ -169,17 +165,6 @@ void copy_validity(const Column& column, Amounts* amounts) {
 }
 
 }  // namespace
-
-std::shared_ptr<Int128> allocate_units(int64_t count) {
-  const size_t bytes = std::max<size_t>(static_cast<size_t>(count), 1) * sizeof(Int128);
-  const bool huge = bytes >= 2 * kHugePageBytes;
-  const size_t alignment = huge ? kHugePageBytes : alignof(Int128);
-  void* memory = ::operator new(bytes, std::align_val_t(alignment));
-  // Only a hint: fewer page faults where the kernel follows it.
-  if (huge) madvise(memory, bytes / kHugePageBytes * kHugePageBytes, MADV_HUGEPAGE);
-  return {static_cast<Int128*>(memory),
-          [alignment](Int128* units) { ::operator delete(units, std::align_val_t(alignment)); }};
-}
 
 std::optional<PriceFailure> price_rows(const Price& price, const Column& quantities, int64_t begin,
                                        int64_t end, Int128* out) {

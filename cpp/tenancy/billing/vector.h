@@ -16,11 +16,9 @@
 #include "tenancy/base/status.h"
 #include "tenancy/billing/column.h"
 #include "tenancy/billing/price.h"
+#include "tenancy/billing/unit_memory.h"
 
 namespace tenancy {
-
-// Memory for `count` numbers, not initialised; in huge pages where the system gives them.
-std::shared_ptr<Int128> allocate_units(int64_t count);
 
 // The number that so many units of 1e-12 are, where it is whole and fits 64 bits.
 inline std::optional<int64_t> whole_of(Int128 units) {
