@@ -138,11 +138,12 @@ def _categories(series: Any) -> list[Any]:
     """The categories of a categorical column of texts or whole numbers; none for any other."""
     categories = getattr(series.dtype, "categories", None)
     found = [] if categories is None else categories.tolist()
-    return found if all(isinstance(each, str | int) for each in found) else []
+    kinds = set(map(type, found))
+    return found if all(issubclass(kind, (str, int)) for kind in kinds) else []
 
 
 def _codes(series: Any, name: str) -> Any:
-    codes = series.cat.codes.to_numpy()
+    codes = series.array.codes  # where they lie: `series.cat.codes` would copy them
     if len(codes) and codes.min() < 0:
         raise InvalidValue(name, f"row {int(codes.argmin())}: no value", remedy=NO_VALUE)
     return codes
@@ -289,8 +290,7 @@ def table_of(
 
     ids = made["ids"]
     if names["tenant"] in labels:
-        ids = [labels[names["tenant"]][code] for code in ids]
-    sums = {name: column(values) for name, values in zip(metrics, made["columns"], strict=True)}
+        ids = map(labels[names["tenant"]].__getitem__, ids)
     return UsageTable(
         tuple(ids),
         tuple(starts),
