@@ -47,6 +47,18 @@ void widen(const void* data, int width, bool is_signed, int64_t begin, int64_t c
   }
 }
 
+// Texts by their ends: that of one is where the next begins.
+template <class End>
+void read_by_ends(const void* ends, const char* bytes, int64_t at, int64_t count,
+                  std::string_view* out) {
+  End begin = value_at<End>(ends, at);
+  for (int64_t i = 0; i < count; ++i) {
+    const End end = value_at<End>(ends, at + i + 1);
+    out[i] = {bytes + begin, static_cast<size_t>(end - begin)};
+    begin = end;
+  }
+}
+
 struct WholeFormat {
   char format;
   int width;
@@ -339,7 +351,13 @@ std::string_view Column::text_in(const Chunk& chunk, int64_t at) const {
 
 void Column::read_texts(int64_t begin, int64_t count, std::string_view* out) const {
   for_each_part(begin, count, [&](const Chunk& chunk, int64_t at, int64_t part, int64_t done) {
-    for (int64_t i = 0; i < part; ++i) out[done + i] = text_in(chunk, at + i);
+    if (layout_ == Layout::kText32) {
+      read_by_ends<int32_t>(chunk.data, chunk.bytes, at, part, out + done);
+    } else if (layout_ == Layout::kText64) {
+      read_by_ends<int64_t>(chunk.data, chunk.bytes, at, part, out + done);
+    } else {
+      for (int64_t i = 0; i < part; ++i) out[done + i] = text_in(chunk, at + i);
+    }
   });
 }
 
@@ -356,10 +374,11 @@ std::array<std::span<const char>, 2> Column::memory_at(int64_t begin, int64_t co
   if (layout_ == Layout::kTextView) width = kViewBytes;
   const char* values = static_cast<const char*>(chunk.data) + at * width;
   const std::span<const char> all(values, static_cast<size_t>(some * width));
-  if (layout_ != Layout::kText32 && layout_ != Layout::kText64) return {all};
+  const int64_t before = std::min(inside, count);
+  if ((layout_ != Layout::kText32 && layout_ != Layout::kText64) || before == 0) return {all};
+  // Where the last of them ends is not known without waiting for it.
   const char* first = text_in(chunk, at).data();
-  const std::string_view last = text_in(chunk, at + some - 1);
-  return {all, {first, static_cast<size_t>(last.data() + last.size() - first)}};
+  return {all, {first, static_cast<size_t>(first - text_in(chunk, at - before).data())}};
 }
 
 int64_t Column::chunk_end(int64_t index) const {

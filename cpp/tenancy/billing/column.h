@@ -68,8 +68,9 @@ class Column {
   // Whether they are all the same number or the same code; false where that is not seen at a
   // glance.
   bool repeats(int64_t begin, int64_t count) const;
-  // Where these values lie, as far as they are in one chunk: numbers, codes, or the ends of texts,
-  // and the bytes of texts. A hint for the processor; values may also lie elsewhere.
+  // Where these values lie, as far as they are in one chunk: numbers, codes, or the ends of texts;
+  // and as many bytes of texts as those before them take. Hints for the processor, not to be read:
+  // values may lie elsewhere, and less may lie there.
   std::array<std::span<const char>, 2> memory_at(int64_t begin, int64_t count) const;
   // Where the chunk of this value ends.
   int64_t chunk_end(int64_t index) const;
