@@ -75,6 +75,11 @@ def append(
     return event
 
 
+def check_result(result: str) -> None:
+    if result not in RESULTS:
+        raise InvalidValue("result", f"{result!r} is none of {', '.join(RESULTS)}")
+
+
 def suspect(
     connection: Connection,
     *,

@@ -291,6 +291,7 @@ def table_of(
     ids = made["ids"]
     if names["tenant"] in labels:
         ids = map(labels[names["tenant"]].__getitem__, ids)
+    sums = {name: column(values) for name, values in zip(metrics, made["columns"], strict=True)}
     return UsageTable(
         tuple(ids),
         tuple(starts),
