@@ -100,25 +100,23 @@ def emitting() -> None:
 
 def emit_ns() -> float:
     """What an application calls, with everything it checks."""
-    what, context = said()
+    context = {"ip": EVENT["ip"], "code": EVENT["reason"]}
     with tempfile.TemporaryDirectory(prefix="bench-log-") as directory:
         t = Tenancy.open(f"{directory}/data", catalog="agent-orchestrator", background=False)
-        what["tenant"] = t.tenants.create("Acme", slug="acme")
+        acme = t.tenants.create("Acme", slug="acme")
 
-        def emit() -> str:
-            return t.audit.emit(EVENT["type"], context=context, ack="ring", **what)
+        def emit() -> str:  # written out, as callers do: a dict of arguments takes 0.3 µs
+            return t.audit.emit(
+                "permission_denied", tenant=acme, principal="usr_01j9x0q4ann", result="denied",
+                action="invoice:read", resource="invoice", resource_id="inv_01j9x0q4",
+                context=context, ack="ring",
+            )  # fmt: skip
 
         for _ in range(60_000):  # once around the ring, as above
             emit()
         each = median_ns(emit, calls=4000)
         t.close()
     return each
-
-
-def said() -> tuple[dict[str, Any], dict[str, str]]:
-    """The event as arguments of `audit.emit`, and its context."""
-    names = ("action", "resource", "resource_id", "principal", "result")
-    return {name: EVENT[name] for name in names}, {"ip": EVENT["ip"], "code": EVENT["reason"]}
 
 
 # -------------------------------------------------------------------------------------- durable
@@ -160,7 +158,9 @@ def log_tasks(committers: int) -> tuple[float, str]:
 
 def audit_tasks(committers: int) -> tuple[float, str]:
     """The whole of `audit.aemit`: checks, identifier, context as JSON."""
-    what, context = said()
+    names = ("action", "resource", "resource_id", "principal", "result")
+    what = {name: EVENT[name] for name in names}
+    context = {"ip": EVENT["ip"], "code": EVENT["reason"]}
     with tempfile.TemporaryDirectory(prefix="bench-log-") as directory:
         t = Tenancy.open(f"{directory}/data", catalog="agent-orchestrator", background=False)
         acme = t.tenants.create("Acme", slug="acme")
@@ -285,22 +285,7 @@ def durable(with_postgres: bool) -> None:
 
 WRITER = """if True:
     import json, os, sys
-    from log_peers import (
-    EVENT,
-    KEY,
-    SECONDS,
-    TABLE,
-    TENANT,
-    body,
-    per_second,
-    postgres,
-    signed,
-    sqlite,
-    sqlite_commits,
-    tasks_per_second,
-    threads_of_pgbench,
-)
-from tenancy import Tenancy, _core
+    from tenancy import _core
     directory, count, event = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
     log = _core.Log(directory, ring_bytes=64 << 20, segment_bytes=int(sys.argv[4]))
     for i in range(count):

@@ -12,6 +12,7 @@ using log::FieldId;
 
 constexpr size_t kMemberMax = 512;
 constexpr size_t kMembersMax = 16;
+constexpr size_t kContextBytes = 240;  // of most contexts
 // Members that have fields of their own, from kIp on; texts of them are in the context as well.
 constexpr std::array<std::string_view, 4> kOwnMembers = {"ip", "user_agent", "request_id",
                                                          "session_id"};
@@ -21,10 +22,19 @@ struct Member {
   PyObject* value;
 };
 
+void write_plain(std::string_view text, std::string* out) {
+  bool escapes = false;
+  for (const char c : text) escapes |= c == '"' || c == '\\';
+  if (escapes) return json_text(text, out);
+  out->push_back('"');
+  out->append(text);
+  out->push_back('"');
+}
+
 bool write_member(PyObject* value, std::string* out) {
   std::string_view text;
   if (read_plain(value, kMemberMax, &text)) {
-    json_text(text, out);
+    write_plain(text, out);
     return true;
   }
   if (value == Py_None || PyBool_Check(value)) {
@@ -77,11 +87,12 @@ bool PlainFact::add_context(PyObject* context) {
     members[count].value = value;
   }
   if (count == 0) return true;
+  context_.reserve(kContextBytes);
   const auto end = members.begin() + static_cast<std::ptrdiff_t>(count);
   std::sort(members.begin(), end, [](const Member& a, const Member& b) { return a.name < b.name; });
   for (auto member = members.begin(); member != end; ++member) {
     context_.push_back(member == members.begin() ? '{' : ',');
-    json_text(member->name, &context_);
+    write_plain(member->name, &context_);
     context_.push_back(':');
     if (!write_member(member->value, &context_)) return false;
   }

@@ -220,7 +220,8 @@ VALIDATOR = jsonschema.Draft202012Validator(schema())
 
 # What the parser refuses and a schema cannot express: references, meanings, combinations.
 BEYOND_A_SCHEMA = re.compile(
-    r"unknown (plan|quota|feature|action|role|permission|price book|metric) "
+    r"by which the plan is billed"
+    r"|unknown (plan|quota|feature|action|role|permission|price book|metric) "
     r"|must ascend without overlap|the last tier must be open|only the last tier may be open"
     r"|above 0, got|must not be above|mixed currencies|at most 1[02] digits after"
     r"|at most 6 digits after the point"
@@ -312,7 +313,7 @@ FULL: dict[str, Any] = {
     "plans": {
         "a": {
             "title": "A",
-            "price": "9.90",
+            "price": "10.00",
             "period": "month",
             "currency": "USD",
             "price_book": "book",

@@ -232,7 +232,11 @@ def test_what_was_recorded_is_refused_later(world: World) -> None:
     assert not world.paypal.requests
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{", b"\xff", b"[" * 100_000, b'"x"'])
+@pytest.mark.parametrize(
+    "body",
+    [b"[]", b"{", b"\xff", b"[" * 100_000, b'"x"'],
+    ids=("list", "cut", "bytes", "deep", "text"),
+)
 def test_a_body_that_is_no_event(world: World, body: bytes) -> None:
     refused(world, signed(body, KEY, world.url), body, "no JSON object")
 
@@ -337,6 +341,16 @@ def test_a_key_that_is_not_rsa(world: World) -> None:
     world.certify(key=ec.generate_private_key(ec.SECP256R1()))
     body = event("INVOICING.INVOICE.PAID")
     refused(world, signed(body, KEY, world.url), body, "no RSA key")
+
+
+def test_authorities_are_read_again_when_their_file_was_renewed(
+    world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "ca.pem").write_text(Authority("Another authority").pem)
+    body = event("INVOICING.INVOICE.PAID")
+    refused(world, signed(body, KEY, world.url), body, "holds now")
+    (tmp_path / "ca.pem").write_text(world.authority.pem)
+    assert world.events(body)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])

@@ -176,8 +176,10 @@ void CatalogParser::check_price_books() const {
     if (!plan_field(i).json().is_object()) continue;
     const Field named = plan_field(i).member("price_book");
     const std::string& book = catalog_->plans_[i].price_book;
-    if (!named.present() || book.empty()) continue;
-    if (std::ranges::find(books, std::string_view(book)) == books.end()) {
+    if (book.empty() || (!named.present() && !plan_field(i).member("price").present())) continue;
+    if (std::ranges::find(books, std::string_view(book)) != books.end()) {
+      check_plan_price(i);
+    } else if (named.present()) {
       named.unknown("price book", book, books);
     }
   }
@@ -188,6 +190,24 @@ void CatalogParser::check_price_books() const {
       field.unknown("plan", plan, plans);
     }
   }
+}
+
+// Who reads "price: 49" expects to be paid it, and a plan with a book is billed by the book alone.
+void CatalogParser::check_plan_price(size_t index) const {
+  const Plan& plan = catalog_->plans_[index];
+  if (plan.price.kind != PlanPrice::Kind::kAmount) return;
+  const auto own = std::ranges::find(catalog_->price_books_, plan.price_book,
+                                     [](const auto& book) { return book->name; });
+  const bool ours = own != catalog_->price_books_.end();
+  const Decimal fee = ours ? (*own)->base_fee : Decimal();  // those that ship have none
+  const std::string& currency = ours ? (*own)->currency : plan.currency;
+  const Result<Decimal> price = Decimal::parse(plan.price.amount);
+  if (!price || (*price == fee && (currency == plan.currency || fee.is_zero()))) return;
+  plan_field(index).member("price").error(
+      "expected the base_fee of its price book \"" + plan.price_book + "\", " + fee.text() + " " +
+      currency + ", by which the plan is billed, got " + plan.price.amount + " " + plan.currency +
+      (ours ? "; make them equal, or leave the price out"
+            : "; leave the price out, or define a book with this base_fee"));
 }
 
 Field CatalogParser::plan_field(size_t index) const {

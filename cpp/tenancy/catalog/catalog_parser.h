@@ -32,6 +32,7 @@ class CatalogParser {
   void price_books();
   void plans();
   void check_price_books() const;
+  void check_plan_price(size_t index) const;
   void resolve_plans();
   void resolve_plan(size_t index);
   void plan_header(const Field& field, Plan* plan) const;

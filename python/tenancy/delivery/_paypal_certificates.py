@@ -152,24 +152,38 @@ def _libraries() -> tuple[Any, Any]:
     return x509, verification
 
 
-@lru_cache(maxsize=8)
 def _authorities(ca_file: str | None) -> Sequence[x509.Certificate]:
-    """Those of a PEM file, or the system's; what cannot be read among these is left out, as by
-    OpenSSL."""
-    found: dict[bytes, x509.Certificate] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some authorities are older than the rules for serials
-        for path in _files(ca_file):
-            for block in _PEM.findall(_content(path)):
-                with suppress(ValueError):
-                    found[block] = _libraries()[0].load_pem_x509_certificate(block)
+    """Those of a PEM file, or the system's; read again when a file was renewed."""
+    found = _read_authorities(tuple((str(path), *_state(path)) for path in _files(ca_file)))
     if not found:
         raise InvalidValue(
             "ca_file",
             f"there is no authority in {shown(ca_file) if ca_file else 'the system'}",
             remedy="name a PEM file of authorities, or install the system's (ca-certificates)",
         )
+    return found
+
+
+@lru_cache(maxsize=8)
+def _read_authorities(files: tuple[tuple[str, int, int], ...]) -> Sequence[x509.Certificate]:
+    """What cannot be read among them is left out, as by OpenSSL."""
+    found: dict[bytes, x509.Certificate] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some authorities are older than the rules for serials
+        for path, *_ in files:
+            for block in _PEM.findall(_content(Path(path))):
+                with suppress(ValueError):
+                    found[block] = _libraries()[0].load_pem_x509_certificate(block)
     return tuple(found.values())
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Another one when the file was written anew."""
+    try:
+        told = path.stat()
+    except OSError:
+        return 0, 0
+    return told.st_mtime_ns, told.st_ino
 
 
 def _content(path: Path) -> bytes:

@@ -107,6 +107,30 @@ TEST_CASE("price books: mixed currencies, unknown metrics and plans") {
   CHECK(errors_of(with(R"("plans": {"free": {"price_book": "llm-tokens"}})")).empty());
 }
 
+TEST_CASE("a plan's price is the base fee of its book, by which alone the plan is billed") {
+  const auto told = [](const std::string& plan, const std::string& book) {
+    return errors_of(with(R"("currency": "EUR", "plans": {"free": {}, "p": )" + plan +
+                          R"(}, "price_books": {"b": {"metrics": {"a": 1})" + book + "}}"));
+  };
+  const std::string priced = R"({"price": 49, "price_book": "b"})";
+  CHECK(told(priced, "") ==
+        "plans.p.price: expected the base_fee of its price book \"b\", 0 EUR, by which the plan is "
+        "billed, got 49 EUR; make them equal, or leave the price out\n");
+  CHECK(told(priced, R"(, "base_fee": 49.00)").empty());
+  CHECK(told(priced, R"(, "base_fee": 49, "currency": "USD")").find("49 USD") != std::string::npos);
+  CHECK(told(R"({"price": 0, "price_book": "b"})", R"(, "base_fee": 29)").find("29 EUR") !=
+        std::string::npos);
+  CHECK(told(R"({"price": 0, "price_book": "b"})", "").empty());
+  CHECK(told(R"({"price": "custom", "price_book": "b"})", R"(, "base_fee": 29)").empty());
+  CHECK(told(R"({"price_book": "b"})", R"(, "base_fee": 29)").empty());
+  CHECK(told(R"({"price": 9, "price_book": "tiered"})", "").find("define a book") !=
+        std::string::npos);
+  // Inherited, whichever of them it is.
+  const std::string base = R"({"price_book": "b"}, "q": {"extends": "p", "price": 7})";
+  CHECK(told(base, "").starts_with("plans.q.price: "));
+  CHECK(told(base, R"(, "base_fee": 7)").empty());
+}
+
 TEST_CASE("a catalog's books have its currency unless they say another") {
   const auto catalog = valid(with(R"("currency": "EUR", "price_books": {
       "a": {"metrics": {"calls": 0.5}}, "b": {"currency": "JPY", "metrics": {"calls": 5}}})"));
