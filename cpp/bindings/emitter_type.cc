@@ -8,7 +8,6 @@
 #include <array>
 #include <map>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -122,23 +121,8 @@ std::optional<Emitted> commit_plain(const PyEmitter& self, const FactArguments& 
   return Emitted{std::move(id), ticket->end};
 }
 
-// C++ exceptions become Python's at this border.
-template <class Call>
-PyObject* at_border(Call&& call) {
-  try {
-    return call();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  }
-  return nullptr;
-}
-
 PyObject* emit(PyObject* self, PyObject* const* args, Py_ssize_t positional, PyObject* names) {
-  return at_border([&] {
+  return guarded([&] {
     const PyEmitter& emitter = *as_emitter(self);
     FactArguments given{};
     if (read_given(args, positional, names, &given) && is_ring(given[kAck])) {
@@ -149,7 +133,7 @@ PyObject* emit(PyObject* self, PyObject* const* args, Py_ssize_t positional, PyO
 }
 
 PyObject* submit(PyObject* self, PyObject* const* args, Py_ssize_t positional, PyObject* names) {
-  return at_border([&] {
+  return guarded([&] {
     FactArguments given{};
     if (!read_given(args, positional, names, &given) || given[kAck] != nullptr) {
       throw py::type_error("submit() takes the arguments of emit() but `ack`");
@@ -162,7 +146,7 @@ PyObject* submit(PyObject* self, PyObject* const* args, Py_ssize_t positional, P
 
 // Facts of this type, which is right, belong into that chain.
 PyObject* know(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-  return at_border([&] {
+  return guarded([&] {
     if (count != 2) throw py::type_error("know() takes a type and its chain");
     EmitterState& state = *as_emitter(self)->state;
     if (state.types.size() < kTypesMax) {
@@ -174,7 +158,7 @@ PyObject* know(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 
 // Nothing is sealed while this catalog is in force.
 PyObject* nothing_sealed(PyObject* self, PyObject* catalog) {
-  return at_border([&] {
+  return guarded([&] {
     if (!py::isinstance<Catalog>(catalog)) throw py::type_error("expected a compiled catalog");
     as_emitter(self)->state->plain = py::cast<std::shared_ptr<Catalog>>(py::handle(catalog));
     return Py_NewRef(Py_None);

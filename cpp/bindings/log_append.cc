@@ -3,7 +3,6 @@
 // up in a dict.
 #include <algorithm>
 #include <array>
-#include <new>
 #include <optional>
 #include <string>
 
@@ -147,23 +146,6 @@ PyObject* submit(PyObject* self, const Arguments& given) {
   }
   const log::Ticket ticket = value_or_raise(submit_event(log, event_of(given), wait_ns));
   return py::make_tuple(ticket.position.sequence, ticket.end).release().ptr();
-}
-
-// C++ exceptions become Python's at this border.
-template <class Call>
-PyObject* guarded(Call&& call) {
-  try {
-    return call();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
 }
 
 PyObject* log_append(PyObject* self, PyObject* const* args, Py_ssize_t positional,

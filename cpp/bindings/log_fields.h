@@ -5,7 +5,9 @@
 
 #include <array>
 #include <cstdint>
+#include <exception>
 #include <forward_list>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +16,23 @@
 #include "tenancy/log/log.h"
 
 namespace tenancy {
+
+// C++ exceptions become Python's at this border.
+template <class Call>
+PyObject* guarded(Call&& call) {
+  try {
+    return call();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
 
 log::Class log_class_of(PyObject* name);  // raises for an unknown one
 log::Ack log_ack_of(PyObject* name);

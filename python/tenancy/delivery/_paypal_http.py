@@ -19,9 +19,17 @@ from typing import Any
 
 from ..errors import DeliveryFailed, InvalidValue, ProviderRefused
 from ..stores import alert_http
-from ..stores.alert_destinations import DeliveryError, tls_context
+from ..stores.alert_destinations import tls_context
 from ..stores.alert_webhook import url_parts
-from ._provider_http import BODY_MOST, check_base_url, parsed, wait_s, word
+from ._provider_http import (
+    BODY_MOST,
+    check_base_url,
+    object_of,
+    parsed,
+    settled,
+    succeeded,
+    word,
+)
 
 __all__ = ["Client"]
 
@@ -129,28 +137,18 @@ class Client:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], *, fresh: bool
     ) -> dict[str, Any] | None:
         """The object; None where the token was not taken and is not `fresh`."""
-        for attempt in range(1, self.attempts + 1):
-            last = attempt == self.attempts
-            try:
-                answer = self._once(method, path, body, headers)
-            except DeliveryError as error:
-                if last:
-                    raise DeliveryFailed(
-                        f"PayPal: {error.message} ({attempt} attempts)",
-                        remedy="send it again; what was done is not done twice",
-                    ) from None
-                self.sleep(wait_s(attempt, None))
-                continue
-            if 200 <= answer.status < 300:
-                return _object(answer)
-            if answer.status == 401 and not fresh:
-                return None
-            # 409 is for two requests with one id at once: the other's answer is there soon.
-            again = answer.status in (409, 429) or answer.status >= 500
-            if last or not again:
-                raise _refusal(answer, final=not again)
-            self.sleep(wait_s(attempt, answer.after_s()))
-        raise AssertionError("attempts is at least 1")
+        answer = settled(
+            "PayPal",
+            lambda: self._once(method, path, body, headers),
+            _again,
+            self.attempts,
+            self.sleep,
+        )
+        if succeeded(answer):
+            return object_of("PayPal", answer)
+        if answer.status == 401 and not fresh:
+            return None
+        raise _refusal(answer, final=not _again(answer))
 
     def _once(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
@@ -167,14 +165,9 @@ class Client:
         )
 
 
-def _object(answer: alert_http.Answer) -> dict[str, Any]:
-    found = parsed(answer)
-    if found is None:
-        raise DeliveryFailed(
-            f"PayPal answered {answer.status} and no JSON object",
-            remedy="is base_url that of the API?",
-        )
-    return found
+def _again(answer: alert_http.Answer) -> bool:
+    """409 is for two requests with one id at once: the other's answer is there soon."""
+    return answer.status in (409, 429) or answer.status >= 500
 
 
 def _refusal(answer: alert_http.Answer, *, final: bool) -> ProviderRefused:

@@ -14,11 +14,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from .._text import shown
-from ..errors import DeliveryFailed, InvalidValue, ProviderRefused
+from ..errors import InvalidValue, ProviderRefused
 from ..stores import alert_http
-from ..stores.alert_destinations import DeliveryError, tls_context
+from ..stores.alert_destinations import tls_context
 from ..stores.alert_webhook import url_parts
-from ._provider_http import BODY_MOST, check_base_url, parsed, wait_s, word
+from ._provider_http import (
+    BODY_MOST,
+    check_base_url,
+    object_of,
+    parsed,
+    settled,
+    succeeded,
+    word,
+)
 
 __all__ = ["Client", "Form", "encoded"]
 
@@ -59,25 +67,16 @@ class Client:
         return self._call("POST", path, encoded(form).encode(), key)
 
     def _call(self, method: str, path: str, body: bytes | None, key: str | None) -> dict[str, Any]:
-        for attempt in range(1, self.attempts + 1):
-            last = attempt == self.attempts
-            try:
-                answer = self._once(method, path, body, key)
-            except DeliveryError as error:
-                if last:
-                    raise DeliveryFailed(
-                        f"Stripe: {error.message} ({attempt} attempts)",
-                        remedy="send it again; what was done is not done twice",
-                    ) from None
-                self.sleep(wait_s(attempt, None))
-                continue
-            if 200 <= answer.status < 300:
-                return _object(answer)
-            again = _again(answer)
-            if last or not again:
-                raise _refusal(answer, final=not again)
-            self.sleep(wait_s(attempt, answer.after_s()))
-        raise AssertionError("attempts is at least 1")
+        answer = settled(
+            "Stripe",
+            lambda: self._once(method, path, body, key),
+            _again,
+            self.attempts,
+            self.sleep,
+        )
+        if succeeded(answer):
+            return object_of("Stripe", answer)
+        raise _refusal(answer, final=not _again(answer))
 
     def _once(
         self, method: str, path: str, body: bytes | None, key: str | None
@@ -136,16 +135,6 @@ def _is_lock(answer: alert_http.Answer) -> bool:
         return False
     error = _error(answer)
     return error.get("code") in _LOCKED or error.get("type") in (None, "idempotency_error")
-
-
-def _object(answer: alert_http.Answer) -> dict[str, Any]:
-    found = parsed(answer)
-    if found is None:
-        raise DeliveryFailed(
-            f"Stripe answered {answer.status} and no JSON object",
-            remedy="is base_url that of the API?",
-        )
-    return found
 
 
 def _error(answer: alert_http.Answer) -> Mapping[str, Any]:
