@@ -1,6 +1,7 @@
 #include "tenancy/log/chain_file.h"
 
 #include <algorithm>
+#include <array>
 
 #include "tenancy/log/bytes.h"
 #include "tenancy/log/segment_reader.h"
@@ -11,9 +12,11 @@ namespace {
 
 constexpr uint64_t kRoomMin = uint64_t{64} << 10;
 constexpr uint64_t kRoomStepMax = uint64_t{4} << 20;
-// Zeros that are written ahead of the records, and the largest write that takes them along.
-constexpr uint64_t kFillBytes = uint64_t{256} << 10;
-constexpr uint64_t kFillForBytesMax = kFillBytes / 4;
+// Zeros that are written ahead of the records: as much as there is of those, within these bounds.
+constexpr uint64_t kFillBytesMin = uint64_t{32} << 10;
+constexpr uint64_t kFillBytesMax = uint64_t{512} << 10;
+constexpr size_t kSmallBytesMax = size_t{64} << 10;
+constexpr size_t kLeavesAtOnce = 64;
 
 }  // namespace
 
@@ -22,6 +25,7 @@ Status ChainFile::load(const ChainMark& mark) {
   mark_ = durable_ = mark;
   tenants_.clear();
   buffer_.clear();
+  unhashed_.clear();
   dirty_ = false;
   header_ = SegmentHeader{};
   header_.chain = chain_;
@@ -112,7 +116,6 @@ bool ChainFile::add(std::string_view record) {
     return false;
   }
   buffer_.append(record);
-  range_.append(leaf_hash(view.leaf()));
   if (const auto tenant = view.tenant()) {
     const TenantKey& key = keys_.get(log_id_, chain_, *tenant);
     tenants_[key] = {key, view.tenant_sequence(), view.tag()};
@@ -128,22 +131,26 @@ Status ChainFile::write() {
   dirty_ = true;
   const uint64_t end = mark_.offset + buffer_.size();
   if (Status status = make_room(end); !status) return status;
-  fill_ahead(end);
   if (Status status = file_->write_at(mark_.offset, buffer_); !status) return status;
   mark_.offset = end;
-  buffer_.clear();
+  small_ = buffer_.size() <= kSmallBytesMax;
+  hash_leaves();  // of the write before, when no sync came between
+  unhashed_.swap(buffer_);
   return {};
 }
 
 // To write into allocated space for the first time changes the file system's own tables, and a sync
-// has to wait for its journal too. So a small write takes zeros along, and the syncs after it find
-// space that was written before. A large one would double what is written and gain nothing.
-void ChainFile::fill_ahead(uint64_t end) {
-  if (end <= filled_) return;
-  filled_ = end;
-  if (buffer_.size() > kFillForBytesMax) return;
-  filled_ = std::max(end, std::min(room_, end + kFillBytes));
-  buffer_.append(filled_ - end, '\0');
+// has to wait for those too. So commits are given space where zeros were written: between two
+// syncs, while the disk has nothing to do. Large writes would double what is written and gain
+// nothing.
+Status ChainFile::fill_ahead() {
+  const uint64_t step = std::clamp(mark_.offset, kFillBytesMin, kFillBytesMax);
+  if (!small_ || needs_segment() || filled_ > mark_.offset + step / 4) return {};
+  const uint64_t from = std::max(filled_, mark_.offset);
+  filled_ = from + step;
+  static const std::string zeros(kFillBytesMax, '\0');
+  const bool done = make_room(filled_) && file_->write_at(from, {zeros.data(), step});
+  return done ? file_->begin_sync(from) : Status();  // without, syncs take longer, and that is all
 }
 
 // Space is taken ahead, in steps that double: a quiet log is small, a busy one seldom stops for it,
@@ -158,9 +165,25 @@ Status ChainFile::make_room(uint64_t end) {
 
 Status ChainFile::sync() {
   if (!dirty_) return {};
+  if (Status status = file_->begin_sync(durable_.offset); !status) return status;
+  hash_leaves();  // while the disk is busy, and this thread would wait for it
   if (Status status = file_->sync(); !status) return status;
   dirty_ = false;
   return {};
+}
+
+void ChainFile::hash_leaves() {
+  std::array<Digest256, kLeavesAtOnce> leaves;
+  size_t count = 0;
+  for (std::string_view rest = unhashed_; !rest.empty();) {
+    const auto bytes = get<uint32_t>(rest.data());
+    leaves[count++] = leaf_hash(rest.substr(0, bytes - kRecordCrcBytes));
+    rest.remove_prefix(bytes);
+    if (count < leaves.size() && !rest.empty()) continue;
+    range_.append_all({leaves.data(), count});
+    count = 0;
+  }
+  unhashed_.clear();
 }
 
 void ChainFile::fall_back() {
@@ -168,6 +191,7 @@ void ChainFile::fall_back() {
   mark_ = durable_;
   range_ = durable_range_;
   buffer_.clear();
+  unhashed_.clear();
 }
 
 void ChainFile::abandon() {

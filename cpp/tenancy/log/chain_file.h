@@ -51,11 +51,15 @@ class ChainFile {
 
   // Whether `bytes` more would pass the end of the segment.
   bool would_pass(size_t bytes, uint64_t segment_bytes) const;
-  // Adds a record to what `write` writes; false unless it is the next one.
+  // Adds a record to what `write` writes; false unless it is the next one. Its tree knows it when
+  // it is durable.
   bool add(std::string_view record);
   Status write();
   Status sync();
   void settle() { durable_ = mark_, durable_range_ = range_; }
+  // When everything is durable and nobody waits: space for the commits that come. An error is as
+  // one of `sync`.
+  Status fill_ahead();
   void fall_back();
   void abandon();
 
@@ -66,7 +70,7 @@ class ChainFile {
   // The next segment, from the last durable record on.
   Status make_segment(const FileKey& key, uint64_t segment_bytes);
 
-  // The tree over all records added.
+  // The tree over all records that are durable.
   CompactRange tree() const;
 
  private:
@@ -75,8 +79,8 @@ class ChainFile {
   }
   Status scan(uint64_t end);
   Status make_room(uint64_t end);
-  void fill_ahead(uint64_t end);
   Status finish_seal(uint64_t end);
+  void hash_leaves();
 
   Files& files_;
   const Paths& paths_;
@@ -84,17 +88,19 @@ class ChainFile {
   const Class chain_;
   std::unique_ptr<File> file_;
   uint64_t room_ = 0;    // up to where space of the file is taken
-  uint64_t filled_ = 0;  // up to where it was written, records or zeros
+  uint64_t filled_ = 0;  // up to where it was written, records or zeros, but for large records
   ChainMark mark_;
   ChainMark durable_;
   SegmentHeader header_;  // of the active segment
   CompactRange before_;   // the tree over what lies before it
-  CompactRange range_;    // over its records
+  CompactRange range_;    // over its records, but those of `buffer_` and `unhashed_`
   CompactRange durable_range_;
   absl::flat_hash_map<TenantKey, TenantEntry, TenantKeyHash> tenants_;  // with records in it
   TenantKeyCache keys_;
-  std::string buffer_;
+  std::string buffer_;    // records that are to be written
+  std::string unhashed_;  // records that are written and not in `range_`
   bool dirty_ = false;
+  bool small_ = false;  // the last write was
   Tag footer_mac_{};
 };
 

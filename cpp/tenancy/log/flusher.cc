@@ -1,5 +1,7 @@
 #include "tenancy/log/flusher.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -13,6 +15,7 @@ constexpr size_t kGroupBytes = size_t{2} << 20;  // holds the largest record
 constexpr uint64_t kNeedsSegment = 1;
 constexpr uint64_t kSealed = 2;
 constexpr uint64_t kRepairTold = 4;
+constexpr int64_t kYieldNs = 30'000;
 constexpr int64_t kRetryMinNs = 10'000'000;
 constexpr int64_t kRetryMaxNs = 1'000'000'000;
 constexpr int64_t kLockWaitNs = 100'000'000;
@@ -102,7 +105,7 @@ void Flusher::step_down() {
 }
 
 // Everything in hand is durable.
-void Flusher::settle(int64_t sync_ns) {
+void Flusher::settle(By by) {
   std::array<ChainMark, kClasses> marks;
   for (size_t i = 0; i < kClasses; ++i) {
     chains_[i]->settle();
@@ -117,8 +120,9 @@ void Flusher::settle(int64_t sync_ns) {
   RingHeader& header = ring_.header();
   const uint32_t came = header.wake.load();
   header.durable.fetch_add(1);
-  woken_ = static_cast<uint32_t>(std::max(futex_wake(header.durable, groups_.settle(synced_)), 0));
-  const int64_t wait_ns = patience_.wait_ns(woken_, ring_.tail() > synced_, sync_ns);
+  const int woken = futex_wake(header.durable, groups_.settle(synced_));
+  woken_ = static_cast<uint32_t>(std::max(woken, 0)) + (by == By::kCommitter ? 1 : 0);
+  const int64_t wait_ns = patience_.wait_ns(woken_, ring_.tail() > synced_, sync_ns_);
   gather_until_ = wait_ns == 0 ? 0 : real_ns() + wait_ns;
   gathered_at_ = came + woken_;
   header.done.fetch_add(1);
@@ -135,6 +139,7 @@ Status Flusher::pump(uint64_t upto, bool sync) {
   }
   if (sync && synced_ < upto) {
     if (Status status = sync_all(); !status) return status;
+    if (Status status = fill_ahead(); !status) return status;
   }
   recovered();
   return {};
@@ -144,23 +149,26 @@ Status Flusher::pump(uint64_t upto, bool sync) {
 void Flusher::gather() {
   if (gather_until_ == 0) return;
   RingHeader& header = ring_.header();
+  const auto missing = [&] { return static_cast<int32_t>(gathered_at_ - header.wake.load()); };
+  // The last of them mostly comes so soon that to sleep and to be woken would take longer.
+  const int64_t yield_until = std::min(gather_until_, real_ns() + kYieldNs);
+  while (missing() > 0 && real_ns() < yield_until) sched_yield();
   header.awaited.store(gathered_at_);
-  int32_t missing = 0;
-  while (true) {
-    missing = static_cast<int32_t>(gathered_at_ - header.wake.load());
+  while (missing() > 0) {
     const int64_t left = gather_until_ - real_ns();
-    if (missing <= 0 || left <= 0) break;
+    if (left <= 0) break;
     futex_wait(header.awaited, gathered_at_, left);
   }
   header.awaited.store(0);
   gather_until_ = 0;
-  patience_.tell(woken_, static_cast<uint32_t>(std::max(missing, 0)));
+  patience_.tell(woken_, static_cast<uint32_t>(std::max(missing(), 0)));
 }
 
-Result<bool> Flusher::pump_due() {
+Result<bool> Flusher::pump_due(By by) {
   RingHeader& header = ring_.header();
   if (failing() && real_ns() < retry_at_) return false;
-  gather();
+  // The thread leaves it to the first of those who come back, unless somebody else waits already.
+  if (by == By::kCommitter || header.sync_wanted.load() > synced_) gather();
   const uint64_t tail = ring_.tail();
   const bool wrote = written_ < tail;
   // One group at a time: whoever waits for a sync does not wait for all that came after.
@@ -172,7 +180,8 @@ Result<bool> Flusher::pump_due() {
   const bool late =
       unsynced_since_ != 0 && real_ns() - unsynced_since_ >= options_.sync_interval_ns;
   if (written_ > synced_ && (asked || half || late)) {
-    if (Status status = sync_all(); !status) return status;
+    if (Status status = sync_all(by); !status) return status;
+    if (Status status = fill_ahead(); !status) return status;
     recovered();
     return true;
   }
@@ -240,14 +249,22 @@ Status Flusher::write_all() {
   return {};
 }
 
-Status Flusher::sync_all() {
+Status Flusher::sync_all(By by) {
   const int64_t began = real_ns();
   for (auto& chain : chains_) {
     if (!chain->has_unsynced()) continue;
     ring_.header().syncs.fetch_add(1, std::memory_order_relaxed);
     if (Status status = chain->sync(); !status) return fail(chain.get(), status);
   }
-  settle(real_ns() - began);
+  sync_ns_ = real_ns() - began;
+  settle(by);
+  return {};
+}
+
+Status Flusher::fill_ahead() {
+  for (auto& chain : chains_) {
+    if (Status status = chain->fill_ahead(); !status) return fail(chain.get(), status);
+  }
   return {};
 }
 

@@ -61,9 +61,14 @@ class Flusher {
 
   // Writes, and with `sync` makes durable, everything committed below `upto`.
   Status pump(uint64_t upto, bool sync);
-  // What is due without anybody having asked: groups, syncs of the interval. True if there was
+  // Who calls `pump_due`: the thread, or one that waits for its own commit and will be back with
+  // the next.
+  enum class By : uint8_t { kThread, kCommitter };
+  // What is due: the next group and its sync, if somebody waits or it is time. True if there was
   // work.
-  Result<bool> pump_due();
+  Result<bool> pump_due(By by = By::kThread);
+  // How long the last sync took.
+  int64_t sync_ns() const { return sync_ns_; }
   // Heartbeats, rotation, checkpoint, repairs that are due; requests of other processes.
   Status tend();
   Status rotate();
@@ -84,7 +89,8 @@ class Flusher {
   Status write_group(uint64_t upto);
   Status add(Class chain, std::string_view record);
   Status write_all();
-  Status sync_all();
+  Status sync_all(By by = By::kThread);
+  Status fill_ahead();
   void gather();
   Status roll(ChainFile& chain);
   Status ensure_segment(ChainFile& chain);
@@ -92,7 +98,7 @@ class Flusher {
   Status fail(ChainFile* culprit, Status status);
   void recovered();
   void report(const Status& status);
-  void settle(int64_t sync_ns);
+  void settle(By by);
   Head head() const;
   FileKey file_key();
   Status append(const RecordDraft& draft, Committed* committed);
@@ -126,7 +132,8 @@ class Flusher {
   int64_t unsynced_since_ = 0;  // real time; 0: nothing is unsynced
   Groups groups_;
   Patience patience_;
-  uint32_t woken_ = 0;        // by the last sync
+  int64_t sync_ns_ = 0;
+  uint32_t woken_ = 0;        // by the last sync, with the committer that made it
   uint32_t gathered_at_ = 0;  // the value of `wake` when all of them have come back
   int64_t gather_until_ = 0;  // real time; 0: nobody is waited for
   std::vector<std::unique_ptr<ChainFile>> chains_;

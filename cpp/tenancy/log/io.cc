@@ -75,6 +75,13 @@ class SystemFile final : public File {
     return {};
   }
 
+  Status begin_sync(uint64_t offset) override {
+    if (sync_file_range(fd_, static_cast<off_t>(offset), 0, SYNC_FILE_RANGE_WRITE) == 0) return {};
+    // Of a file system that does not have it, or a call that was interrupted: `sync` does it all.
+    const bool only_later = errno == ENOSYS || errno == EINVAL || errno == ESPIPE || errno == EINTR;
+    return only_later ? Status() : failure(path_, "sync_file_range", errno);
+  }
+
   Status sync() override {
     // Not repeated after EINTR: whether the first call wrote everything is not known then.
     return fdatasync(fd_) == 0 ? Status() : failure(path_, "fdatasync", errno);

@@ -25,6 +25,9 @@ class File {
   virtual Status read_at(uint64_t offset, size_t bytes, std::string* out) = 0;
   // All of `data`, or an error; after an error any part of it may have been written.
   virtual Status write_at(uint64_t offset, std::string_view data) = 0;
+  // Sets the system about writing what lies from `offset` on, of which a `sync` will have the less
+  // to wait for; an error is as one of `sync`. What does not know better does nothing.
+  virtual Status begin_sync(uint64_t /*offset*/) { return {}; }
   // fdatasync: data and length. After an error this File must never be synced again.
   virtual Status sync() = 0;
   // At least `bytes` bytes of space, zero where nothing was written. A file system that cannot

@@ -135,9 +135,10 @@ class Log {
   // may be unreached again when the process that led has died: the next writes the same bytes anew.
   virtual Result<Ticket> submit(const Entry& entry) = 0;
   virtual bool reached(const Ticket& ticket, Ack ack) const = 0;
-  // For at most `wait_ns` (none: `ack_wait_ns`). kIo and kConflict with "recorded, but", the second
-  // where this log was closed before; waiting again is allowed. kInvalidArgument: the ticket is of
-  // no record of this log.
+  // For at most `wait_ns` (none: `ack_wait_ns`); for kDisk the caller may do the sync itself, if
+  // the one before took less than half of that, and then for as long as it takes. kIo and kConflict
+  // with "recorded, but", the second where this log was closed before; waiting again is allowed.
+  // kInvalidArgument: the ticket is of no record of this log.
   virtual Status wait(const Ticket& ticket, Ack ack,
                       std::optional<int64_t> wait_ns = std::nullopt) = 0;
   // All in order, one acknowledgement for the last; stops at the first that fails.

@@ -172,9 +172,10 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
       if (!pumped) return not_yet(Code::kIo, ack, pumped.error().message);
       if (*pumped) continue;
     }
+    const int64_t left = deadline - real_ns();
+    if (disk && options_.background && sync_here(worker, left)) continue;
     wake_leader();
     if (failure_watch.hopeless()) return not_yet(Code::kIo, ack, failure(kSliceNs));
-    const int64_t left = deadline - real_ns();
     if (left <= 0) {
       return not_yet(Code::kIo, ack,
                      "the flusher does not keep up or is stopped (" + failure(kSliceNs) + ")");
@@ -202,6 +203,22 @@ void LogImpl::write_here(Worker& worker, uint64_t end) {
   const std::unique_lock<std::mutex> guard(worker.mutex, std::try_to_lock);
   if (!guard.owns_lock() || !worker.flusher.leading() || worker.flusher.failing()) return;
   (void)worker.flusher.pump(end, false);  // what fails is in `failure`, and the caller waits
+}
+
+// To hand a group to the thread and to be woken by it takes longer than all the rest of a commit
+// but the disk. Who has no time for two syncs like the last leaves it to the thread: nobody can be
+// called back from a disk that hangs.
+bool LogImpl::sync_here(Worker& worker, int64_t left_ns) {
+  const std::unique_lock<std::mutex> guard(worker.mutex, std::try_to_lock);
+  if (!guard.owns_lock() || !worker.flusher.leading() || worker.flusher.failing()) return false;
+  if (worker.flusher.sync_ns() > left_ns / 2) return false;
+  RingHeader& header = ring_->header();
+  header.wake.fetch_add(1);  // one of those whom the leader waits for has come
+  header.sleeping.store(0);  // nobody needs to wake the thread
+  const Result<bool> pumped = worker.flusher.pump_due(Flusher::By::kCommitter);
+  header.sleeping.store(1);
+  if (flush_is_wanted()) futex_wake_all(header.wake);  // by those who came too late for the group
+  return pumped && *pumped;
 }
 
 Status LogImpl::flush(Ack ack, std::optional<int64_t> wait_ns) {

@@ -64,12 +64,16 @@ void LogImpl::follow(Worker& worker, uint32_t followers_seen) {
   if (!worker.stop.load()) futex_wait(header.followers, followers_seen, kIdleNapNs);
 }
 
+bool LogImpl::flush_is_wanted() const {
+  const RingHeader& header = ring_->header();
+  return header.sync_wanted.load() > ring_->synced() ||
+         header.write_wanted.load() > header.written.load();
+}
+
 void LogImpl::nap(Worker& worker, uint32_t wake_seen, bool failing, bool idle) {
   RingHeader& header = ring_->header();
   header.sleeping.store(1);
-  const bool asked = header.sync_wanted.load() > ring_->synced() ||
-                     header.write_wanted.load() > header.written.load();
-  if ((!asked || failing) && !worker.stop.load()) {
+  if ((!flush_is_wanted() || failing) && !worker.stop.load()) {
     futex_wait(header.wake, wake_seen, idle ? kIdleNapNs : kBusyNapNs);
   }
   header.sleeping.store(0);

@@ -99,6 +99,10 @@ class LogImpl final : public Log {
   Result<bool> pump_here(Worker& worker, uint64_t end, Ack ack);
   // Writes up to `end` if this process leads and its thread does not just then.
   void write_here(Worker& worker, uint64_t end);
+  // Writes and syncs a group if this process leads and its thread does not just then. False when
+  // the thread has to do it.
+  bool sync_here(Worker& worker, int64_t left_ns);
+  bool flush_is_wanted() const;
   // Why nothing can be written; empty when it can, or when that cannot be read in time.
   std::string failure(int64_t wait_ns) const;
   // With the lock of erasures held.

@@ -23,6 +23,7 @@ namespace tenancy::log {
 
 constexpr size_t kRecordHeadBytes = 40;
 constexpr size_t kRecordTailBytes = 116;  // sequence … CRC
+constexpr size_t kRecordCrcBytes = 4;
 constexpr size_t kRecordBytesMin = kRecordHeadBytes + kRecordTailBytes;
 constexpr size_t kRecordBytesMax = size_t{1} << 20;
 constexpr size_t kTenantBytesMax = 1024;
@@ -195,7 +196,7 @@ class RecordView {
   Tag tenant_previous() const;
   Tag tag() const;
   std::string_view maced() const { return bytes_.substr(0, bytes_.size() - 36); }
-  std::string_view leaf() const { return bytes_.substr(0, bytes_.size() - 4); }
+  std::string_view leaf() const { return bytes_.substr(0, bytes_.size() - kRecordCrcBytes); }
 
   // Whether tenant and fields keep every rule of LOG_FORMAT.md, 5. Empty when they do, else which.
   // Then `*sealed`, if wanted, is how many of the fields are.

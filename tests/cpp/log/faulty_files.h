@@ -22,7 +22,17 @@ namespace tenancy::log::test {
 
 class FaultyFiles final : public Files {
  public:
-  enum class Op { kOpen, kWrite, kSync, kAllocate, kTruncate, kRename, kRemove, kSyncDirectory };
+  enum class Op {
+    kOpen,
+    kWrite,
+    kBeginSync,
+    kSync,
+    kAllocate,
+    kTruncate,
+    kRename,
+    kRemove,
+    kSyncDirectory
+  };
   struct Call {
     Op op;
     std::string path;
@@ -103,6 +113,12 @@ class FaultyFiles::Handle final : public File {
     if (node_->data.size() < offset + data.size()) node_->data.resize(offset + data.size());
     node_->data.replace(offset, data.size(), data);
     files_.journal_.push_back({Op::kWrite, node_->id, offset, std::string(data), {}});
+    return error ? Status(*error) : Status();
+  }
+  Status begin_sync(uint64_t) override {
+    if (failed_) ++files_.misuses_;
+    const std::optional<Error> error = files_.asked(Op::kBeginSync, path_);
+    failed_ = failed_ || error;
     return error ? Status(*error) : Status();
   }
   Status sync() override {
@@ -272,6 +288,7 @@ inline std::unique_ptr<FaultyFiles> FaultyFiles::after_power_cut(size_t operatio
         seen.erase(step.data);
         if (durable[i] || kept()) disk->names_.erase(step.data);
         break;
+      case Op::kBeginSync:
       case Op::kSync:
       case Op::kSyncDirectory: break;
     }

@@ -107,8 +107,8 @@ bool fails_once(Op op, Code code, size_t which) {
 }  // namespace
 
 TEST_CASE("any operation may fail once, and every record that was committed is there") {
-  for (const Op op :
-       {Op::kWrite, Op::kSync, Op::kAllocate, Op::kTruncate, Op::kRename, Op::kSyncDirectory}) {
+  for (const Op op : {Op::kWrite, Op::kBeginSync, Op::kSync, Op::kAllocate, Op::kTruncate,
+                      Op::kRename, Op::kSyncDirectory}) {
     for (const Code code : {Code::kIo, Code::kFull}) {
       size_t failures = 0;
       for (size_t which = 0; which < 200; ++which) {

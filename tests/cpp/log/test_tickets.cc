@@ -14,6 +14,7 @@
 #include "rig.h"
 #include "tenancy/log/futex.h"
 #include "victim.h"
+#include "watched_files.h"
 
 using namespace tenancy;
 using namespace tenancy::log;
@@ -259,6 +260,36 @@ TEST_CASE(
   REQUIRE(log->wait(tickets.back(), Ack::kDisk).ok());
   CHECK(events_of(directory.path(), Class::kOther) == expected);
   CHECK(checked(directory.path()).findings.size() == 1);
+}
+
+TEST_CASE("who waits for a commit syncs it, unless there is no time for a disk like this one") {
+  const TempDir directory;
+  WatchedFiles files;
+  std::atomic<bool> slow{false};
+  std::atomic<size_t> here{0};
+  std::atomic<size_t> elsewhere{0};
+  const std::thread::id me = std::this_thread::get_id();
+  files.after_sync = [&](const std::string&) {
+    ++(std::this_thread::get_id() == me ? here : elsewhere);
+    if (slow) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  };
+  Options options = lively(directory.path());
+  options.files = &files;
+  const auto log = open(options);
+  REQUIRE(log->flush().ok());
+  here = 0;
+  for (int i = 0; i < 1000 && here == 0; ++i) append(*log, Class::kOther, "t", "x", Ack::kDisk);
+  CHECK(here > 0);
+
+  slow = true;
+  append(*log, Class::kOther, "t", "by whomever", Ack::kDisk);
+  here = elsewhere = 0;
+  const Ticket ticket = submit(*log, "by the thread");
+  const Status waited = log->wait(ticket, Ack::kDisk, 150'000'000);
+  CHECK((waited.ok() || recorded_but(waited, Code::kIo)));
+  CHECK(here == 0);
+  REQUIRE(log->wait(ticket, Ack::kDisk, kLongNs).ok());
+  CHECK(elsewhere > 0);
 }
 
 TEST_CASE("threads with many commits in flight each have them durable in their order") {

@@ -45,6 +45,7 @@ class WatchedFiles : public Files {
       if (files_.on_write) files_.on_write(path_, offset, data);
       return file_->write_at(offset, data);
     }
+    Status begin_sync(uint64_t offset) override { return file_->begin_sync(offset); }
     Status sync() override {
       if (files_.before_sync) files_.before_sync(path_);
       Status status = file_->sync();
