@@ -4,9 +4,9 @@ Peers: an audit table as it is usually written (json, hmac, an INSERT into SQLit
 the same bytes, SQLite in WAL mode with synchronous=FULL, PostgreSQL with synchronous commit.
 Durable events are measured twice: everything in C (the log from C++, PostgreSQL driven by pgbench),
 and everything from Python (PostgreSQL by psycopg). A committer commits again when its last commit
-is durable. It has a thread of its own, or, as with pgbench, each thread (the event loop of asyncio)
-has many. `limit` is what the disk allows just before and after: one `fdatasync` of a whole group
-after the other.
+is durable. It has a thread of its own, or each thread (the event loop of asyncio) has many, and the
+peer has as many threads. `limit` is what the disk allows just before and after: one `fdatasync` of
+a whole group after the other.
 
     python benchmarks/bench_log.py [--events 1000000] [--only durable] [--without-postgres]
 """
@@ -36,6 +36,7 @@ from log_peers import (
     SECONDS,
     TABLE,
     TENANT,
+    Postgres,
     body,
     per_second,
     postgres,
@@ -43,7 +44,6 @@ from log_peers import (
     sqlite,
     sqlite_commits,
     tasks_per_second,
-    threads_of_pgbench,
 )
 from tenancy import Tenancy, _core
 from tenancy.stores.audit_log import AuditLog
@@ -212,7 +212,29 @@ class Way(NamedTuple):
     committers: tuple[int, ...] = COMMITTERS
 
 
-def compare(title: str, sqlite_rates: dict[int, float], *ways: Way) -> None:
+def native_ways(server: Postgres | None) -> list[Way]:
+    """A thread for each committer, which pgbench can have for its connections too; and as many on
+    each thread as pgbench mostly has: on one, and on one for each processor."""
+
+    def way(name: str, threads_of: Callable[[int], int], committers: tuple[int, ...]) -> Way:
+        return Way(
+            name,
+            lambda n: native_commits(n, threads_of(n)),
+            (lambda n: server.from_c(n, threads_of(n))) if server else None,
+            committers,
+        )
+
+    processors = max(os.cpu_count() or 1, 2)
+    return [
+        way("threads", lambda n: n, COMMITTERS),
+        way(f"on {processors} threads, pgbench too", lambda n: min(n, processors), COMMITTERS[1:]),
+        way("on one thread, pgbench too", lambda _: 1, COMMITTERS[1:]),
+    ]
+
+
+def compare(
+    title: str, sqlite_rates: dict[int, float], server: Postgres | None, *ways: Way
+) -> None:
     rows = []
     for committers in COMMITTERS:
         for way in ways:
@@ -220,9 +242,13 @@ def compare(title: str, sqlite_rates: dict[int, float], *ways: Way) -> None:
                 continue
             # In turn, so that a disk that is slow for a while is slow for all.
             theirs = way.peer(committers) if way.peer else None
+            if server:
+                server.come_to_rest()
+            os.sync()
             before = syncs_of(committers)
             rate, told = way.ours(committers)
             limit = committers / statistics.median(before + syncs_of(committers))
+            os.sync()
             rows.append(
                 (
                     f"{committers} {way.name}",
@@ -256,17 +282,11 @@ def durable(with_postgres: bool) -> None:
         if server is not None:
             beside += f", PostgreSQL {server.version}"
         if NATIVE.exists():
-            from_c = server.from_c if server else None
             compare(
                 f"Durable events in a second from C++; {beside} by pgbench",
                 sqlite_rates,
-                Way("threads", lambda n: native_commits(n, n), from_c),
-                Way(
-                    f"on {threads_of_pgbench(64)} threads, as pgbench has them",
-                    lambda n: native_commits(n, threads_of_pgbench(n)),
-                    from_c,
-                    COMMITTERS[1:],
-                ),
+                server,
+                *native_ways(server),
             )
         else:
             print(f"\n{NATIVE} is not there: `make bench` builds it, and has the rows of C++")
@@ -274,6 +294,7 @@ def durable(with_postgres: bool) -> None:
         compare(
             f"Durable events in a second from Python; {beside} by {version('psycopg')}",
             sqlite_rates,
+            server,
             Way("threads", log_threads, server.from_python if server else None),
             Way("tasks of one event loop", log_tasks, from_asyncio),
             Way("tasks, the whole of audit.aemit", audit_tasks, from_asyncio),

@@ -126,10 +126,6 @@ def sqlite_commits(committers: int) -> float:
 # --------------------------------------------------------------------------------------- PostgreSQL
 
 
-def threads_of_pgbench(committers: int) -> int:
-    return min(committers, os.cpu_count() or 1)
-
-
 class Postgres:
     """A server of its own with synchronous commit, and a table."""
 
@@ -140,6 +136,12 @@ class Postgres:
             self.version = str(boss.execute("SHOW server_version").fetchone()[0]).split()[0]
             assert boss.execute("SHOW synchronous_commit").fetchone()[0] == "on"
             boss.execute(TABLE.format(id="bigint GENERATED ALWAYS AS IDENTITY"))
+            boss.execute("ALTER TABLE audit SET (autovacuum_enabled = off)")
+
+    def come_to_rest(self) -> None:
+        """What a run has left to do, so that none of it is done during the next one."""
+        with self.server.connect(self.database) as boss:
+            boss.execute("CHECKPOINT")
 
     def from_python(self, committers: int) -> float:
         made: list[Any] = []
@@ -177,8 +179,8 @@ class Postgres:
 
         return asyncio.run(run())
 
-    def from_c(self, committers: int) -> float:
-        """pgbench: one prepared INSERT of the same bytes for each transaction."""
+    def from_c(self, committers: int, threads: int) -> float:
+        """pgbench on so many threads: one prepared INSERT of the same bytes each time."""
         # By variables: pgbench would look for some of its own in the texts.
         names = ("tenant", "body", "mac")
         values = [f"-D{name}={value}" for name, value in zip(names, signed(), strict=True)]
@@ -187,7 +189,7 @@ class Postgres:
         told = subprocess.run(
             [
                 *(str(self.programs / "pgbench"), "-n", "-M", "prepared", "-f", str(script)),
-                *("-c", str(committers), "-j", str(threads_of_pgbench(committers))),
+                *("-c", str(committers), "-j", str(threads)),
                 *("-T", str(round(SECONDS)), "-h", str(self.server.directory), "-U", "boss"),
                 *values,
                 self.database,

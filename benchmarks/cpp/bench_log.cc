@@ -58,7 +58,8 @@ class Directory {
   std::string path;
 };
 
-std::unique_ptr<Log> open(const std::string& path, uint64_t segment_bytes) {
+std::unique_ptr<Log> open(const std::string& path,
+                          uint64_t segment_bytes = Options().segment_bytes) {
   Options options;
   options.directory = path;
   options.ring_bytes = uint64_t{64} << 20;
@@ -189,7 +190,7 @@ size_t commit_in_turn(Log& log, const Event& event, size_t committers,
 // So many committers on so many threads, for so many seconds.
 void bench_commits(double seconds, size_t committers, size_t thread_count) {
   const Directory directory;
-  const auto log = open(directory.path, uint64_t{256} << 20);
+  const auto log = open(directory.path);
   const Event event;
   if (!log->flush(Ack::kDisk)) fail("flush");
   const Health before = log->health();
