@@ -34,5 +34,6 @@ class RobustMutex {
  private:
   pthread_mutex_t mutex_;
 };
+static_assert(sizeof(RobustMutex) == sizeof(pthread_mutex_t));
 
 }  // namespace tenancy

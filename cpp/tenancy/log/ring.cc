@@ -1,6 +1,5 @@
 #include "tenancy/log/ring.h"
 
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,10 +9,6 @@
 #include <new>
 
 #include "tenancy/log/bytes.h"
-
-#ifdef __SANITIZE_THREAD__
-#include <sanitizer/tsan_interface.h>
-#endif
 
 namespace tenancy::log {
 namespace {
@@ -78,44 +73,6 @@ SlotWords* probe(SlotWords* slots, uint64_t count, const TenantKey& key) {
   }
 }
 
-// The thread sanitizer does not see that a timed wait which ends with the death of the owner has
-// locked, and would take the unlock that follows for a mistake.
-void tell_sanitizer_locked([[maybe_unused]] pthread_mutex_t* mutex) {
-#ifdef __SANITIZE_THREAD__
-  __tsan_mutex_pre_lock(mutex, __tsan_mutex_try_lock);
-  __tsan_mutex_post_lock(mutex, __tsan_mutex_try_lock, 0);
-#endif
-}
-
-// By a clock that nobody sets, so that a step of the time makes no wait longer. The thread
-// sanitizer of GCC 12 does not know that call.
-int lock_within(pthread_mutex_t* mutex, int64_t wait_ns) {
-#ifdef __SANITIZE_THREAD__
-  constexpr clockid_t kClock = CLOCK_REALTIME;
-#else
-  constexpr clockid_t kClock = CLOCK_MONOTONIC;
-#endif
-  struct timespec until {};
-  clock_gettime(kClock, &until);
-  const int64_t nanos = until.tv_nsec + wait_ns;
-  until.tv_sec += static_cast<time_t>(nanos / 1'000'000'000);
-  until.tv_nsec = static_cast<long>(nanos % 1'000'000'000);
-#ifdef __SANITIZE_THREAD__
-  return pthread_mutex_timedlock(mutex, &until);
-#else
-  return pthread_mutex_clocklock(mutex, kClock, &until);
-#endif
-}
-
-void init_mutex(pthread_mutex_t* mutex) {
-  pthread_mutexattr_t attributes;
-  pthread_mutexattr_init(&attributes);
-  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-  pthread_mutex_init(mutex, &attributes);
-  pthread_mutexattr_destroy(&attributes);
-}
-
 }  // namespace
 
 TenantHead tenant_head(const SlotWords& slot) {
@@ -135,7 +92,7 @@ Result<std::unique_ptr<Ring>> Ring::initialise(std::unique_ptr<MappedFile> file,
   new (file->data()) RingHeader{};
   std::unique_ptr<Ring> ring(new Ring(std::move(file), ring_bytes));
   RingHeader& header = ring->header();
-  init_mutex(&header.mutex);
+  header.mutex.init();
   header.boot.store(identity.boot);
   header.pid_namespace.store(identity.pid_namespace);
   header.log_id[0].store(word_of(identity.log_id.data()));
@@ -206,18 +163,12 @@ Result<std::unique_ptr<Ring>> Ring::join(const std::string& path, const Identity
 }
 
 bool Ring::lock(int64_t wait_ns) {
-  pthread_mutex_t* const mutex = &header().mutex;
-  int error = pthread_mutex_trylock(mutex);
-  if (error == EBUSY) {
-    error = lock_within(mutex, std::max<int64_t>(wait_ns, 0));
-    if (error == EOWNERDEAD) tell_sanitizer_locked(mutex);
-  }
-  if (error == EOWNERDEAD) {
+  const RobustMutex::Taken taken = header().mutex.lock(wait_ns);
+  if (taken == RobustMutex::Taken::kFromTheDead) {
     undo();
-    pthread_mutex_consistent(mutex);
-    return true;
+    header().mutex.mended();
   }
-  return error == 0;
+  return taken != RobustMutex::Taken::kBusy;
 }
 
 void Ring::undo() {

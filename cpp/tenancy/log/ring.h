@@ -9,8 +9,6 @@
 // Thread safety: what says "under the mutex" needs it; everything else from any thread.
 #pragma once
 
-#include <pthread.h>
-
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -20,6 +18,7 @@
 #include <vector>
 
 #include "tenancy/base/mapped_file.h"
+#include "tenancy/base/robust_mutex.h"
 #include "tenancy/base/status.h"
 #include "tenancy/log/futex.h"
 #include "tenancy/log/types.h"
@@ -89,7 +88,7 @@ struct RingHeader {
   Word log_id[2];
   Word ring_bytes;
   Word ready;  // the maker has finished
-  alignas(64) pthread_mutex_t mutex;
+  alignas(64) RobustMutex mutex;
   alignas(64) Word tail;
   alignas(64) Word synced;
   Word written;
@@ -162,7 +161,7 @@ class Ring {
 
   // Takes the mutex, and undoes what a dead holder left half done. False after `wait_ns`.
   bool lock(int64_t wait_ns);
-  void unlock() { pthread_mutex_unlock(&header().mutex); }
+  void unlock() { header().mutex.unlock(); }
 
   uint64_t tail() const { return header().tail.load(std::memory_order_acquire); }
   uint64_t synced() const { return header().synced.load(std::memory_order_acquire); }
