@@ -14,7 +14,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 try:
     from flask import Blueprint, Flask, Response, jsonify, request
@@ -32,6 +32,11 @@ from .errors import InvalidValue, TenancyError
 from .problem import of_error
 from .resolve import Options
 from .wsgi import ANSWERED, TenancyMiddleware
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._middleware_options import MiddlewareOptions
 
 __all__ = [
     "Options",
@@ -70,7 +75,7 @@ class TenancyFlask:
         tenancy: Any = None,
         *,
         preset: str | None = None,
-        **options: Any,
+        **options: Unpack[MiddlewareOptions],
     ) -> None:
         self.tenancy = tenancy
         self._preset = preset
