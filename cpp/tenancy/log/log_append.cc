@@ -42,7 +42,7 @@ Status LogImpl::make_room(const RoomWait& wait) {
   Worker& worker = **found;
   RingHeader& header = ring_->header();
   if (!options_.background) {
-    const std::lock_guard<std::mutex> guard(worker.mutex);
+    const auto turn = worker.wait_turn();
     const Result<bool> leads = worker.flusher.lead();
     if (!leads) return leads.status();
     if (*leads) return worker.flusher.pump(ring_->tail(), true);
@@ -191,7 +191,7 @@ Status LogImpl::wait_for(uint64_t end, Ack ack, int64_t wait_ns) {
 }
 
 Result<bool> LogImpl::pump_here(Worker& worker, uint64_t end, Ack ack) {
-  const std::lock_guard<std::mutex> guard(worker.mutex);
+  const auto turn = worker.wait_turn();
   const Result<bool> leads = worker.flusher.lead();
   if (!leads || !*leads) return leads;
   if (Status status = worker.flusher.pump(end, ack == Ack::kDisk); !status) return status;
@@ -200,8 +200,8 @@ Result<bool> LogImpl::pump_here(Worker& worker, uint64_t end, Ack ack) {
 
 // One write takes less time than waking the thread and being woken by it.
 void LogImpl::write_here(Worker& worker, uint64_t end) {
-  const std::unique_lock<std::mutex> guard(worker.mutex, std::try_to_lock);
-  if (!guard.owns_lock() || !worker.flusher.leading() || worker.flusher.failing()) return;
+  const auto turn = worker.try_turn();
+  if (!turn || !worker.flusher.leading() || worker.flusher.failing()) return;
   (void)worker.flusher.pump(end, false);  // what fails is in `failure`, and the caller waits
 }
 
@@ -209,15 +209,16 @@ void LogImpl::write_here(Worker& worker, uint64_t end) {
 // but the disk. Who has no time for two syncs like the last leaves it to the thread: nobody can be
 // called back from a disk that hangs.
 bool LogImpl::sync_here(Worker& worker, int64_t left_ns) {
-  const std::unique_lock<std::mutex> guard(worker.mutex, std::try_to_lock);
-  if (!guard.owns_lock() || !worker.flusher.leading() || worker.flusher.failing()) return false;
+  const auto turn = worker.try_turn();
+  if (!turn || !worker.flusher.leading() || worker.flusher.failing()) return false;
   if (worker.flusher.sync_ns() > left_ns / 2) return false;
   RingHeader& header = ring_->header();
   header.wake.fetch_add(1);  // one of those whom the leader waits for has come
   header.sleeping.store(0);  // nobody needs to wake the thread
   const Result<bool> pumped = worker.flusher.pump_due(Flusher::By::kCommitter);
   header.sleeping.store(1);
-  if (flush_is_wanted()) futex_wake_all(header.wake);  // by those who came too late for the group
+  // By those who came too late for the group, and by other processes.
+  if (flush_is_wanted() || is_asked()) futex_wake_all(header.wake);
   return pumped && *pumped;
 }
 
@@ -233,7 +234,7 @@ Status LogImpl::run_request(Request request, std::string* note) {
   if (!found) return found.status();
   Worker& worker = **found;
   {
-    const std::lock_guard<std::mutex> guard(worker.mutex);
+    const auto turn = worker.wait_turn();
     const Result<bool> leads = worker.flusher.lead();
     if (!leads) return leads.status();
     if (*leads) {
@@ -280,7 +281,7 @@ Result<std::string> LogImpl::checkpoint() {
 Status LogImpl::tend() {
   const Result<Worker*> found = worker();
   if (!found) return found.status();
-  const std::lock_guard<std::mutex> guard((*found)->mutex);
+  const auto turn = (*found)->wait_turn();
   const Result<bool> leads = (*found)->flusher.lead();
   if (!leads) return leads.status();
   if (!*leads) return {};

@@ -27,13 +27,14 @@ void LogImpl::run(Worker& worker) {
     bool worked = false;
     bool failing = false;
     {
-      const std::lock_guard<std::mutex> guard(worker.mutex);
+      const auto turn = worker.wait_turn();
       const Result<bool> leads = worker.flusher.lead();
       leading = leads && *leads;
       if (leading) {
         const Result<bool> pumped = worker.flusher.pump_due();
         worked = pumped && *pumped;
-        if (real_ns() - tended >= kTendEveryNs || wake_seen != ring_->header().wake.load()) {
+        if (is_asked() || real_ns() - tended >= kTendEveryNs ||
+            wake_seen != ring_->header().wake.load()) {
           (void)worker.flusher.tend();  // what fails is in `failure`, and tried again
           tended = real_ns();
         }
@@ -48,7 +49,7 @@ void LogImpl::run(Worker& worker) {
       follow(worker, followers_seen);
     }
   }
-  const std::lock_guard<std::mutex> guard(worker.mutex);
+  const auto turn = worker.wait_turn();
   worker.flusher.step_down();
 }
 
@@ -68,6 +69,14 @@ bool LogImpl::flush_is_wanted() const {
   const RingHeader& header = ring_->header();
   return header.sync_wanted.load() > ring_->synced() ||
          header.write_wanted.load() > header.written.load();
+}
+
+bool LogImpl::is_asked() const {
+  const RingHeader& header = ring_->header();
+  for (size_t i = 0; i < static_cast<size_t>(Request::kCount); ++i) {
+    if (header.asked[i].load() > header.served[i].load()) return true;
+  }
+  return false;
 }
 
 void LogImpl::nap(Worker& worker, uint32_t wake_seen, bool failing, bool idle) {

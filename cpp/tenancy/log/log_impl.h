@@ -34,7 +34,23 @@ struct Worker {
       : subjects(files, paths.keys, log_id),
         flusher(options, files, clock, paths, log_id, ring, keys, subjects, appender),
         forks(g_fork_count.load()) {}
+
+  // The flusher is for one thread at a time. Whoever could do without it leaves it to those who
+  // wait: a thread that commits again and again would keep them from it for ever.
+  std::unique_lock<std::mutex> wait_turn() {
+    waiting.fetch_add(1);
+    std::unique_lock<std::mutex> turn(mutex);
+    waiting.fetch_sub(1);
+    return turn;
+  }
+  // Empty while somebody has it or waits for it.
+  std::unique_lock<std::mutex> try_turn() {
+    return waiting.load() == 0 ? std::unique_lock<std::mutex>(mutex, std::try_to_lock)
+                               : std::unique_lock<std::mutex>();
+  }
+
   std::mutex mutex;
+  std::atomic<uint32_t> waiting{0};
   SubjectKeys subjects;
   Flusher flusher;
   std::thread thread;
@@ -103,6 +119,8 @@ class LogImpl final : public Log {
   // the thread has to do it.
   bool sync_here(Worker& worker, int64_t left_ns);
   bool flush_is_wanted() const;
+  // Whether another process has asked for something that is not done yet.
+  bool is_asked() const;
   // Why nothing can be written; empty when it can, or when that cannot be read in time.
   std::string failure(int64_t wait_ns) const;
   // With the lock of erasures held.

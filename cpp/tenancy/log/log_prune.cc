@@ -10,7 +10,7 @@ Result<uint64_t> LogImpl::prune_chain(Class chain, uint64_t before) {
   const Result<Worker*> found = worker();
   if (!found) return found.status();
   {
-    const std::lock_guard<std::mutex> guard((*found)->mutex);
+    const auto turn = (*found)->wait_turn();
     const Result<bool> leads = (*found)->flusher.lead();
     if (!leads) return leads.status();
     if (*leads) return (*found)->flusher.prune(chain, before);

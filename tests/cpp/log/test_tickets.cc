@@ -292,6 +292,32 @@ TEST_CASE("who waits for a commit syncs it, unless there is no time for a disk l
   CHECK(elsewhere > 0);
 }
 
+TEST_CASE("who commits again and again keeps nobody from a checkpoint or a rotation") {
+  const TempDir directory;
+  WatchedFiles files;
+  files.before_sync = [](const std::string&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  };
+  Options options = lively(directory.path());
+  options.files = &files;
+  const auto log = open(options);
+  REQUIRE(log->flush().ok());
+  constexpr int kCommits = 5'000;  // for longer than all the rest takes
+  std::atomic<bool> done{false};
+  std::atomic<int> commits{0};
+  std::thread busy([&] {
+    for (; commits < kCommits && !done; ++commits)
+      append(*log, Class::kOther, "t", "x", Ack::kDisk);
+  });
+  for (int i = 0; i < 5; ++i) {
+    CHECK(log->checkpoint().ok());
+    CHECK(log->rotate().ok());
+  }
+  done = true;
+  busy.join();
+  CHECK(commits < kCommits);
+}
+
 TEST_CASE("threads with many commits in flight each have them durable in their order") {
   const TempDir directory;
   Options options = lively(directory.path());
