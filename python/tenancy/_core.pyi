@@ -143,8 +143,9 @@ class Log:
         """Wait until the record that ends there is at ``ack``, for ``wait_ns`` or ``ack_wait_ns``.
 
         For ``disk`` the caller may do the sync itself, if the one before took less than half of
-        that time; then it waits as long as the disk takes. Raises `CoreError`: IO when it is recorded but not at ``ack`` by then, CONFLICT when it is
-        recorded but the log was closed before, INVALID_ARGUMENT when no record ends there so far.
+        that time; then it waits as long as the disk takes. Raises `CoreError`: IO when it is
+        recorded but not at ``ack`` by then, CONFLICT when it is recorded but the log was closed
+        before, INVALID_ARGUMENT when no record ends there so far.
         """
 
     def append_many(

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from audit_support import open_live
 from store_support import start_python
 from tenancy import Tenancy
+from tenancy.stores.audit_verify import verify_log
 
 COMMON = """
     import sys, time
@@ -115,3 +117,49 @@ def test_what_others_write_meanwhile_is_no_tampering(data: Path, names: tuple[st
                 )
                 assert done.returncode in (0, 3, 4), done
                 check(json.loads(done.stdout))
+
+
+STEP_BY_STEP = """
+    import sys, time
+    from tenancy import Tenancy
+    t = Tenancy.open(sys.argv[1], background=False)
+    acme = t.tenants.get("acme")
+    while True:
+        who = f"person-{time.monotonic_ns()}"
+        t.audit.append("data_read", tenant=acme, principal=who)
+        assert t.audit.search(acme, principal=who)
+        print("erases", flush=True)
+        t.audit.erase_subject(who, tenant=acme, by="dpo", reason="asked")
+"""
+
+
+@pytest.mark.slow
+def test_an_erasure_that_stands_still_is_no_tampering(data: Path) -> None:
+    """Between any two of its steps: its key opens nothing any more, and the table has not heard."""
+    erasing = data / "keys" / "subjects.erasing"
+    met = 0
+    for number in range(400):
+        victim = start_python(STEP_BY_STEP, data)
+        assert victim.stdout is not None
+        for _ in range(number % 3 + 1):
+            assert victim.stdout.readline() == "erases\n"
+        until = time.monotonic() + 60
+        while not erasing.exists() and time.monotonic() < until:
+            pass
+        time.sleep(number % 7 * 1e-4)
+        victim.send_signal(signal.SIGSTOP)
+        try:
+            report = verify_log(
+                data / "log",
+                data / "keys" / "log.verify",
+                projection=data / "audit.sqlite",
+                keys=data / "keys",
+            )
+            assert report.projection == "same", report.findings
+            met += any(finding["code"] == "erasing" for finding in report.findings)
+        finally:
+            victim.send_signal(signal.SIGKILL)
+            victim.communicate()
+        if met == 5:
+            return
+    raise AssertionError("no erasure was met between its steps")

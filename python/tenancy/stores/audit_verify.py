@@ -128,8 +128,8 @@ def _differences(directory: Path, path: Path, keys: Path | None) -> list[dict[st
         }
 
     # What differs beside a log that is written to may be an erasure or a prune that came between
-    # two looks: it does not differ again.
-    found: list[dict[str, Any]] = []
+    # two looks: the same does not differ again.
+    always: list[dict[str, Any]] | None = None
     for _ in range(_TRIES):
         try:
             if not Projection(path).ready():
@@ -137,7 +137,7 @@ def _differences(directory: Path, path: Path, keys: Path | None) -> list[dict[st
             reader = _core.LogReader(str(directory), "" if keys is None else str(keys))
             found = [
                 finding(one.chain, one.sequence, f"an event that is {one.what}")
-                for one in compare(path, reader, _core.log_kept_from(str(directory)))
+                for one in compare(path, reader, _core.log_kept_from(str(directory)), keys)
             ]
         except StoreBusy as error:
             found = [finding(None, None, str(error.message), busy=True)]
@@ -147,4 +147,5 @@ def _differences(directory: Path, path: Path, keys: Path | None) -> list[dict[st
             found = [finding(None, None, str(error.args[-1]))]
         if not found:
             return []
-    return found
+        always = found if always is None else [one for one in found if one in always]
+    return always or [finding(None, None, "the log changes while it is read", busy=True)]

@@ -25,10 +25,13 @@ class Difference:
     what: str
 
 
-def compare(path: Path, reader: Any, kept_from: Mapping[str, int]) -> Iterator[Difference]:
+def compare(
+    path: Path, reader: Any, kept_from: Mapping[str, int], keys: Path | None = None
+) -> Iterator[Difference]:
     """What a table has otherwise than the log, the first of each chain; `reader` reads the log,
-    whose records before `kept_from` were pruned."""
+    whose records before `kept_from` were pruned, with the subjects' keys in `keys`."""
     projection = Projection(path)
+    erasing = _erasing(keys)
     with projection.cursor() as cursor:
         done = dict(cursor.execute("SELECT chain, next FROM progress"))
         # Erased a moment ago, and the table has not heard of it.
@@ -48,13 +51,27 @@ def compare(path: Path, reader: Any, kept_from: Mapping[str, int]) -> Iterator[D
                 cursor,
                 read_chain(reader, chain, kept_from[chain], done.get(code, 0)),
                 erased,
+                erasing,
             )
             if found is not None:
                 yield found
 
 
+def _erasing(keys: Path | None) -> str | None:
+    """The key of an erasure that is under way (cpp/LOG_FORMAT.md, 3.2): what is sealed with it may
+    be closed already or not yet, in the log and in the table."""
+    try:
+        return None if keys is None else (keys / "subjects.erasing").read_bytes()[16:32].hex()
+    except FileNotFoundError:
+        return None
+
+
 def _first_difference(
-    chain: str, table: sqlite3.Cursor, log: Iterator[LogRow], erased: Collection[str]
+    chain: str,
+    table: sqlite3.Cursor,
+    log: Iterator[LogRow],
+    erased: Collection[str],
+    erasing: str | None,
 ) -> Difference | None:
     for record in log:
         if record.kind != EVENT:
@@ -65,7 +82,9 @@ def _first_difference(
         if row[0] < record.sequence:
             return Difference(chain, row[0], "not in the log")
         found = LogRow(record.sequence, EVENT, *row[2:])
-        if found.subject_key in erased:
+        if found.subject_key == erasing is not None:
+            found, record = closed(found), closed(record)
+        elif found.subject_key in erased:
             found = closed(found)
         if found != record or row[1] != outbox_serial(record.source):
             return Difference(chain, record.sequence, "different")
