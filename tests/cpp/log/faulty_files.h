@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
 #include <set>
@@ -39,11 +40,17 @@ class FaultyFiles final : public Files {
   };
   // Asked before each operation that changes something; an error is what the caller gets.
   using Fault = std::function<std::optional<Error>(const Call& call, size_t number)>;
-  void set_fault(Fault fault) { fault_ = std::move(fault); }
+  void set_fault(Fault fault) {
+    const Guard guard(mutex_);
+    fault_ = std::move(fault);
+  }
   // Syncs that say they are done and are not.
   void set_lying(bool lying) { lying_ = lying; }
 
-  size_t operations() const { return journal_.size(); }
+  size_t operations() const {
+    const Guard guard(mutex_);
+    return journal_.size();
+  }
   // How often a descriptor was synced or written after a sync of it had failed.
   size_t misuses() const { return misuses_; }
 
@@ -54,6 +61,7 @@ class FaultyFiles final : public Files {
   std::string& content(const std::string& path) { return names_.at(path)->data; }
   bool exists(const std::string& path) const { return names_.count(path) != 0; }
   std::vector<std::string> paths() const {
+    const Guard guard(mutex_);
     std::vector<std::string> out;
     for (const auto& [path, node] : names_) out.push_back(path);
     return out;
@@ -67,6 +75,7 @@ class FaultyFiles final : public Files {
   Result<std::vector<std::string>> list(const std::string& path) override;
 
  private:
+  using Guard = std::lock_guard<std::recursive_mutex>;
   struct Node {
     size_t id = 0;
     std::string data;
@@ -95,6 +104,8 @@ class FaultyFiles final : public Files {
   size_t misuses_ = 0;
   bool lying_ = false;
   Fault fault_;
+  // A log's thread may write ahead of the records when those who waited for it have gone on.
+  mutable std::recursive_mutex mutex_;
 };
 
 class FaultyFiles::Handle final : public File {
@@ -103,10 +114,12 @@ class FaultyFiles::Handle final : public File {
       : files_(files), node_(std::move(node)), path_(std::move(path)) {}
 
   Status read_at(uint64_t offset, size_t bytes, std::string* out) override {
+    const Guard guard(files_.mutex_);
     if (offset < node_->data.size()) out->append(node_->data, offset, bytes);
     return {};
   }
   Status write_at(uint64_t offset, std::string_view data) override {
+    const Guard guard(files_.mutex_);
     if (failed_) ++files_.misuses_;
     const std::optional<Error> error = files_.asked(Op::kWrite, path_);
     if (error) data = data.substr(0, data.size() / 2);  // part of it got there
@@ -116,12 +129,14 @@ class FaultyFiles::Handle final : public File {
     return error ? Status(*error) : Status();
   }
   Status begin_sync(uint64_t) override {
+    const Guard guard(files_.mutex_);
     if (failed_) ++files_.misuses_;
     const std::optional<Error> error = files_.asked(Op::kBeginSync, path_);
     failed_ = failed_ || error;
     return error ? Status(*error) : Status();
   }
   Status sync() override {
+    const Guard guard(files_.mutex_);
     if (failed_) ++files_.misuses_;
     if (const std::optional<Error> error = files_.asked(Op::kSync, path_)) {
       // The kernel forgets that the pages were not written: a later sync would say all is well.
@@ -132,18 +147,23 @@ class FaultyFiles::Handle final : public File {
     return {};
   }
   Status allocate(uint64_t bytes) override {
+    const Guard guard(files_.mutex_);
     if (const auto error = files_.asked(Op::kAllocate, path_)) return *error;
     if (node_->data.size() < bytes) node_->data.resize(bytes);
     files_.journal_.push_back({Op::kAllocate, node_->id, bytes, {}, {}});
     return {};
   }
   Status truncate(uint64_t bytes) override {
+    const Guard guard(files_.mutex_);
     if (const auto error = files_.asked(Op::kTruncate, path_)) return *error;
     node_->data.resize(bytes);
     files_.journal_.push_back({Op::kTruncate, node_->id, bytes, {}, {}});
     return {};
   }
-  Result<uint64_t> size() override { return static_cast<uint64_t>(node_->data.size()); }
+  Result<uint64_t> size() override {
+    const Guard guard(files_.mutex_);
+    return static_cast<uint64_t>(node_->data.size());
+  }
 
  private:
   FaultyFiles& files_;
@@ -153,6 +173,7 @@ class FaultyFiles::Handle final : public File {
 };
 
 inline Result<std::unique_ptr<File>> FaultyFiles::open(const std::string& path, OpenMode mode) {
+  const Guard guard(mutex_);
   auto found = names_.find(path);
   if (found == names_.end() && mode != OpenMode::kCreate) {
     return Error{Code::kNotFound, path + ": open: no such file"};
@@ -173,6 +194,7 @@ inline Result<std::unique_ptr<File>> FaultyFiles::open(const std::string& path, 
 }
 
 inline Status FaultyFiles::rename(const std::string& from, const std::string& to) {
+  const Guard guard(mutex_);
   if (const auto error = asked(Op::kRename, from)) return *error;
   names_[to] = names_.at(from);
   names_.erase(from);
@@ -181,6 +203,7 @@ inline Status FaultyFiles::rename(const std::string& from, const std::string& to
 }
 
 inline Status FaultyFiles::remove(const std::string& path) {
+  const Guard guard(mutex_);
   if (const auto error = asked(Op::kRemove, path)) return *error;
   names_.erase(path);
   journal_.push_back({Op::kRemove, 0, 0, path, {}});
@@ -189,17 +212,20 @@ inline Status FaultyFiles::remove(const std::string& path) {
 
 // Directories exist for good: that they may be lost before the log is made is nothing to the log.
 inline Status FaultyFiles::make_directory(const std::string& path) {
+  const Guard guard(mutex_);
   directories_.insert(path);
   return {};
 }
 
 inline Status FaultyFiles::sync_directory(const std::string& path) {
+  const Guard guard(mutex_);
   if (const auto error = asked(Op::kSyncDirectory, path)) return *error;
   if (!lying_) journal_.push_back({Op::kSyncDirectory, 0, 0, path, {}});
   return {};
 }
 
 inline Result<std::vector<std::string>> FaultyFiles::list(const std::string& path) {
+  const Guard guard(mutex_);
   if (directories_.count(path) == 0) return Error{Code::kNotFound, path + ": no such directory"};
   std::vector<std::string> names;
   for (const auto& [name, node] : names_) {
@@ -210,6 +236,7 @@ inline Result<std::vector<std::string>> FaultyFiles::list(const std::string& pat
 
 inline std::unique_ptr<FaultyFiles> FaultyFiles::after_power_cut(size_t operations, Keep keep,
                                                                  uint64_t seed) const {
+  const Guard guard(mutex_);
   std::mt19937_64 random(seed);
   const auto kept = [&] {
     return keep == Keep::kAll || (keep == Keep::kSome && random() % 2 == 0);
