@@ -55,6 +55,11 @@ void make_header(FileHeader* header, const Clock& clock) {
   header->byte_order.store(kByteOrder);
 }
 
+uint64_t size_on_disk(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 ? static_cast<uint64_t>(info.st_size) : 0;
+}
+
 class Checker {
  public:
   Checker(MappedFile& file, uint64_t file_bytes)
@@ -106,11 +111,26 @@ class Checker {
     return {};
   }
 
+  // The block table at one moment: other processes may be appending to it.
+  std::array<uint64_t, kBlocks> extents() const {
+    std::array<uint64_t, kBlocks> words{};
+    for (bool same = false; !same;) {
+      same = true;
+      for (size_t i = 0; i < kBlocks; ++i) {
+        const uint64_t word = header_->blocks[i].extent.load();
+        same = same && word == words[i];
+        words[i] = word;
+      }
+    }
+    return words;
+  }
+
   Status check_blocks() {
     uint64_t end = header_->header_bytes.load();
     bool is_last = false;
+    const auto words = extents();
     for (size_t i = 0; i < kBlocks; ++i) {
-      const uint64_t word = header_->blocks[i].extent.load();
+      const uint64_t word = words[i];
       if (word == 0) {
         is_last = true;
         continue;
@@ -122,6 +142,8 @@ class Checker {
       }
       end = extent.end_bytes();
     }
+    // Whoever appended a block had the file grown before; a part of a page is of no growth.
+    if (end > file_bytes_ && file_bytes_ % kPage == 0) file_bytes_ = size_on_disk(file_.path());
     if (end > file_bytes_) {
       return damaged("it has " + std::to_string(file_bytes_) + " bytes, expected at least " +
                      std::to_string(end));
@@ -161,13 +183,8 @@ class Checker {
 
   MappedFile& file_;
   FileHeader* const header_;
-  const uint64_t file_bytes_;
+  uint64_t file_bytes_;
 };
-
-uint64_t size_on_disk(const std::string& path) {
-  struct stat info {};
-  return stat(path.c_str(), &info) == 0 ? static_cast<uint64_t>(info.st_size) : 0;
-}
 
 }  // namespace
 
@@ -224,7 +241,7 @@ Result<std::unique_ptr<MappedFile>> open_table_file(const CounterTable::Options&
   if (was_never_valid(*header)) {
     make_header(header, clock);
   } else {
-    // Read again: another process may have made or grown the file since.
+    // Another process may have made the file since.
     const uint64_t file_bytes = found_bytes % kPage == 0 ? size_on_disk(options.path) : found_bytes;
     if (Status status = Checker(file, file_bytes).check(); !status) return status;
     TableTime(header, &clock).begin_boot();
