@@ -142,7 +142,8 @@ class Checker {
       }
       end = extent.end_bytes();
     }
-    // Whoever appended a block had the file grown before; a part of a page is of no growth.
+    // Others may have made or grown the file since, and whoever appended a block had it grown
+    // before; but a part of a page comes of no growth.
     if (end > file_bytes_ && file_bytes_ % kPage == 0) file_bytes_ = size_on_disk(file_.path());
     if (end > file_bytes_) {
       return damaged("it has " + std::to_string(file_bytes_) + " bytes, expected at least " +
@@ -241,9 +242,7 @@ Result<std::unique_ptr<MappedFile>> open_table_file(const CounterTable::Options&
   if (was_never_valid(*header)) {
     make_header(header, clock);
   } else {
-    // Another process may have made the file since.
-    const uint64_t file_bytes = found_bytes % kPage == 0 ? size_on_disk(options.path) : found_bytes;
-    if (Status status = Checker(file, file_bytes).check(); !status) return status;
+    if (Status status = Checker(file, found_bytes).check(); !status) return status;
     TableTime(header, &clock).begin_boot();
   }
   header->anonymous_bytes.store(options.anonymous_bytes);
